@@ -1,0 +1,96 @@
+"""The `keras-hourglass` command: parse arguments, call one function of the package.
+
+Each subcommand is a module of this package with `add_arguments(parser)` and `run(args)`; only the
+module of the command that was typed is imported, so that `--help` answers at once. `run` returns
+the exit status (`None` counts as 0).
+"""
+
+import argparse
+import importlib
+import os
+import sys
+
+from keras_hourglass.errors import UserError
+
+# command -> (module, one line for --help)
+COMMANDS = {
+    "train": ("train", "train a network from a recipe"),
+    "evaluate": ("evaluate", "PCK per joint, group and stack, with a report"),
+    "predict": ("predict", "joints of people in pictures, folders and videos"),
+    "export": ("export", "write a model for TensorFlow Serving and other runtimes"),
+    "synthesize": ("synthesize", "draw figures with exact joints"),
+    "list": ("zoo", "list the presets of the model zoo"),
+    "info": ("zoo", "describe one preset"),
+    "convert": ("convert", "convert a published PyTorch checkpoint"),
+    "data": ("data", "check, show, convert and describe data sets"),
+    "score": ("score", "score anyone's predictions against an annotation file"),
+    "analyze": ("analyze", "the analyses of the paper: stacks, curves, presence, sensitivity"),
+    "submit": ("submit", "write predictions in a data set's submission format"),
+    "ablate": ("ablate", "run recipes side by side and draw their curves (Figure 8)"),
+    "demo": ("demo", "the main job end to end on generated figures"),
+    "demo-page": ("demo_page", "a local web page to try a model on photographs"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage mistakes end in one line and exit status 2."""
+
+    def error(self, message):
+        command = self.prog
+        self.exit(2, f"{command}: {message} (see '{command} --help')\n")
+
+
+def build_parser(command=None):
+    """The argument parser, with the options of one command filled in.
+
+    Args:
+        command: name of the command whose module is imported; `None` for none.
+    """
+    from keras_hourglass import __version__
+
+    parser = _Parser(
+        prog="keras-hourglass",
+        description="Stacked hourglass networks for human pose estimation in Keras.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, help_line) in COMMANDS.items():
+        subparser = commands.add_parser(name, help=help_line, description=help_line + ".")
+        if name == command:
+            loaded = importlib.import_module(f"keras_hourglass.cli.{module}")
+            loaded.add_arguments(subparser)
+            subparser.set_defaults(run=loaded.run)
+    return parser
+
+
+def main(argv=None):
+    """Run the command line and return its exit status.
+
+    0: done; 1: done in part, e.g. some pictures could not be read; 2: nothing done because of
+    something the user can mend, named in one line; 130: interrupted.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    named = next((word for word in argv if not word.startswith("-")), None)
+    # Quiet start: these are read by TensorFlow when it is first imported.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    args = build_parser(named if named in COMMANDS else None).parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except UserError as error:
+        reason = " ".join(str(error).split())
+        print(f"keras-hourglass {args.command}: {reason}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 1
+    except OSError as error:
+        print(f"keras-hourglass {args.command}: {_describe(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nkeras-hourglass {args.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _describe(error):
+    """An operating system's refusal in one line with the path it is about."""
+    name = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror or error}{name}. Check the path, permissions and free space."

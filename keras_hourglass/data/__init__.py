@@ -1,0 +1,1 @@
+"""Reading annotations, generating figures, augmenting, and feeding `model.fit`."""

@@ -1,0 +1,126 @@
+"""The columns that every reader produces and everything else consumes."""
+
+import dataclasses
+import os
+
+import numpy as np
+
+from keras_hourglass.errors import DataError
+from keras_hourglass.skeletons import Skeleton
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseRecords:
+    """N annotated people as columns of equal length.
+
+    Args:
+        skeleton: the `Skeleton` that names the K joints.
+        images: N paths of picture files (a picture with two people appears twice).
+        boxes: `(N, 3)` person boxes `centre x, centre y, side`, source pixels.
+        joints: `(N, K, 2)` joints `x, y`, source pixels; meaningless where visibility is 0.
+        visibility: `(N, K)` as in COCO: 0 not labelled, 1 labelled and occluded, 2 visible.
+        reference: `(N,)` length that normalises distances, source pixels (torso or head); NaN
+            where the data set cannot give one.
+        ids: N identifiers, unique within the records.
+        weights: `(N, K)` weight of each joint in the loss, 1 by default; 0 for joints that the
+            data set does not have at all.
+        areas: `(N,)` segment areas in square source pixels for OKS, or `None`.
+        extra: further columns by name, each of length N.
+
+    Raises:
+        DataError: if a column has the wrong shape or a labelled joint is not finite.
+
+    Example:
+
+    >>> from keras_hourglass.skeletons import Skeleton
+    >>> records = PoseRecords(Skeleton("dot", ("dot",)), ["a.jpg"], [[5, 5, 10]], [[[4, 6]]],
+    ...                       [[2]], [1.0], ["a"])
+    >>> len(records), records.joints.shape
+    (1, (1, 1, 2))
+    """
+
+    skeleton: Skeleton
+    images: np.ndarray
+    boxes: np.ndarray
+    joints: np.ndarray
+    visibility: np.ndarray
+    reference: np.ndarray
+    ids: np.ndarray
+    weights: np.ndarray | None = None
+    areas: np.ndarray | None = None
+    extra: dict = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        count, joints = len(self.images), self.skeleton.num_joints
+        weights = np.ones((count, joints)) if self.weights is None else self.weights
+        columns = {
+            "images": (np.array([os.fspath(path) for path in self.images], dtype=object), ()),
+            "boxes": (np.asarray(self.boxes, np.float64), (3,)),
+            "joints": (np.asarray(self.joints, np.float64), (joints, 2)),
+            "visibility": (np.asarray(self.visibility, np.int8), (joints,)),
+            "reference": (np.asarray(self.reference, np.float64), ()),
+            "ids": (np.array([str(key) for key in self.ids], dtype=object), ()),
+            "weights": (np.asarray(weights, np.float32), (joints,)),
+        }
+        if self.areas is not None:
+            columns["areas"] = (np.asarray(self.areas, np.float64), ())
+        for name, (column, tail) in columns.items():
+            if column.shape != (count, *tail) and not (count == 0 and column.size == 0):
+                raise DataError(
+                    f"Column {name!r} of {count} people and {joints} joints needs shape "
+                    f"{(count, *tail)}. Received: {column.shape}. Check the annotation file."
+                )
+            object.__setattr__(self, name, column.reshape(count, *tail))
+        for name, column in self.extra.items():
+            if len(column) != count:
+                raise DataError(
+                    f"Extra column {name!r} needs length {count}. Received: {len(column)}."
+                )
+        broken = ~np.isfinite(self.joints).all(axis=-1) & (self.visibility > 0)
+        if broken.any():
+            person, joint = np.argwhere(broken)[0]
+            raise DataError(
+                "Labelled joints need finite coordinates. Received: "
+                f"{self.joints[person, joint].tolist()} for {self.skeleton.joints[joint]} of "
+                f"{self.images[person]}. Correct it or set its visibility to 0."
+            )
+
+    def __len__(self):
+        return len(self.images)
+
+    def select(self, index):
+        """The records at an index array, boolean mask or slice, in that order."""
+        kept = {
+            field.name: getattr(self, field.name)[index]
+            for field in dataclasses.fields(self)
+            if field.name not in ("skeleton", "extra", "areas", "weights")
+        }
+        areas = None if self.areas is None else self.areas[index]
+        extra = {name: np.asarray(column)[index] for name, column in self.extra.items()}
+        return PoseRecords(
+            self.skeleton, areas=areas, weights=self.weights[index], extra=extra, **kept
+        )
+
+    def with_columns(self, **columns):
+        """A copy with some columns replaced."""
+        return dataclasses.replace(self, **columns)
+
+
+def reference_lengths(joints, visibility, skeleton):
+    """Distance between the skeleton's two reference joints, e.g. the torso.
+
+    Args:
+        joints: `(N, K, 2)` in source pixels.
+        visibility: `(N, K)`; both joints must be above 0.
+        skeleton: the `Skeleton`, whose `reference` names the pair.
+
+    Returns:
+        `(N,)` lengths in source pixels; NaN where one of the two is not labelled or they coincide.
+    """
+    joints, visibility = np.asarray(joints, np.float64), np.asarray(visibility)
+    if skeleton.reference is None:
+        return np.full(len(joints), np.nan)
+    first, second = (skeleton.index(joint) for joint in skeleton.reference)
+    lengths = np.linalg.norm(joints[:, first] - joints[:, second], axis=-1)
+    known = (visibility[:, first] > 0) & (visibility[:, second] > 0) & (lengths > 0)
+    return np.where(known, lengths, np.nan)

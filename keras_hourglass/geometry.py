@@ -1,0 +1,244 @@
+"""Coordinate frames and the maps between them (NumPy only).
+
+Three frames, all ``(x, y)`` with the centre of the first pixel at ``(0, 0)``:
+
+* **source**: pixels of the original photograph;
+* **input**: pixels of the crop the network sees, ``(height, width)``, e.g. 256×256;
+* **heatmap**: pixels of the output maps, ``stride`` times smaller, e.g. 64×64.
+
+Pixel *areas* are aligned at their outer edges, so centres obey
+``heatmap = (input + 0.5) / stride - 0.5``. That makes mirroring exact: mirroring the input mirrors
+its heatmaps without a shift.
+"""
+
+import numpy as np
+
+from keras_hourglass.errors import UserError
+
+
+def boxes_from_xywh(xywh):
+    """Person boxes (centre and square side) around rectangles.
+
+    Args:
+        xywh: `(..., 4)` rectangles `x, y, w, h` in source pixels; `x, y` is the centre of the
+            top-left pixel and `w, h` count pixels, so the rectangle of a whole picture is
+            `0, 0, width, height`.
+
+    Returns:
+        `(..., 3)` float64 array `centre x, centre y, side`: the smallest enclosing squares.
+
+    Raises:
+        UserError: if a value is not finite or a width or height is not positive.
+
+    Example:
+
+    >>> boxes_from_xywh([0, 0, 100, 50]).tolist()
+    [49.5, 24.5, 100.0]
+    """
+    rectangles = np.asarray(xywh, dtype=np.float64)
+    if rectangles.shape[-1:] != (4,):
+        raise UserError(
+            f"A box has four numbers x, y, w, h. Received: shape={rectangles.shape}. "
+            "Pass an array whose last axis has length 4."
+        )
+    size = rectangles[..., 2:]
+    if not np.isfinite(rectangles).all() or (size <= 0).any():
+        raise UserError(
+            "A box x, y, w, h needs finite numbers and a positive width and height. "
+            f"Received: {rectangles.tolist()}. Correct or leave out that box."
+        )
+    centre = rectangles[..., :2] + size / 2 - 0.5
+    return np.concatenate([centre, size.max(axis=-1, keepdims=True)], axis=-1)
+
+
+def boxes_to_xywh(boxes):
+    """The square rectangles of person boxes.
+
+    Args:
+        boxes: `(..., 3)` `centre x, centre y, side` in source pixels.
+
+    Returns:
+        `(..., 4)` rectangles `x, y, w, h` in source pixels, the inverse of `boxes_from_xywh`
+        for squares.
+
+    Example:
+
+    >>> boxes_to_xywh([49.5, 24.5, 100.0]).tolist()
+    [0.0, -25.0, 100.0, 100.0]
+    """
+    boxes = np.asarray(boxes, dtype=np.float64)
+    side = boxes[..., 2:3]
+    return np.concatenate([boxes[..., :2] - side / 2 + 0.5, side, side], axis=-1)
+
+
+def crop_affine(box, input_size, rotation=0.0, flip=False, scale=1.0):
+    """The affine map from the source frame to the input frame of one person.
+
+    The box's square is fitted into the shorter side of the input, so all of it is visible; a
+    longer side shows more of the surroundings.
+
+    Args:
+        box: `centre x, centre y, side` in source pixels.
+        input_size: `(height, width)` of the crop in input pixels.
+        rotation: degrees by which the picture is turned counter-clockwise on the screen, about
+            the centre of the box.
+        flip: mirror the crop left to right (after the rotation).
+        scale: factor on the box's side; above 1 the person becomes smaller in the crop.
+
+    Returns:
+        `(2, 3)` float64 matrix for `apply_affine` and `cv2.warpAffine`.
+
+    Raises:
+        UserError: if the side, the scale or a number is not positive and finite.
+
+    Example:
+
+    >>> matrix = crop_affine((49.5, 49.5, 100.0), (50, 50))
+    >>> apply_affine(matrix, [[49.5, 49.5], [-0.5, -0.5]]).tolist()
+    [[24.5, 24.5], [-0.5, -0.5]]
+    """
+    centre_x, centre_y, side = (float(value) for value in box)
+    height, width = input_size
+    if not np.isfinite([centre_x, centre_y, side, rotation, scale]).all() or side * scale <= 0:
+        raise UserError(
+            "A person box needs a finite centre and a positive, finite side. "
+            f"Received: box={(centre_x, centre_y, side)}, scale={scale}, rotation={rotation}. "
+            "Correct or leave out that person."
+        )
+    factor = min(height, width) / (side * scale)
+    angle = np.deg2rad(rotation)
+    cosine, sine = factor * np.cos(angle), factor * np.sin(angle)
+    # y points down, so a counter-clockwise turn on the screen is (c, s; -s, c).
+    linear = np.array([[cosine, sine], [-sine, cosine]])
+    if flip:
+        linear[0] = -linear[0]
+    target = np.array([(width - 1) / 2, (height - 1) / 2])
+    return np.column_stack([linear, target - linear @ np.array([centre_x, centre_y])])
+
+
+def apply_affine(matrix, points):
+    """Map points through `(2, 3)` affine matrices.
+
+    Args:
+        matrix: `(2, 3)`, or `(N, 2, 3)` for points `(N, K, 2)`.
+        points: `(..., 2)` points `x, y` in the frame the matrix maps from.
+
+    Returns:
+        Points of the same shape, float64, in the frame the matrix maps to. NaN stays NaN.
+
+    Example:
+
+    >>> apply_affine([[2, 0, 1], [0, 2, 0]], [[3, 4]]).tolist()
+    [[7.0, 8.0]]
+    """
+    matrix = np.asarray(matrix, dtype=np.float64)
+    points = np.asarray(points, dtype=np.float64)
+    return points @ np.swapaxes(matrix[..., :2], -1, -2) + matrix[..., None, :, 2]
+
+
+def invert_affine(matrix):
+    """The inverse of affine matrices.
+
+    Args:
+        matrix: `(..., 2, 3)` invertible affine matrices.
+
+    Returns:
+        `(..., 2, 3)` float64 matrices mapping back.
+
+    Example:
+
+    >>> invert_affine([[2, 0, 1], [0, 4, 0]]).tolist()
+    [[0.5, 0.0, -0.5], [0.0, 0.25, 0.0]]
+    """
+    matrix = np.asarray(matrix, dtype=np.float64)
+    linear = np.linalg.inv(matrix[..., :2])
+    shift = -(linear @ matrix[..., 2:])
+    return np.concatenate([linear, shift], axis=-1) + 0.0  # + 0.0 turns -0.0 into 0.0
+
+
+def input_to_heatmap(points, stride=4):
+    """Points of the input frame in the heatmap frame.
+
+    Args:
+        points: array of `x, y` in input pixels.
+        stride: input pixels per heatmap pixel.
+
+    Returns:
+        Float array of the same shape in heatmap pixels.
+
+    Example:
+
+    >>> input_to_heatmap([1.5, 5.5]).tolist()
+    [0.0, 1.0]
+    """
+    return (np.asarray(points, dtype=np.float64) + 0.5) / stride - 0.5
+
+
+def heatmap_to_input(points, stride=4):
+    """Points of the heatmap frame in the input frame; the inverse of `input_to_heatmap`.
+
+    Args:
+        points: array of `x, y` in heatmap pixels.
+        stride: input pixels per heatmap pixel.
+
+    Returns:
+        Float array of the same shape in input pixels.
+
+    Example:
+
+    >>> heatmap_to_input([0.0, 1.0]).tolist()
+    [1.5, 5.5]
+    """
+    return (np.asarray(points, dtype=np.float64) + 0.5) * stride - 0.5
+
+
+def mirror_points(points, width):
+    """Points after their picture was mirrored left to right.
+
+    Joint order is not touched; `Skeleton.flip_order` permutes it.
+
+    Args:
+        points: `(..., 2)` points `x, y` in pixels of any frame.
+        width: width of that frame in its pixels.
+
+    Returns:
+        Float64 array of the same shape, with `x` replaced by `width - 1 - x`.
+
+    Example:
+
+    >>> mirror_points([[0.0, 3.0]], width=10).tolist()
+    [[9.0, 3.0]]
+    """
+    mirrored = np.array(points, dtype=np.float64)
+    mirrored[..., 0] = width - 1 - mirrored[..., 0]
+    return mirrored
+
+
+def boxes_from_joints(joints, visibility, padding=1.25):
+    """Person boxes around labelled joints, for data sets that give no centre or scale.
+
+    Args:
+        joints: `(N, K, 2)` in source pixels.
+        visibility: `(N, K)`; joints above 0 count.
+        padding: the side is the longer extent of the joints times this factor.
+
+    Returns:
+        `(N, 3)` float64 boxes; NaN for people without a labelled joint. A person whose joints
+        coincide gets a side of one pixel times `padding`.
+
+    Example:
+
+    >>> boxes_from_joints([[[0, 0], [8, 4]]], [[2, 2]], padding=1.5).tolist()
+    [[4.0, 2.0, 12.0]]
+    """
+    joints = np.asarray(joints, dtype=np.float64)
+    labelled = np.asarray(visibility)[..., None] > 0
+    low = np.where(labelled, joints, np.inf).min(axis=1)
+    high = np.where(labelled, joints, -np.inf).max(axis=1)
+    with np.errstate(invalid="ignore"):
+        boxes = np.concatenate(
+            [(low + high) / 2, np.maximum(high - low, 1).max(axis=1, keepdims=True) * padding],
+            axis=1,
+        )
+    boxes[~labelled.any(axis=(1, 2))] = np.nan
+    return boxes

@@ -1,0 +1,138 @@
+"""Heatmaps at the end of an hourglass, and their way back into the features."""
+
+import keras
+
+from keras_hourglass.layers.common import (
+    batch_norm,
+    build_chain,
+    call_chain,
+    check_channels_last,
+    check_positive,
+    conv,
+    policy_of,
+)
+from keras_hourglass.layers.residual import Residual
+
+
+@keras.saving.register_keras_serializable(package="keras_hourglass")
+class IntermediateSupervision(keras.layers.Layer):
+    """Predict heatmaps from an hourglass's features and feed them back into the next one.
+
+    Residuals and 1×1 conv-BN-ReLU turn the features into `y`; a 1×1 convolution of `y` gives the
+    heatmaps (always float32). The next hourglass's input is
+    `skip + conv(y) + conv(heatmaps)` (`merge="add"`, the later public code), or
+    `conv(concat(y, skip)) + conv(heatmaps)` (`merge="concat"`, the paper's own network), all
+    convolutions 1×1.
+
+    Args:
+        num_keypoints: K, channels of the heatmaps.
+        filters: widths of the 1×1 conv-BN-ReLU, an integer or a tuple.
+        num_blocks: residuals before them, as wide as the input.
+        merge: `"add"`, `"concat"`, or `None` for the last stack, which feeds nothing back.
+        heatmap_dtype: dtype of heatmaps and their convolution.
+        synchronized: take batch statistics over all replicas of a distributed training.
+        **kwargs: `name`, `dtype` and the other arguments of `keras.layers.Layer`.
+
+    Input shape:
+        A pair: features `(batch, height, width, channels)` and skip
+        `(batch, height, width, skip channels)`; with `merge=None` the features alone.
+
+    Output shape:
+        A pair: heatmaps `(batch, height, width, K)` and features for the next hourglass
+        `(batch, height, width, skip channels)`, for `"concat"` with as many channels as `y` and
+        the skip together; with `merge=None` the heatmaps alone.
+
+    Raises:
+        ValueError: if an argument is not positive, `merge` is unknown or the inputs do not match.
+
+    Example:
+
+    >>> import keras
+    >>> x = keras.Input((64, 48, 256))
+    >>> y = Hourglass(256)(x)  # doctest: +SKIP
+    >>> heatmaps, features = IntermediateSupervision(16, 256)([x, x])
+    >>> heatmaps.shape, features.shape
+    ((None, 64, 48, 16), (None, 64, 48, 256))
+
+    Reference:
+        [Newell et al., 2016](https://arxiv.org/abs/1603.06937), section 3.3 and Figure 4, right.
+    """
+
+    def __init__(
+        self,
+        num_keypoints,
+        filters,
+        num_blocks=0,
+        merge="add",
+        heatmap_dtype="float32",
+        synchronized=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_positive("num_keypoints", num_keypoints)
+        if merge not in ("add", "concat", None):
+            raise ValueError(f"Expected `merge` 'add', 'concat' or None. Received: merge={merge!r}")
+        self.num_keypoints, self.num_blocks, self.merge = num_keypoints, num_blocks, merge
+        self.filters = (filters,) if isinstance(filters, int) else tuple(filters)
+        for width in self.filters:
+            check_positive("filters", width)
+        self.heatmap_dtype, self.synchronized = heatmap_dtype, synchronized
+        self._policy = policy_of(self)
+        self.linear = []
+        for index, width in enumerate(self.filters, start=1):
+            self.linear += [
+                conv(width, 1, f"conv{index}", self._policy),
+                batch_norm(f"bn{index}", self._policy, synchronized),
+                keras.layers.ReLU(name=f"relu{index}", dtype=self._policy),
+            ]
+        self.heatmaps = conv(num_keypoints, 1, "heatmaps", heatmap_dtype)
+
+    def build(self, input_shape):
+        features, skip = input_shape if self.merge else (input_shape, None)
+        check_channels_last(features, "IntermediateSupervision")
+        self.residuals = [
+            Residual(features[-1], self.synchronized, name=f"residual{index}", dtype=self._policy)
+            for index in range(1, self.num_blocks + 1)
+        ]
+        shape = build_chain([*self.residuals, *self.linear], features)
+        self.heatmaps.build(shape)
+        if self.merge:
+            check_channels_last(skip, "IntermediateSupervision")
+            merged = shape[-1] + skip[-1] if self.merge == "concat" else skip[-1]
+            self.merge_features = conv(merged, 1, "merge_features", self._policy)
+            self.merge_heatmaps = conv(merged, 1, "merge_heatmaps", self._policy)
+            self.concatenate = keras.layers.Concatenate(name="concat", dtype=self._policy)
+            source = merged if self.merge == "concat" else shape[-1]
+            self.merge_features.build((*shape[:-1], source))
+            self.merge_heatmaps.build((*shape[:-1], self.num_keypoints))
+        self.built = True
+
+    def call(self, inputs):
+        features, skip = inputs if self.merge else (inputs, None)
+        y = call_chain([*self.residuals, *self.linear], features)
+        heatmaps = self.heatmaps(y)
+        if not self.merge:
+            return heatmaps
+        remapped = self.merge_heatmaps(heatmaps)
+        if self.merge == "concat":
+            return heatmaps, self.merge_features(self.concatenate([y, skip])) + remapped
+        return heatmaps, skip + self.merge_features(y) + remapped
+
+    def compute_output_shape(self, input_shape):
+        features, skip = input_shape if self.merge else (input_shape, None)
+        heatmaps = (*tuple(features)[:-1], self.num_keypoints)
+        if not self.merge:
+            return heatmaps
+        width = self.filters[-1] + skip[-1] if self.merge == "concat" else skip[-1]
+        return heatmaps, (*tuple(skip)[:-1], width)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_keypoints": self.num_keypoints,
+            "filters": list(self.filters),
+            "num_blocks": self.num_blocks,
+            "merge": self.merge,
+            "heatmap_dtype": self.heatmap_dtype,
+            "synchronized": self.synchronized,
+        }

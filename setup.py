@@ -1,0 +1,51 @@
+"""Packaging of keras_hourglass."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(
+    r'__version__ = "(.+)"', (HERE / "keras_hourglass/__init__.py").read_text(encoding="utf-8")
+).group(1)
+
+setup(
+    name="keras_hourglass",
+    version=VERSION,
+    description="Stacked hourglass networks for human pose estimation in Keras",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["keras_hourglass", "keras_hourglass.*"]),
+    package_data={"keras_hourglass": ["recipes/*.yaml", "weights/*"]},
+    install_requires=[
+        "h5py>=3.8",
+        "keras>=2.15",
+        "matplotlib>=3.7",
+        "numpy>=1.24",
+        "opencv-python-headless>=4.8",
+        "pyyaml>=6.0",
+        "scipy>=1.10",
+        "tensorboard>=2.15",
+        "tensorflow>=2.15",
+        "tqdm>=4.60",
+    ],
+    extras_require={
+        "jax": ["jax>=0.4.30"],
+        "torch": ["torch>=2.3"],
+        "serving": ["tensorflow-serving-api>=2.15", "grpcio"],
+        "onnx": ["onnx", "onnxruntime", "tf2onnx"],
+        "openvino": ["openvino"],
+        "coco": ["pycocotools"],
+        "test": ["hypothesis", "pytest", "pytest-xdist", "ruff"],
+    },
+    entry_points={"console_scripts": ["keras-hourglass=keras_hourglass.cli:main"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
