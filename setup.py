@@ -27,6 +27,7 @@ setup(
         "matplotlib>=3.7",
         "numpy>=1.24",
         "opencv-python-headless>=4.8",
+        "pillow>=9",
         "pyyaml>=6.0",
         "scipy>=1.10",
         "tensorboard>=2.15",

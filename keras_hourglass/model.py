@@ -199,7 +199,9 @@ def check_input_size(input_shape, depth=4):
         UserError: with the multiple that is needed and the nearest sizes that fit.
     """
     shape = tuple(input_shape)
-    if len(shape) != 3 or any(isinstance(edge, bool) or not isinstance(edge, int) for edge in shape):
+    if len(shape) != 3 or any(
+        isinstance(edge, bool) or not isinstance(edge, int) for edge in shape
+    ):
         raise UserError(
             f"`input_shape` is (height, width, channels) in pixels. Received: {shape}. "
             "Pass three integers, e.g. (256, 256, 3)."
@@ -207,7 +209,12 @@ def check_input_size(input_shape, depth=4):
     multiple = 4 * 2**depth
     if any(edge <= 0 or edge % multiple for edge in shape[:2]):
         nearest = [
-            sorted({max(multiple, edge // multiple * multiple), max(edge, 0) // multiple * multiple + multiple})
+            sorted(
+                {
+                    max(multiple, edge // multiple * multiple),
+                    max(edge, 0) // multiple * multiple + multiple,
+                }
+            )
             for edge in shape[:2]
         ]
         raise UserError(

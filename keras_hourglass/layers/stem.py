@@ -46,9 +46,7 @@ class Stem(keras.layers.Layer):
         [Newell et al., 2016](https://arxiv.org/abs/1603.06937), section 3.2.
     """
 
-    def __init__(
-        self, filters, before, after, return_pooled=False, synchronized=False, **kwargs
-    ):
+    def __init__(self, filters, before, after, return_pooled=False, synchronized=False, **kwargs):
         super().__init__(**kwargs)
         self.filters, self.before, self.after = filters, tuple(before), tuple(after)
         self.return_pooled, self.synchronized = return_pooled, synchronized

@@ -1,0 +1,235 @@
+"""Joints to heatmaps and back (NumPy only): targets and decoding live together."""
+
+import numpy as np
+
+from keras_hourglass.errors import UserError
+from keras_hourglass.geometry import heatmap_to_input, input_to_heatmap
+
+DECODERS = ("max", "quarter", "dark")
+MISSING = ("zero", "ignore")
+
+
+class HeatmapCodec:
+    """Encode joints as Gaussian heatmaps and decode heatmaps into joints.
+
+    Args:
+        input_size: `(height, width)` of the crop in input pixels.
+        stride: input pixels per heatmap pixel.
+        sigma: standard deviation of the Gaussians in heatmap pixels (1.5 in the paper).
+        decoder: `"max"`: the pixel of the maximum; `"quarter"`: moved a quarter heatmap pixel
+            towards the higher neighbour along each axis; `"dark"`: a second-order (Newton) step
+            on the logarithm of the map, which is exact for a Gaussian.
+        missing: what a joint without annotation trains: `"zero"` an empty map (the paper),
+            `"ignore"` nothing.
+
+    Raises:
+        UserError: if an argument is out of range.
+
+    Example:
+
+    >>> codec = HeatmapCodec((64, 48), sigma=1.0)
+    >>> maps, weights = codec.encode([[[21.5, 33.5]]], [[2]])
+    >>> maps.shape
+    (1, 16, 12, 1)
+    >>> codec.decode(maps)[0].tolist()
+    [[[21.5, 33.5]]]
+
+    Reference:
+        [Newell et al., 2016](https://arxiv.org/abs/1603.06937), section 3.4; the quarter pixel
+        is their code's; DARK is [Zhang et al., 2020](https://arxiv.org/abs/1910.06278).
+    """
+
+    def __init__(
+        self, input_size=(256, 256), stride=4, sigma=1.5, decoder="quarter", missing="zero"
+    ):
+        self.input_size = tuple(int(edge) for edge in input_size)
+        if len(self.input_size) != 2 or any(e <= 0 or e % stride for e in self.input_size):
+            raise UserError(
+                f"`input_size` is (height, width), multiples of the stride {stride}. "
+                f"Received: {self.input_size}."
+            )
+        if not sigma > 0:
+            raise UserError(f"`sigma` must be positive, in heatmap pixels. Received: {sigma}.")
+        for name, value, choices in (
+            ("decoder", decoder, DECODERS),
+            ("missing", missing, MISSING),
+        ):
+            if value not in choices:
+                raise UserError(f"`{name}` must be one of {choices}. Received: {value!r}.")
+        self.stride, self.sigma = stride, float(sigma)
+        self.decoder, self.missing = decoder, missing
+
+    @property
+    def heatmap_size(self):
+        """`(height, width)` of the maps in heatmap pixels."""
+        return tuple(edge // self.stride for edge in self.input_size)
+
+    def targets(self, joints, visibility, weights=None):
+        """Compact targets, from which `losses.HeatmapMSE` draws the maps on the device.
+
+        Args:
+            joints: `(N, K, 2)` in input pixels.
+            visibility: `(N, K)`; above 0 is labelled.
+            weights: `(N, K)` weight of each joint in the loss, 1 by default.
+
+        Returns:
+            `(N, K, 4)` float32: x, y in heatmap pixels, amplitude (1, or 0 for an empty map) and
+            weight. A joint outside the crop is treated as one without annotation.
+        """
+        points = input_to_heatmap(joints, self.stride)
+        height, width = self.heatmap_size
+        with np.errstate(invalid="ignore"):
+            inside = ((points >= -0.5) & (points <= (width - 0.5, height - 0.5))).all(axis=-1)
+        present = inside & (np.asarray(visibility) > 0)
+        points = np.where(present[..., None], points, 0)
+        weight = np.ones(present.shape) if weights is None else np.asarray(weights, np.float64)
+        if self.missing == "ignore":
+            weight = weight * present
+        parts = [points, present[..., None], weight[..., None]]
+        return np.concatenate(parts, axis=-1).astype(np.float32)
+
+    def encode(self, joints, visibility, weights=None):
+        """Gaussian heatmaps of peak 1 at the exact sub-pixel positions.
+
+        Args:
+            joints: `(N, K, 2)` in input pixels.
+            visibility: `(N, K)`; above 0 is labelled.
+            weights: `(N, K)` weight of each joint in the loss, 1 by default.
+
+        Returns:
+            `(N, H, W, K)` float32 maps and `(N, K)` float32 weights. A joint without annotation
+            or outside the crop gets an empty map (and weight 0 with `missing="ignore"`).
+        """
+        targets = self.targets(joints, visibility, weights)
+        height, width = self.heatmap_size
+        along_x = self._gaussian(np.arange(width), targets[:, None, :, 0])
+        along_y = self._gaussian(np.arange(height), targets[:, None, :, 1])
+        along_y *= targets[:, None, :, 2]
+        return along_y[:, :, None, :] * along_x[:, None, :, :], targets[..., 3]
+
+    def _gaussian(self, positions, centres):
+        offsets = positions[:, None].astype(np.float32) - centres
+        return np.exp(offsets**2 / np.float32(-2 * self.sigma**2))
+
+    def decode(self, heatmaps):
+        """Joints and scores of heatmaps.
+
+        Args:
+            heatmaps: `(N, H, W, K)` in heatmap pixels, any floating dtype.
+
+        Returns:
+            `(N, K, 2)` float64 joints in input pixels and `(N, K)` float32 scores, the heights
+            of the maxima. A map with NaN gives NaN. The first maximum in reading order counts.
+            With `"quarter"` a perfect map is decoded within 0.25 heatmap pixels along each axis
+            (0.5 in the outermost half pixel), with `"max"` within 0.5.
+        """
+        maps = np.asarray(heatmaps)
+        if maps.ndim != 4 or 0 in maps.shape[1:]:
+            raise UserError(f"Heatmaps have shape (N, height, width, K). Received: {maps.shape}.")
+        rows, columns, scores = _maxima(maps)
+        points = np.stack([columns, rows], axis=-1).astype(np.float64)
+        if self.decoder == "quarter":
+            points += _quarter_steps(maps, rows, columns)
+        elif self.decoder == "dark":
+            points += _newton_steps(maps, rows, columns, self.sigma)
+        points[np.isnan(scores)] = np.nan
+        return heatmap_to_input(points, self.stride), scores.astype(np.float32)
+
+    def merge_flipped(self, heatmaps, flipped, flip_order):
+        """The mean of a crop's heatmaps and of those of its mirror image, mirrored back.
+
+        Args:
+            heatmaps: `(N, H, W, K)` maps of the crop.
+            flipped: `(N, H, W, K)` maps of the mirrored crop.
+            flip_order: for each joint, the joint it becomes in the mirror
+                (`Skeleton.flip_order`).
+
+        Returns:
+            `(N, H, W, K)` maps.
+        """
+        heatmaps, flipped = np.asarray(heatmaps), np.asarray(flipped)
+        return (heatmaps + flipped[:, :, ::-1][..., list(flip_order)]) / 2
+
+    def get_config(self):
+        """The constructor's arguments, JSON-ready."""
+        return {
+            "input_size": list(self.input_size),
+            "stride": self.stride,
+            "sigma": self.sigma,
+            "decoder": self.decoder,
+            "missing": self.missing,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Build a codec from the result of `get_config`."""
+        return cls(**config)
+
+
+def _maxima(maps):
+    """Rows, columns and heights of the first maxima, each `(N, K)`.
+
+    One pass over the memory: the maxima of rows first, then the winning rows alone.
+    """
+    count, _, width, joints = maps.shape
+    in_rows = np.empty((count, maps.shape[1], joints), maps.dtype)
+    for person in range(count):
+        # Halving keeps the inner loops long; numpy's own reduction over a middle axis does not.
+        part = maps[person]
+        while part.shape[1] > 1:
+            half = part.shape[1] // 2
+            folded = np.maximum(part[:, :half], part[:, half : 2 * half])
+            if part.shape[1] % 2:
+                folded[:, 0] = np.maximum(folded[:, 0], part[:, -1])
+            part = folded
+        in_rows[person] = part[:, 0]
+    rows = in_rows.argmax(axis=1)
+    scores = np.take_along_axis(in_rows, rows[:, None], axis=1)[:, 0]
+    people, joint = np.ogrid[:count, :joints]
+    columns = maps[people, rows, :, joint].argmax(axis=-1)
+    return rows, columns, scores
+
+
+def _neighbourhood(maps, rows, columns, radius):
+    """Values around the maxima, `(N, K, 2r+1, 2r+1)`, edges repeated outwards."""
+    count, height, width, joints = maps.shape
+    steps = np.arange(-radius, radius + 1)
+    y = np.clip(rows[..., None] + steps, 0, height - 1)
+    x = np.clip(columns[..., None] + steps, 0, width - 1)
+    people, joint = np.ogrid[:count, :joints]
+    return maps[people[..., None, None], y[..., None], x[..., None, :], joint[..., None, None]]
+
+
+def _quarter_steps(maps, rows, columns):
+    """A quarter pixel towards the higher neighbour; none where the maximum is at the border."""
+    height, width = maps.shape[1:3]
+    around = _neighbourhood(maps, rows, columns, 1).astype(np.float64)
+    step_x = np.sign(around[..., 1, 2] - around[..., 1, 0])
+    step_y = np.sign(around[..., 2, 1] - around[..., 0, 1])
+    step_x[(columns == 0) | (columns == width - 1)] = 0
+    step_y[(rows == 0) | (rows == height - 1)] = 0
+    return 0.25 * np.stack([step_x, step_y], axis=-1)
+
+
+def _newton_steps(maps, rows, columns, sigma):
+    """The DARK refinement: smooth around the maximum, then one Newton step on the logarithm."""
+    height, width = maps.shape[1:3]
+    blur = max(1, round(sigma))
+    around = _neighbourhood(maps, rows, columns, 1 + blur).astype(np.float64)
+    # Smoothing a Gaussian with a Gaussian leaves its centre where it is.
+    kernel = np.exp(np.arange(-blur, blur + 1) ** 2 / (-2 * (sigma / 2) ** 2))
+    kernel /= kernel.sum()
+    windows = np.lib.stride_tricks.sliding_window_view(around, (len(kernel),) * 2, axis=(2, 3))
+    smooth = np.log(np.maximum(np.einsum("nkyxij,i,j->nkyx", windows, kernel, kernel), 1e-10))
+    dx = (smooth[..., 1, 2] - smooth[..., 1, 0]) / 2
+    dy = (smooth[..., 2, 1] - smooth[..., 0, 1]) / 2
+    dxx = smooth[..., 1, 2] - 2 * smooth[..., 1, 1] + smooth[..., 1, 0]
+    dyy = smooth[..., 2, 1] - 2 * smooth[..., 1, 1] + smooth[..., 0, 1]
+    dxy = (smooth[..., 2, 2] - smooth[..., 2, 0] - smooth[..., 0, 2] + smooth[..., 0, 0]) / 4
+    determinant = dxx * dyy - dxy**2
+    inside = (rows > 0) & (rows < height - 1) & (columns > 0) & (columns < width - 1)
+    usable = inside & (determinant > 1e-12) & (dxx < 0)
+    safe = np.where(usable, determinant, 1)
+    step = np.stack([(dxy * dy - dyy * dx) / safe, (dxy * dx - dxx * dy) / safe], axis=-1)
+    # A step beyond the next pixel means that the map is no peak there.
+    return np.where(usable[..., None], np.clip(step, -1, 1), 0)

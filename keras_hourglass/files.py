@@ -1,0 +1,68 @@
+"""Writing files so that nothing is ever half-written or overwritten by accident."""
+
+import contextlib
+import os
+import pathlib
+import secrets
+
+from keras_hourglass.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """A temporary path beside `path` that takes its place when the block succeeds.
+
+    Args:
+        path: the file to write; its folder is made if missing.
+
+    Yields:
+        A `pathlib.Path` with the same suffix. It is flushed to disk and renamed at the end, and
+        removed if the block fails, so readers see the old file or the new one, never a part.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Leading dot: a watching process does not take it for the real thing.
+    temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path, content):
+    """Write a whole file at once.
+
+    Args:
+        path: the file to write.
+        content: `bytes`, or `str` written as UTF-8.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def new_folder(path, overwrite=False):
+    """Make an output folder, refusing one that already holds something.
+
+    Args:
+        path: the folder.
+        overwrite: accept a folder with content; files are then replaced one by one.
+
+    Returns:
+        The folder as `pathlib.Path`.
+
+    Raises:
+        UserError: if the path is a file, or a folder with content and `overwrite` is false.
+    """
+    path = pathlib.Path(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"An output folder is needed. Received: the file {path}. Name another.")
+    if path.is_dir() and not overwrite and any(path.iterdir()):
+        raise UserError(
+            f"The output folder already holds files, which would be lost. Received: {path}. "
+            "Name a new folder, or allow it with --overwrite."
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    return path

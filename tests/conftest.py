@@ -1,0 +1,23 @@
+"""Shared fixtures."""
+
+import os
+import pathlib
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def _data_folder():
+    named = os.environ.get("KERAS_HOURGLASS_DATA")
+    here = pathlib.Path(__file__).resolve().parents[1]
+    return pathlib.Path(named) if named else here.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real photographs and annotations; the test skips where it is absent."""
+    folder = _data_folder()
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder} (set KERAS_HOURGLASS_DATA)")
+    return folder
