@@ -26,6 +26,7 @@ class PoseRecords:
             data set does not have at all.
         areas: `(N,)` segment areas in square source pixels for OKS, or `None`.
         extra: further columns by name, each of length N.
+        notes: one line for each thing a reader left out or mended, with its count.
 
     Raises:
         DataError: if a column has the wrong shape or a labelled joint is not finite.
@@ -49,6 +50,7 @@ class PoseRecords:
     weights: np.ndarray | None = None
     areas: np.ndarray | None = None
     extra: dict = dataclasses.field(default_factory=dict)
+    notes: tuple = ()
 
     def __post_init__(self):
         count, joints = len(self.images), self.skeleton.num_joints
@@ -93,12 +95,17 @@ class PoseRecords:
         kept = {
             field.name: getattr(self, field.name)[index]
             for field in dataclasses.fields(self)
-            if field.name not in ("skeleton", "extra", "areas", "weights")
+            if field.name not in ("skeleton", "extra", "areas", "weights", "notes")
         }
         areas = None if self.areas is None else self.areas[index]
         extra = {name: np.asarray(column)[index] for name, column in self.extra.items()}
         return PoseRecords(
-            self.skeleton, areas=areas, weights=self.weights[index], extra=extra, **kept
+            self.skeleton,
+            areas=areas,
+            weights=self.weights[index],
+            extra=extra,
+            notes=self.notes,
+            **kept,
         )
 
     def with_columns(self, **columns):

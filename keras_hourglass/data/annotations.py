@@ -1,0 +1,145 @@
+"""Opening annotation files of other people's making, with one kind of error."""
+
+import json
+import os
+
+import numpy as np
+
+from keras_hourglass.errors import DataError
+
+
+def existing(path, what="annotation file"):
+    """The path as a string, if something readable is there.
+
+    Raises:
+        DataError: naming the path, if it is missing.
+    """
+    path = os.fspath(path)
+    if not os.path.exists(path):
+        raise DataError(f"No {what} there. Received: {path}. Check the path.")
+    return path
+
+
+def read_mat(path, **options):
+    """The variables of a MATLAB file (version 7.2 or older) as a dict.
+
+    Args:
+        path: the file.
+        **options: passed to `scipy.io.loadmat`.
+
+    Raises:
+        DataError: naming the file, if it cannot be read.
+    """
+    import scipy.io
+
+    path = existing(path)
+    try:
+        return scipy.io.loadmat(path, **options)
+    # A damaged file makes SciPy raise whatever its bytes lead to.
+    except Exception as error:
+        raise DataError(
+            f"Cannot read the MATLAB file {path}: {_one_line(error)}. "
+            "It must be of version 7.2 or older and complete; fetch it again."
+        ) from error
+
+
+def read_json(path):
+    """The content of a JSON file.
+
+    Raises:
+        DataError: naming the file, if it cannot be read.
+    """
+    path = existing(path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(
+            f"Cannot read the JSON file {path}: {_one_line(error)}. Fetch or export it again."
+        ) from error
+
+
+def read_hdf5(path, names):
+    """Data sets of an HDF5 file as arrays.
+
+    Args:
+        path: the file.
+        names: the data sets to read; those the file lacks are left out.
+
+    Returns:
+        dict of NumPy arrays.
+
+    Raises:
+        DataError: naming the file, if it cannot be read.
+    """
+    import h5py
+
+    path = existing(path)
+    try:
+        with h5py.File(path, "r") as file:
+            return {name: np.asarray(file[name][()]) for name in names if name in file}
+    # h5py raises several kinds of errors for damaged content.
+    except Exception as error:
+        raise DataError(
+            f"Cannot read the HDF5 file {path}: {_one_line(error)}. Fetch it again."
+        ) from error
+
+
+def numbers(values, shape, what, path):
+    """An array of finite or NaN float64 numbers of a given shape.
+
+    Args:
+        values: anything `np.asarray` takes.
+        shape: expected shape, with `None` for axes of any length.
+        what: name of the value for the message.
+        path: the annotation file for the message.
+
+    Raises:
+        DataError: if the values are not numbers or have another shape.
+    """
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "fiub":
+            array = array.astype(np.float64)
+        array = array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{what} in {path} must be numbers ({_one_line(error)}).") from error
+    fits = array.ndim == len(shape) and all(
+        wanted in (None, length) for wanted, length in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        named = tuple("any" if length is None else length for length in shape)
+        raise DataError(
+            f"{what} in {path} needs shape {named}. Received: {array.shape}. "
+            "Is it the annotation file of this data set?"
+        )
+    return array
+
+
+def picture_path(folder, name, annotation):
+    """The path of a picture that an annotation file names.
+
+    Args:
+        folder: where the pictures are.
+        name: relative path from the file; sub-folders are fine, leaving the folder is not.
+        annotation: the annotation file for the message.
+
+    Raises:
+        DataError: if the name is not text, is absolute, or leaves the folder.
+    """
+    if isinstance(name, bytes):
+        name = name.decode("utf-8", errors="replace")
+    if not isinstance(name, str) or not name.strip("\0 ") or "\0" in name.strip("\0 "):
+        raise DataError(f"Picture names in {annotation} must be text. Received: {name!r}.")
+    name = name.strip("\0 ").replace("\\", "/")
+    inside = os.path.normpath(name)
+    if os.path.isabs(inside) or inside.split(os.sep)[0] == ".." or inside[1:2] == ":":
+        raise DataError(
+            f"Picture names in {annotation} must stay inside {folder}. Received: {name!r}. "
+            "Make them relative to the folder of pictures."
+        )
+    return os.path.join(folder, inside)
+
+
+def _one_line(error):
+    return " ".join(str(error).split()) or type(error).__name__
