@@ -101,11 +101,22 @@ class HeatmapCodec:
             or outside the crop gets an empty map (and weight 0 with `missing="ignore"`).
         """
         targets = self.targets(joints, visibility, weights)
+        return self.draw(targets), targets[..., 3]
+
+    def draw(self, targets):
+        """Gaussian heatmaps from compact targets.
+
+        Args:
+            targets: `(N, K, 4)` as `targets` makes them.
+
+        Returns:
+            `(N, H, W, K)` float32 maps.
+        """
         height, width = self.heatmap_size
         along_x = self._gaussian(np.arange(width), targets[:, None, :, 0])
         along_y = self._gaussian(np.arange(height), targets[:, None, :, 1])
         along_y *= targets[:, None, :, 2]
-        return along_y[:, :, None, :] * along_x[:, None, :, :], targets[..., 3]
+        return along_y[:, :, None, :] * along_x[:, None, :, :]
 
     def _gaussian(self, positions, centres):
         offsets = positions[:, None].astype(np.float32) - centres

@@ -1,0 +1,222 @@
+"""From records to batches: one sample function, fed to `fit` in two forms."""
+
+import threading
+
+import keras
+import numpy as np
+
+from keras_hourglass.codec import HeatmapCodec
+from keras_hourglass.data.augment import Transform, apply_gains
+from keras_hourglass.data.sources import open_image
+from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.geometry import apply_affine, crop_affine
+from keras_hourglass.images import warp
+
+
+class PoseDataset:
+    """Batches of crops and targets of annotated people.
+
+    Every crop is a function of `(seed, epoch, person)` alone, so the batches are the same on any
+    number of workers and after a resume.
+
+    Args:
+        records: `PoseRecords`.
+        codec: the `HeatmapCodec` that fixes sizes and targets.
+        batch_size: people per batch.
+        augmentation: an `Augmentation`, or `None` for plain crops in order.
+        shuffle: draw a new order every epoch; by default where there is an augmentation.
+        seed: of order and augmentation.
+        drop_last: leave out a last batch that is smaller than the others.
+        heatmaps: yield ready heatmaps per stack name instead of compact targets, for plain
+            `MeanSquaredError`.
+        outputs: names of the model outputs that get the targets.
+        cache: keep decoded pictures in memory.
+
+    Raises:
+        UserError: if there is nobody to show, or `batch_size` is not positive.
+    """
+
+    def __init__(
+        self,
+        records,
+        codec=None,
+        batch_size=16,
+        augmentation=None,
+        shuffle=None,
+        seed=0,
+        drop_last=None,
+        heatmaps=False,
+        outputs=("stack_1",),
+        cache=False,
+    ):
+        if not len(records):
+            raise UserError("At least one annotated person is needed. Received: none.")
+        if batch_size < 1:
+            raise UserError(f"`batch_size` must be positive. Received: {batch_size}.")
+        self.records, self.codec = records, codec or HeatmapCodec()
+        self.batch_size = min(batch_size, len(records))
+        self.augmentation, self.seed = augmentation, seed
+        self.shuffle = augmentation is not None if shuffle is None else shuffle
+        self.drop_last = self.shuffle if drop_last is None else drop_last
+        self.heatmaps, self.outputs = heatmaps, tuple(outputs)
+        self.failures = {}
+        self._cache = {} if cache else None
+        self._lock = threading.Lock()
+        self._orders = {}
+
+    def __len__(self):
+        whole, rest = divmod(len(self.records), self.batch_size)
+        return whole if self.drop_last else whole + bool(rest)
+
+    def order(self, epoch):
+        """The people of an epoch in the order they are shown."""
+        count = len(self.records)
+        if not self.shuffle:
+            return np.arange(count)
+        if epoch not in self._orders:
+            # One entry is enough: epochs follow each other.
+            self._orders = {epoch: np.random.default_rng([self.seed, epoch]).permutation(count)}
+        return self._orders[epoch]
+
+    def sample(self, person, epoch=0):
+        """One crop and its joints.
+
+        Args:
+            person: index into the records.
+            epoch: picks the augmentation.
+
+        Returns:
+            `(height, width, 3)` uint8 crop, `(K, 2)` joints in input pixels, `(K,)` visibility
+            and `(K,)` weights. A picture that cannot be read gives a black crop of weight 0 and
+            is remembered in `failures`.
+        """
+        records, size = self.records, self.codec.input_size
+        transform = Transform()
+        if self.augmentation is not None:
+            rng = np.random.default_rng([self.seed, epoch, person, 1])
+            transform = self.augmentation.draw(rng)
+        matrix = crop_affine(
+            records.boxes[person], size, transform.rotation, transform.flip, transform.scale
+        )
+        joints = apply_affine(matrix, records.joints[person])
+        visibility, weights = records.visibility[person], records.weights[person]
+        if transform.flip:
+            order = list(records.skeleton.flip_order)
+            joints, visibility, weights = joints[order], visibility[order], weights[order]
+        image = self._image(records.images[person])
+        if image is None:
+            return np.zeros((*size, 3), np.uint8), joints, visibility, weights * 0
+        crop = warp(image, matrix, size)
+        if transform.gains is not None:
+            crop = apply_gains(crop, transform.gains)
+        return crop, joints, visibility, weights
+
+    def _image(self, path):
+        if self._cache is not None and path in self._cache:
+            return self._cache[path]
+        if path in self.failures:
+            return None
+        try:
+            image = open_image(path)
+        except DataError as error:
+            with self._lock:
+                self.failures[path] = str(error)
+            return None
+        if self._cache is not None:
+            self._cache[path] = image
+        return image
+
+    def batch(self, step, epoch=0):
+        """One batch.
+
+        Args:
+            step: number of the batch within the epoch.
+            epoch: number of the epoch.
+
+        Returns:
+            `(n, height, width, 3)` uint8 crops and `(n, K, 4)` float32 targets, see
+            `HeatmapCodec.targets`.
+        """
+        people = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        samples = [self.sample(person, epoch) for person in people]
+        crops, joints, visibility, weights = (np.stack(column) for column in zip(*samples))
+        return crops, self.codec.targets(joints, visibility, weights)
+
+    def _answers(self, targets):
+        """Targets in the form the model's outputs want them."""
+        if self.heatmaps:
+            targets = self.codec.draw(targets)
+        return dict.fromkeys(self.outputs, targets)
+
+    def as_tf_dataset(self, start_epoch=0, endless=True, workers=2):
+        """A `tf.data.Dataset` of batches, prepared in `workers` threads, in a fixed order.
+
+        Args:
+            start_epoch: the epoch to begin with.
+            endless: go on with the following epochs, for `fit(..., steps_per_epoch=len(self))`;
+                otherwise one epoch.
+            workers: batches prepared at the same time.
+
+        Returns:
+            Dataset of `(crops, {output: targets})`.
+        """
+        import tensorflow as tf
+
+        steps = len(self)
+        first = start_epoch * steps
+        last = tf.int64.max if endless else first + steps
+
+        def load(number):
+            return self.batch(int(number % steps), int(number // steps))
+
+        height, width = self.codec.input_size
+        joints = self.records.skeleton.num_joints
+
+        def prepare(number):
+            crops, targets = tf.numpy_function(load, [number], (tf.uint8, tf.float32))
+            size = self.batch_size if self.drop_last else None
+            crops.set_shape((size, height, width, 3))
+            targets.set_shape((size, joints, 4))
+            return crops, targets
+
+        dataset = tf.data.Dataset.range(first, last)
+        dataset = dataset.map(prepare, num_parallel_calls=workers, deterministic=True)
+        if self.heatmaps:
+            dataset = dataset.map(self._tf_answers)
+        else:
+            dataset = dataset.map(lambda crops, targets: (crops, self._answers(targets)))
+        return dataset.prefetch(2)
+
+    def _tf_answers(self, crops, targets):
+        import tensorflow as tf
+
+        maps = tf.numpy_function(
+            lambda values: next(iter(self._answers(values).values())), [targets], tf.float32
+        )
+        maps.set_shape((crops.shape[0], *self.codec.heatmap_size, targets.shape[1]))
+        return crops, dict.fromkeys(self.outputs, maps)
+
+    def as_py_dataset(self, start_epoch=0, workers=2):
+        """A `keras.utils.PyDataset` of the same batches, for any backend.
+
+        Args:
+            start_epoch: the epoch to begin with.
+            workers: threads that prepare batches.
+        """
+        return _Batches(self, start_epoch, workers)
+
+
+class _Batches(keras.utils.PyDataset):
+    def __init__(self, dataset, start_epoch, workers):
+        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
+        self.dataset, self.epoch = dataset, start_epoch
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, step):
+        crops, targets = self.dataset.batch(step, self.epoch)
+        return crops, self.dataset._answers(targets)
+
+    def on_epoch_end(self):
+        self.epoch += 1
