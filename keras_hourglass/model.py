@@ -1,5 +1,7 @@
 """The stacked hourglass network as a functional `keras.Model`."""
 
+import copy
+
 import keras
 
 from keras_hourglass.errors import UserError
@@ -45,6 +47,9 @@ class StackedHourglass(keras.Model):
         scale, offset: pixels are normalised as `pixel * scale + offset`, the offset a number
             or one per channel, as the first layer.
         synchronized: take batch statistics over all replicas of a distributed training.
+        metadata: what travels with the model without being part of the network, a JSON-ready
+            dict: `"preprocessing"` (`padding` of the person box, `sigma` in heatmap pixels),
+            `"thresholds"` (joint name -> least score of a joint that is there), `"card"`.
         name: name of the model.
         dtype: dtype policy of the model; the global policy by default. Heatmaps are float32
             in any case.
@@ -86,6 +91,7 @@ class StackedHourglass(keras.Model):
         scale=1 / 255,
         offset=-0.5,
         synchronized=False,
+        metadata=None,
         name="stacked_hourglass",
         dtype=None,
         **kwargs,
@@ -114,6 +120,7 @@ class StackedHourglass(keras.Model):
             "scale": scale,
             "offset": offset if isinstance(offset, (int, float)) else list(offset),
             "synchronized": synchronized,
+            "metadata": copy.deepcopy(dict(metadata or {})),
         }
         _check(config)
         inputs, outputs = _build(config, dtype)
@@ -146,6 +153,50 @@ class StackedHourglass(keras.Model):
     def stride(self):
         """Input pixels per heatmap pixel."""
         return 4
+
+    @property
+    def metadata(self):
+        """What travels with the model: dicts `preprocessing`, `thresholds` and `card`."""
+        return self._config["metadata"]
+
+    @property
+    def preprocessing(self):
+        """How crops are made for this model: `padding` of the person box, `sigma`, ….  A dict."""
+        return self.metadata.get("preprocessing", {})
+
+    @property
+    def thresholds(self):
+        """Joint name -> least score of a joint that counts as present. A dict, perhaps empty."""
+        return self.metadata.get("thresholds", {})
+
+    @classmethod
+    def from_preset(cls, source, **options):
+        """Load a model by preset name, folder, `.keras` file or address.
+
+        Args:
+            source: see `keras_hourglass.presets.load_model`, which this calls.
+            **options: `num_keypoints`, `skeleton`, `load_weights`, ….
+
+        Returns:
+            The model, not compiled.
+        """
+        from keras_hourglass.presets import load_model
+
+        return load_model(source, **options)
+
+    def save_to_preset(self, folder, preprocessing=None, thresholds=None, card=None, **options):
+        """Write config, weights and card into a folder that `from_preset` loads anywhere.
+
+        Args:
+            folder: where to; see `keras_hourglass.presets.save_preset`, which this calls.
+            preprocessing: how crops are made, a dict; the model's own by default.
+            thresholds: joint name -> least score of a present joint; the model's own by default.
+            card: facts for the model card, a dict; the model's own by default.
+            **options: `dtype` of the stored weights, `overwrite`.
+        """
+        from keras_hourglass.presets import save_preset
+
+        save_preset(self, folder, preprocessing, thresholds, card, **options)
 
     def get_config(self):
         dtype = self._policy_argument
