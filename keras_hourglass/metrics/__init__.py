@@ -1,0 +1,44 @@
+"""Metrics: NumPy functions for predictions in files, a Keras metric for `fit`.
+
+`HeatmapPCK` is loaded on first use, so that scoring a file does not import Keras.
+"""
+
+import importlib
+
+from keras_hourglass.metrics.oks import average_precision, oks
+from keras_hourglass.metrics.pck import (
+    MEANS,
+    PCK,
+    auc,
+    merge_counts,
+    nme,
+    normalized_distances,
+    pck,
+    pck_curve,
+    pckh,
+    summarize,
+)
+
+__all__ = [
+    "MEANS",
+    "PCK",
+    "HeatmapPCK",
+    "auc",
+    "average_precision",
+    "merge_counts",
+    "nme",
+    "normalized_distances",
+    "oks",
+    "pck",
+    "pck_curve",
+    "pckh",
+    "summarize",
+]
+
+
+def __getattr__(name):
+    if name != "HeatmapPCK":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = importlib.import_module("keras_hourglass.metrics.heatmap").HeatmapPCK
+    globals()[name] = value
+    return value

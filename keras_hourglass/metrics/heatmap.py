@@ -1,0 +1,94 @@
+"""The accuracy shown while a network trains, straight from heatmaps."""
+
+import keras
+
+from keras_hourglass.errors import UserError
+
+
+@keras.saving.register_keras_serializable(package="keras_hourglass")
+class HeatmapPCK(keras.metrics.Metric):
+    """Share of joints whose heatmap has its maximum near the joint.
+
+    A joint counts if it is labelled inside the crop (amplitude above 0) and weighs more than 0
+    in the loss. It is correct if the pixel of the map's maximum lies no further than
+    `threshold * min(height, width)` heatmap pixels from the exact target and the maximum is
+    above 0. Sums are kept over batches, so the result does not depend on the batch size.
+
+    The default is the training accuracy of the paper's authors: half of a tenth of the map's
+    size, 3.2 pixels of 64×64 (they compare with the target's pixel, not its exact position, and
+    average over joints instead of pooling them). It is normalised by the crop, so it is neither
+    PCK by torso nor PCKh; `evaluate` gives those.
+
+    Args:
+        heatmap_size: `(height, width)` in heatmap pixels.
+        threshold: largest distance, as a fraction of the shorter side of the map.
+        name, dtype: as in `keras.metrics.Metric`.
+
+    Call arguments:
+        y_true: `(N, K, 4)`: x, y in heatmap pixels, amplitude, weight.
+        y_pred: `(N, height, width, K)` heatmaps.
+        sample_weight: optional `(N,)` weight of each person's joints in the share.
+
+    Raises:
+        UserError: if the threshold is not positive or the size not two positive integers.
+
+    Example:
+
+    >>> import numpy as np
+    >>> metric = HeatmapPCK((8, 16), threshold=0.25)  # two heatmap pixels
+    >>> maps = np.zeros((1, 8, 16, 2), "float32")
+    >>> maps[0, 3, 10] = 1
+    >>> metric.update_state([[[8, 3, 1, 1], [7, 3, 1, 1]]], maps)
+    >>> float(metric.result())
+    0.5
+
+    Reference:
+        [Newell et al., 2016](https://arxiv.org/abs/1603.06937).
+    """
+
+    def __init__(self, heatmap_size, threshold=0.05, name="pck", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self.heatmap_size = tuple(int(edge) for edge in heatmap_size)
+        if len(self.heatmap_size) != 2 or min(self.heatmap_size) <= 0 or not threshold > 0:
+            raise UserError(
+                "A heatmap size is (height, width) and the threshold a positive fraction of it. "
+                f"Received: heatmap_size={self.heatmap_size}, threshold={threshold}."
+            )
+        self.threshold = float(threshold)
+        self.correct = self.add_variable((), initializer="zeros", name="correct", dtype="float32")
+        self.counted = self.add_variable((), initializer="zeros", name="counted", dtype="float32")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Add a batch."""
+        ops = keras.ops
+        targets = ops.cast(ops.convert_to_tensor(y_true), "float32")
+        maps = ops.cast(ops.convert_to_tensor(y_pred), "float32")
+        height, width = self.heatmap_size
+        maps = ops.reshape(maps, (-1, height * width, ops.shape(maps)[-1]))
+        best = ops.cast(ops.argmax(maps, axis=1), "float32")
+        row = ops.floor(best / width)
+        distance2 = ops.square(best - row * width - targets[..., 0]) + ops.square(
+            row - targets[..., 1]
+        )
+        limit = self.threshold * min(height, width)
+        counts = ops.logical_and(targets[..., 2] > 0, targets[..., 3] > 0)
+        # A map of zeros, or of NaN, points nowhere. The tiny slack is for float32 rounding.
+        points = ops.max(maps, axis=1) > 0
+        near = ops.logical_and(points, distance2 <= limit**2 * (1 + 1e-6))
+        hit = ops.logical_and(counts, near)
+        weight = 1.0
+        if sample_weight is not None:
+            weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1))
+        self.correct.assign_add(ops.sum(ops.cast(hit, "float32") * weight))
+        self.counted.assign_add(ops.sum(ops.cast(counts, "float32") * weight))
+
+    def result(self):
+        """Correct joints over counted ones, 0 to 1; 0 before any joint was counted."""
+        return keras.ops.divide_no_nan(self.correct, self.counted)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "heatmap_size": list(self.heatmap_size),
+            "threshold": self.threshold,
+        }

@@ -1,0 +1,308 @@
+"""Percentage of correct keypoints and its relatives, in source pixels (NumPy only)."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.skeletons import get_skeleton
+
+# How one number is made of many. The same predictions read differently under each.
+MEANS = {
+    "counted": "over all counted joints",
+    "joints": "over the percentages of the joints",
+    "groups": "over the percentages of the groups",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PCK:
+    """Percentages of correct keypoints.
+
+    Args:
+        threshold: largest distance that counts as correct, in units of the reference length.
+        num_people: N, people with at least one counted joint.
+        joints: percent of each joint; NaN where none was counted.
+        groups: percent of each group, left and right and all its joints pooled.
+        counts: number of counted joints of each kind.
+        means: percent by each convention of `MEANS`.
+        mean_over: the convention `mean` uses.
+    """
+
+    threshold: float
+    num_people: int
+    joints: dict
+    groups: dict
+    counts: dict
+    means: dict
+    mean_over: str = "counted"
+
+    @property
+    def mean(self):
+        """The mean in percent, by the convention `mean_over`."""
+        return self.means[self.mean_over]
+
+    def to_dict(self):
+        """JSON-ready; NaN becomes `None`, numbers are rounded to a thousandth of a percent."""
+        values = dataclasses.asdict(self)
+        for key in ("joints", "groups", "means"):
+            values[key] = {name: _or_none(number) for name, number in values[key].items()}
+        return {**values, "mean": _or_none(self.mean)}
+
+
+def _or_none(number):
+    return None if np.isnan(number) else round(float(number), 3)
+
+
+def normalized_distances(predictions, joints, visibility, reference):
+    """Distances of predictions from annotations in units of a reference length.
+
+    Args:
+        predictions: `(N, K, 2)` in source pixels.
+        joints: `(N, K, 2)` annotations in source pixels.
+        visibility: `(N, K)`; above 0 is annotated.
+        reference: `(N,)` positive lengths in source pixels, e.g. the torso; NaN for people
+            without one, who are then not counted.
+
+    Returns:
+        `(N, K)` float64; NaN where the joint is not counted.
+
+    Raises:
+        DataError: if shapes differ, a reference is zero or negative, or the prediction of a
+            counted joint is not finite.
+
+    Example:
+
+    >>> normalized_distances([[[3, 4], [9, 9]]], [[[0, 0], [0, 0]]], [[2, 0]], [10]).tolist()
+    [[0.5, nan]]
+    """
+    joints = np.asarray(joints, np.float64)
+    predictions = np.asarray(predictions, np.float64)
+    visibility = np.asarray(visibility)
+    reference = np.asarray(reference, np.float64)
+    if joints.ndim != 3 or joints.shape[-1] != 2 or predictions.shape != joints.shape:
+        raise DataError(
+            "Predictions and annotations need the same shape (people, joints, 2). Received: "
+            f"predictions {predictions.shape}, annotations {joints.shape}. "
+            "Predict every annotated person, in the order of the annotations."
+        )
+    if visibility.shape != joints.shape[:2] or reference.shape != joints.shape[:1]:
+        raise DataError(
+            f"{len(joints)} people with {joints.shape[1]} joints need visibility "
+            f"{joints.shape[:2]} and reference {joints.shape[:1]}. Received: {visibility.shape} "
+            f"and {reference.shape}. Check the annotations."
+        )
+    wrong = np.flatnonzero((reference <= 0) | np.isinf(reference))
+    if wrong.size:
+        raise DataError(
+            "Reference lengths (head size, torso) must be positive and finite, or NaN for people "
+            f"not to be counted. Received: {reference[wrong[0]]} for person {wrong[0]} (counted "
+            f"from 0; {wrong.size} such). Correct the annotations."
+        )
+    counted = (visibility > 0) & ~np.isnan(reference)[:, None]
+    broken = counted & ~np.isfinite(predictions).all(axis=-1)
+    if broken.any():
+        person, joint = np.argwhere(broken)[0]
+        raise DataError(
+            "Predictions of annotated joints must be finite. Received: "
+            f"{predictions[person, joint].tolist()} for joint {joint} of person {person} (counted "
+            f"from 0; {broken.sum()} such). Write any position for a joint that was not found."
+        )
+    offsets = np.where(counted[..., None], predictions - joints, np.nan)
+    return np.sqrt(np.square(offsets).sum(axis=-1)) / reference[:, None]
+
+
+def summarize(distances, skeleton, threshold=0.2, mean_over="counted"):
+    """Percentages per joint, per group and over all, from normalised distances.
+
+    Args:
+        distances: `(N, K)` from `normalized_distances`; NaN is not counted.
+        skeleton: the `Skeleton` (or its name) that names joints and groups.
+        threshold: a distance up to and including this is correct, in reference lengths.
+        mean_over: `"counted"`: the mean over all counted joints; `"joints"`: over the
+            percentages of the joints; `"groups"`: over those of the groups, so joints in no
+            group (MPII's pelvis and thorax) do not enter.
+
+    Returns:
+        A `PCK`.
+
+    Raises:
+        UserError: if the threshold is not positive, the convention is unknown or the skeleton
+            has another number of joints.
+
+    Example:
+
+    >>> pck = summarize([[0.1, 0.3], [0.2, float("nan")]], {"name": "d", "joints": ("a", "b")})
+    >>> pck.joints, round(pck.mean, 1), pck.means["joints"]
+    ({'a': 100.0, 'b': 0.0}, 66.7, 50.0)
+    """
+    distances = np.asarray(distances, np.float64)
+    counted = ~np.isnan(distances)
+    with np.errstate(invalid="ignore"):
+        # Annotations are given to pixels: a distance equal to the threshold up to rounding counts.
+        correct = distances <= threshold * (1 + 1e-9)
+    people = int(counted.any(axis=1).sum())
+    return merge_counts(
+        correct.sum(axis=0), counted.sum(axis=0), skeleton, threshold, mean_over, people
+    )
+
+
+def merge_counts(correct, counted, skeleton, threshold, mean_over="counted", num_people=0):
+    """A `PCK` from the number of correct and counted joints of each kind, each `(K,)`."""
+    skeleton = get_skeleton(skeleton)
+    correct, counted = np.asarray(correct, np.float64), np.asarray(counted)
+    if correct.shape != (skeleton.num_joints,):
+        raise UserError(
+            f"The skeleton {skeleton.name!r} has {skeleton.num_joints} joints. Received: "
+            f"distances of {correct.shape[-1] if correct.ndim else 0} joints."
+        )
+    if not threshold > 0:
+        raise UserError(f"A threshold must be above 0, e.g. 0.2. Received: {threshold}.")
+    if mean_over not in MEANS:
+        raise UserError(f"`mean_over` must be one of {tuple(MEANS)}. Received: {mean_over!r}.")
+
+    def percent(index):
+        total = counted[index].sum()
+        return float(100 * correct[index].sum() / total) if total else float("nan")
+
+    joints = {name: percent([i]) for i, name in enumerate(skeleton.joints)}
+    groups = {
+        name: percent([skeleton.index(joint) for joint in members])
+        for name, members in skeleton.groups
+    }
+    means = {
+        "counted": percent(slice(None)),
+        "joints": _mean(joints.values()),
+        "groups": _mean(groups.values()),
+    }
+    return PCK(
+        threshold=float(threshold),
+        num_people=num_people,
+        joints=joints,
+        groups=groups,
+        counts={name: int(counted[i]) for i, name in enumerate(skeleton.joints)},
+        means=means,
+        mean_over=mean_over,
+    )
+
+
+def _mean(numbers):
+    known = [number for number in numbers if not np.isnan(number)]
+    return sum(known) / len(known) if known else float("nan")
+
+
+def pck(predictions, joints, visibility, reference, skeleton, threshold=0.2, mean_over="counted"):
+    """Percentage of correct keypoints (PCK).
+
+    Args:
+        predictions: `(N, K, 2)` in source pixels.
+        joints: `(N, K, 2)` annotations in source pixels.
+        visibility: `(N, K)`; above 0 is annotated.
+        reference: `(N,)` lengths in source pixels; NaN for people not to be counted.
+        skeleton: the `Skeleton`, or its name.
+        threshold: largest correct distance in reference lengths, included.
+        mean_over: convention of the mean, see `summarize`.
+
+    Returns:
+        A `PCK`.
+
+    Raises:
+        DataError: as `normalized_distances`.
+
+    Reference:
+        [Yang and Ramanan, 2013](https://doi.org/10.1109/TPAMI.2012.261); distances by the torso
+        (left shoulder to right hip) as in [Sapp and Taskar,
+        2013](https://doi.org/10.1109/CVPR.2013.471).
+    """
+    distances = normalized_distances(predictions, joints, visibility, reference)
+    return summarize(distances, skeleton, threshold, mean_over)
+
+
+def pckh(predictions, joints, visibility, head, skeleton="mpii", threshold=0.5, **kwargs):
+    """PCK by the head, as on MPII.
+
+    Args:
+        head: `(N,)` 0.6 times the diagonal of the head box, in source pixels.
+        predictions, joints, visibility, skeleton, threshold, **kwargs: as in `pck`.
+
+    Reference:
+        [Andriluka et al., 2014](https://doi.org/10.1109/CVPR.2014.471).
+    """
+    return pck(predictions, joints, visibility, head, skeleton, threshold, **kwargs)
+
+
+def pck_curve(distances, thresholds):
+    """Correct joints of each kind at many thresholds.
+
+    Args:
+        distances: `(N, K)` from `normalized_distances`.
+        thresholds: `(T,)` in reference lengths.
+
+    Returns:
+        `(T, K)` counts of correct joints and `(K,)` counts of counted ones.
+
+    Example:
+
+    >>> correct, counted = pck_curve([[0.1], [0.3], [float("nan")]], [0.1, 0.2, 0.5])
+    >>> correct.tolist(), counted.tolist()
+    ([[1], [1], [2]], [2])
+    """
+    distances = np.asarray(distances, np.float64)
+    limits = np.asarray(thresholds, np.float64) * (1 + 1e-9)
+    correct = np.empty((len(limits), distances.shape[1]), np.int64)
+    for joint in range(distances.shape[1]):
+        column = distances[:, joint]
+        column = np.sort(column[~np.isnan(column)])
+        correct[:, joint] = np.searchsorted(column, limits, side="right")
+    return correct, (~np.isnan(distances)).sum(axis=0)
+
+
+def auc(distances, skeleton, max_threshold=0.5, steps=50):
+    """Area under the PCK curve from 0 to `max_threshold`, in percent.
+
+    The curve is sampled at `steps + 1` equidistant thresholds and integrated by trapezoids, as
+    the MPII benchmark does.
+
+    Args:
+        distances: `(N, K)` from `normalized_distances`.
+        skeleton: the `Skeleton`, or its name.
+        max_threshold: upper end, in reference lengths.
+        steps: number of trapezoids.
+
+    Returns:
+        A dict with `"joints"`, `"groups"` (dicts of percent, NaN if not counted) and `"mean"`
+        (over all counted joints).
+
+    Example:
+
+    >>> area = auc([[0.0], [0.25]], {"name": "dot", "joints": ("dot",)})
+    >>> round(area["mean"], 2)  # half of the curve is at 50 %, half at 100 %
+    75.5
+    """
+    skeleton = get_skeleton(skeleton)
+    correct, counted = pck_curve(distances, np.linspace(0, max_threshold, steps + 1))
+    area = (correct[1:] + correct[:-1]).sum(axis=0) / (2 * steps)
+    result = merge_counts(area, counted, skeleton, max_threshold)
+    return {"joints": result.joints, "groups": result.groups, "mean": result.mean}
+
+
+def nme(distances, skeleton):
+    """Normalised mean error: the mean distance in percent of the reference length.
+
+    Args:
+        distances: `(N, K)` from `normalized_distances`.
+        skeleton: the `Skeleton`, or its name.
+
+    Returns:
+        A dict with `"joints"`, `"groups"` (dicts of percent, NaN if not counted) and `"mean"`
+        (over all counted joints).
+
+    Example:
+
+    >>> nme([[0.1], [0.3]], {"name": "dot", "joints": ("dot",)})["mean"]
+    20.0
+    """
+    distances = np.asarray(distances, np.float64)
+    total, counted = np.nansum(distances, axis=0), (~np.isnan(distances)).sum(axis=0)
+    result = merge_counts(total, counted, skeleton, threshold=1.0)
+    return {"joints": result.joints, "groups": result.groups, "mean": result.mean}
