@@ -90,6 +90,27 @@ def warp(image, matrix, size):
     )
 
 
+def encode_image(image, suffix):
+    """An RGB picture as the bytes of a file.
+
+    Args:
+        image: `(height, width, 3)` uint8 RGB array.
+        suffix: names the format, e.g. `".png"`.
+
+    Raises:
+        DataError: if the suffix names no format that can be written.
+    """
+    try:
+        done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    except cv2.error:
+        done = False
+    if not done:
+        raise DataError(
+            f"Pictures are written as .png, .jpg, … Received: {suffix!r}. Change the suffix."
+        )
+    return data.tobytes()
+
+
 def write_image(path, image):
     """Write an RGB picture atomically; the suffix names the format.
 
@@ -100,16 +121,7 @@ def write_image(path, image):
     Raises:
         DataError: if the suffix names no format that can be written.
     """
-    suffix = pathlib.Path(path).suffix
-    try:
-        done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    except cv2.error:
-        done = False
-    if not done:
-        raise DataError(
-            f"Pictures are written as .png, .jpg, … Received: {path}. Change the suffix."
-        )
-    atomic_write(path, data.tobytes())
+    atomic_write(path, encode_image(image, pathlib.Path(path).suffix))
 
 
 def _load(source):
