@@ -7,14 +7,20 @@ A spec is `KIND:WHERE`, optionally followed by `#FIRST-LAST`, which keeps pictur
 import os
 import re
 
+from keras_hourglass.data.coco import read_coco
 from keras_hourglass.data.lsp import read_lsp
+from keras_hourglass.data.synthetic import PREFIX, render_named, synthetic_records
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.images import read_image
+from keras_hourglass.skeletons import LSP
 
 _READERS = {
     "lsp": lambda where: read_lsp(where),
+    "coco": lambda where: read_coco(where),
     "lspet": lambda where: read_lsp(where, extended=True),
+    "synthetic": lambda where: read_coco(where, skeleton=LSP),
 }
+_GENERATED = re.compile(r"(?P<num>\d+)@(?P<seed>\d+)(x(?P<size>\d+))?$")
 _RANGE = re.compile(r"(?P<rest>.*)#(?P<first>\d+)-(?P<last>\d+)$", re.DOTALL)
 
 
@@ -47,8 +53,13 @@ def load_records(spec, root=None):
     match = _RANGE.match(where)
     if match:
         where = match["rest"]
-    path = where if root is None else os.path.join(root, where)
-    records = _READERS[kind](path)
+    generated = _GENERATED.match(where) if kind == "synthetic" else None
+    if generated:
+        numbers = {name: int(text) for name, text in generated.groupdict().items() if text}
+        records = synthetic_records(**numbers)
+    else:
+        path = where if root is None else os.path.join(root, where)
+        records = _READERS[kind](path)
     if match:
         records = _select_range(records, int(match["first"]), int(match["last"]), spec)
     return records
@@ -78,4 +89,6 @@ def open_image(path):
     Raises:
         DataError: if it cannot be read.
     """
+    if path.startswith(PREFIX):
+        return render_named(path)
     return read_image(path)
