@@ -1,0 +1,247 @@
+"""The inference network as a short list of steps, with every batch norm folded away.
+
+The steps are plain NumPy weights and integers, so each format has one small interpreter of them,
+and all formats run exactly the same arithmetic, whichever backend Keras runs on.
+"""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from keras_hourglass.errors import UserError
+from keras_hourglass.layers import Hourglass, IntermediateSupervision, Residual, Stem
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One operation.
+
+    Args:
+        kind: `conv` (stride, padding, pad value; weights: kernel HWIO and bias), `relu`, `pool`
+            (2×2 maximum), `up` (2×2 nearest), `add`, `concat` (channels) or `affine` (weights:
+            scale and offset per channel).
+        inputs: numbers of the steps whose results it takes; step 0 is the picture.
+        weights: float32 arrays.
+        options: further settings of a `conv`.
+    """
+
+    kind: str
+    inputs: tuple
+    weights: tuple = ()
+    options: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class Program:
+    """Steps in the order of execution.
+
+    Args:
+        steps: the steps; the first is the input, raw pixels 0–255 `(N, height, width, 3)`.
+        outputs: name of each output -> number of its step.
+        input_shape: `(height, width, 3)`.
+    """
+
+    steps: list
+    outputs: dict
+    input_shape: tuple
+
+    def only(self, *names):
+        """The same program with just these outputs and the steps they need."""
+        outputs = {name: self.outputs[name] for name in names}
+        needed, stack = set(), list(outputs.values())
+        while stack:
+            number = stack.pop()
+            if number not in needed:
+                needed.add(number)
+                stack.extend(self.steps[number].inputs)
+        order = sorted(needed | {0})
+        renumbered = {number: index for index, number in enumerate(order)}
+        steps = [
+            dataclasses.replace(
+                self.steps[number],
+                inputs=tuple(renumbered[other] for other in self.steps[number].inputs),
+            )
+            for number in order
+        ]
+        outputs = {name: renumbered[number] for name, number in outputs.items()}
+        return Program(steps, outputs, self.input_shape)
+
+
+def fold(model):
+    """Turn a model into a `Program`.
+
+    A batch norm that follows a convolution scales its filters; one that precedes a ReLU and a
+    convolution (as at the start of every residual) stays one multiplication and addition. The
+    normalisation of pixels goes into the first convolution.
+
+    Args:
+        model: a `StackedHourglass`, or any functional model of this package's layers with one
+            picture as input and a dict of outputs.
+
+    Returns:
+        The `Program`.
+
+    Raises:
+        UserError: if the model holds a layer that cannot be exported.
+    """
+    builder = _Builder()
+    known = {id(model.inputs[0]): builder.input()}
+    for node in _nodes_in_order(model):
+        layer = getattr(node, "operation", None) or node.layer
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        inputs = [known[id(tensor)] for tensor in _flat(node.input_tensors)]
+        results = builder.layer(layer, inputs)
+        known.update(zip(map(id, _flat(node.outputs)), results, strict=True))
+    outputs = {name: known[id(tensor)] for name, tensor in model.output.items()}
+    return Program(builder.steps, outputs, tuple(model.inputs[0].shape[1:]))
+
+
+def _nodes_in_order(model):
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        yield from model._nodes_by_depth[depth]
+
+
+def _flat(values):
+    return list(values) if isinstance(values, (list, tuple)) else [values]
+
+
+class _Builder:
+    """Appends steps; every method takes and returns numbers of steps."""
+
+    def __init__(self):
+        self.steps = []
+        self.rescaling = None
+
+    def input(self):
+        return self._append(Step("input", ()))
+
+    def _append(self, step):
+        self.steps.append(step)
+        return len(self.steps) - 1
+
+    def layer(self, layer, inputs):
+        """The results of a layer, a list."""
+        if isinstance(layer, keras.layers.Rescaling):
+            return self.normalize(layer, *inputs)
+        if isinstance(layer, Stem):
+            pooled = self.chain(layer.first, *inputs)
+            features = self.chain(layer.second, pooled)
+            return [features, pooled] if layer.return_pooled else [features]
+        if isinstance(layer, IntermediateSupervision):
+            return self.supervision(layer, *inputs)
+        if isinstance(layer, keras.layers.Add):
+            total = inputs[0]
+            for other in inputs[1:]:
+                total = self._append(Step("add", (total, other)))
+            return [total]
+        return [self.chain([layer], *inputs)]
+
+    def normalize(self, layer, x):
+        """Leave it to the first convolution, where one grey stands for zero in all channels."""
+        scale, offset = np.float64(layer.scale), np.float64(layer.offset)
+        if x == 0 and scale.ndim == offset.ndim == 0:
+            self.rescaling = (float(scale), float(offset))
+            return [x]
+        ones = np.ones(3)
+        return [self._append(Step("affine", (x,), _float32(ones * scale, ones * offset)))]
+
+    def chain(self, layers, x):
+        """Layers that follow each other."""
+        layers, pad = list(layers), ((0, 0), (0, 0))
+        while layers:
+            layer = layers.pop(0)
+            if isinstance(layer, Residual):
+                x = self.residual(layer, x)
+            elif isinstance(layer, Hourglass):
+                x = self.hourglass(layer, x)
+            elif isinstance(layer, keras.layers.ZeroPadding2D):
+                pad = tuple(tuple(edge) for edge in layer.padding)
+            elif isinstance(layer, keras.layers.Conv2D):
+                following = layers[0] if layers else None
+                norm = following if _is_norm(following) else None
+                x = self.conv(layer, x, norm, pad)
+                layers, pad = layers[1:] if norm else layers, ((0, 0), (0, 0))
+            elif _is_norm(layer):
+                x = self._append(Step("affine", (x,), _float32(*_scale_and_offset(layer))))
+            elif isinstance(layer, keras.layers.ReLU):
+                x = self._append(Step("relu", (x,)))
+            elif isinstance(layer, keras.layers.MaxPooling2D):
+                x = self._append(Step("pool", (x,)))
+            elif isinstance(layer, keras.layers.UpSampling2D):
+                x = self._append(Step("up", (x,)))
+            elif not _is_identity(layer):
+                raise UserError(
+                    "Only networks of this package's own layers can be exported. Received: a "
+                    f"{type(layer).__name__} named {layer.name!r}. Export the part without it."
+                )
+        return x
+
+    def conv(self, layer, x, norm=None, pad=((0, 0), (0, 0))):
+        kernel = _array(layer.kernel)
+        bias = _array(layer.bias) if layer.use_bias else np.zeros(kernel.shape[-1])
+        if norm is not None:
+            scale, offset = _scale_and_offset(norm)
+            kernel, bias = kernel * scale, bias * scale + offset
+        value = 0.0
+        if self.rescaling and x == 0:
+            # Zeros around the normalised picture are this grey around the raw one.
+            scale, offset = self.rescaling
+            bias = bias + kernel.sum(axis=(0, 1)).T @ np.broadcast_to(offset, kernel.shape[2])
+            kernel, value = kernel * scale, -offset / scale
+        if layer.padding == "same":
+            pad = tuple(((size - 1) // 2, size // 2) for size in kernel.shape[:2])
+        options = {"stride": layer.strides[0], "pad": pad, "pad_value": value}
+        return self._append(Step("conv", (x,), _float32(kernel, bias), options))
+
+    def residual(self, layer, x):
+        skip = self.conv(layer.skip, x) if layer.project else x
+        return self._append(Step("add", (self.chain(layer.branch, x), skip)))
+
+    def hourglass(self, layer, x):
+        upper = self.chain(layer.upper, x)
+        lower = self.chain([layer.pool, *layer.lower, *layer.inner, *layer.after, layer.up], x)
+        return self._append(Step("add", (upper, lower)))
+
+    def supervision(self, layer, x, skip=None):
+        y = self.chain([*layer.residuals, *layer.linear], x)
+        heatmaps = self.conv(layer.heatmaps, y)
+        if not layer.merge:
+            return [heatmaps]
+        if layer.merge == "concat":
+            y = self._append(Step("concat", (y, skip)))
+        back = self.conv(layer.merge_features, y)
+        remapped = self.conv(layer.merge_heatmaps, heatmaps)
+        back = self._append(Step("add", (back, remapped)))
+        if layer.merge == "add":
+            back = self._append(Step("add", (skip, back)))
+        return [heatmaps, back]
+
+
+def _is_norm(layer):
+    return isinstance(layer, keras.layers.BatchNormalization)
+
+
+def _is_identity(layer):
+    linear = isinstance(layer, keras.layers.Activation) and layer.activation.__name__ == "linear"
+    return linear or isinstance(layer, keras.layers.Dropout)
+
+
+def _array(variable):
+    return np.asarray(keras.ops.convert_to_numpy(variable), np.float64)
+
+
+def _float32(*arrays):
+    return tuple(np.asarray(array, np.float32) for array in arrays)
+
+
+def _scale_and_offset(norm):
+    """A batch norm at inference as `x * scale + offset`."""
+    scale = 1 / np.sqrt(_array(norm.moving_variance) + norm.epsilon)
+    if norm.scale:
+        scale = scale * _array(norm.gamma)
+    offset = -_array(norm.moving_mean) * scale
+    if norm.center:
+        offset = offset + _array(norm.beta)
+    return scale, offset

@@ -1,0 +1,61 @@
+"""A folded network as TensorFlow operations."""
+
+import tensorflow as tf
+
+
+class Network(tf.Module):
+    """Run a `Program` with TensorFlow, its weights kept as variables that all signatures share.
+
+    Args:
+        program: a `folding.Program`.
+    """
+
+    def __init__(self, program):
+        super().__init__(name="network")
+        self._program = program
+        self._weights = [
+            [tf.Variable(array, trainable=False, name=f"step{number}") for array in step.weights]
+            for number, step in enumerate(program.steps)
+        ]
+
+    def __call__(self, images, outputs):
+        """Heatmaps of a batch of crops.
+
+        Args:
+            images: `(N, height, width, 3)` raw pixels 0–255, float32 or uint8.
+            outputs: names of the outputs wanted.
+
+        Returns:
+            Dict of float32 tensors `(N, H, W, K)`.
+        """
+        results = [tf.cast(images, tf.float32)]
+        for step, weights in zip(self._program.steps[1:], self._weights[1:], strict=True):
+            inputs = [results[number] for number in step.inputs]
+            results.append(_OPERATIONS[step.kind](*inputs, *weights, **step.options))
+        return {name: results[self._program.outputs[name]] for name in outputs}
+
+
+def _conv(x, kernel, bias, stride, pad, pad_value):
+    padding = "VALID"
+    if pad != ((0, 0), (0, 0)):
+        if pad_value == 0 and stride == 1:
+            padding = "SAME"
+        else:
+            x = tf.pad(x, [(0, 0), *pad, (0, 0)], constant_values=pad_value)
+    return tf.nn.bias_add(tf.nn.conv2d(x, kernel, stride, padding), bias)
+
+
+def _up(x):
+    height, width = x.shape[1:3]
+    return tf.raw_ops.ResizeNearestNeighbor(images=x, size=(2 * height, 2 * width))
+
+
+_OPERATIONS = {
+    "conv": _conv,
+    "relu": tf.nn.relu,
+    "pool": lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID"),
+    "up": _up,
+    "add": lambda a, b: a + b,
+    "concat": lambda *inputs: tf.concat(inputs, axis=-1),
+    "affine": lambda x, scale, offset: x * scale + offset,
+}

@@ -1,0 +1,226 @@
+"""Encoded pictures to crops, in TensorFlow operations.
+
+Nothing in here can make a whole batch fail: a picture that cannot be used yields a black crop
+and `valid` false.
+"""
+
+import tensorflow as tf
+
+MAX_PIXELS = 50_000_000
+_EXIF_BYTES = 2**17  # how far into a JPEG the EXIF segment is looked for
+
+
+class PictureReader(tf.Module):
+    """Decode and crop a batch of JPEG and PNG files.
+
+    Args:
+        input_size: `(height, width)` of the crops in input pixels.
+        max_pixels: pictures whose header announces more are refused before decoding.
+    """
+
+    def __init__(self, input_size, max_pixels=MAX_PIXELS):
+        super().__init__(name="picture_reader")
+        self.input_size, self.max_pixels = tuple(input_size), max_pixels
+
+    def __call__(self, image_bytes, boxes=None):
+        """Crops of one person per file.
+
+        Args:
+            image_bytes: `(N,)` strings, whole files.
+            boxes: `(N, 4)` float32 `x, y, w, h` in source pixels (after EXIF rotation); without
+                them, the whole picture.
+
+        Returns:
+            `(N, height, width, 3)` float32 crops of integer values 0–255; `(N, 3)` float32
+            `scale, shift x, shift y` that take input pixels to source pixels; `(N,)` bool, true
+            where the crop is valid. Crops of invalid ones are black, their numbers NaN.
+        """
+        count = tf.size(image_bytes, tf.int64)
+        if boxes is None:
+            boxes = tf.fill([count, 4], tf.constant(float("nan")))
+            whole = True
+        else:
+            boxes = tf.ensure_shape(boxes, (None, 4))
+            tf.debugging.assert_equal(
+                tf.shape(boxes, tf.int64)[0], count, "One box per picture is needed."
+            )
+            whole = False
+        data = tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes, boxes))
+        data = data.map(
+            lambda index, encoded, box: (index, *self._read(encoded, None if whole else box)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=False,
+        )
+        # The one construct of a TensorFlow graph that contains the failure of a kernel.
+        data = data.ignore_errors()
+        # A last element of no picture, so that there is always one to return.
+        height, width = self.input_size
+        nothing = (count, tf.zeros((height, width, 3), tf.uint8), tf.zeros(3))
+        data = data.concatenate(tf.data.Dataset.from_tensors(nothing)).batch(count + 1)
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        options.experimental_optimization.apply_default_optimizations = False
+        options.deterministic = False
+        index, crops, back = data.with_options(options).get_single_element()
+        return self._scatter(index[:-1], crops[:-1], back[:-1], count)
+
+    def _scatter(self, index, crops, back, count):
+        where = index[:, None]
+        height, width = self.input_size
+        valid = tf.scatter_nd(where, tf.ones_like(index, tf.int32), [count]) > 0
+        back = tf.scatter_nd(where, back, tf.stack([count, 3]))
+        back = tf.where(valid[:, None], back, float("nan"))
+        shape = tf.stack([count, height, width, 3])
+        crops = tf.scatter_nd(where, tf.cast(crops, tf.float32), shape)
+        return tf.ensure_shape(crops, (None, height, width, 3)), back, valid
+
+    def _read(self, encoded, box):
+        """Crop of one file and the way back; raises where the file or box cannot be used."""
+        is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
+        size = tf.cond(is_png, lambda: _png_size(encoded), lambda: _jpeg_size(encoded))
+        tf.debugging.assert_positive(size)
+        tf.debugging.assert_less_equal(
+            tf.reduce_prod(tf.cast(size, tf.int64)), tf.constant(self.max_pixels, tf.int64)
+        )
+        image = tf.cond(
+            is_png,
+            lambda: tf.io.decode_png(encoded, channels=3),
+            # As accurate as other decoders; the default trades accuracy for speed.
+            lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
+        )
+        orientation = tf.cond(is_png, lambda: 1, lambda: exif_orientation(encoded))
+        size = tf.cast(tf.shape(image)[:2], tf.float32)
+        size = tf.where(orientation >= 5, tf.reverse(size, [0]), size)
+        if box is None:
+            box = tf.stack([0.0, 0.0, size[1], size[0]])
+        tf.debugging.assert_all_finite(box, "not finite")
+        tf.debugging.assert_positive(box[2:])
+        height, width = self.input_size
+        # The side of the square, and its centre, as in `geometry`.
+        scale = tf.reduce_max(box[2:]) / min(height, width)
+        shift = box[:2] + box[2:] / 2 - 0.5
+        shift -= scale * tf.constant([(width - 1) / 2, (height - 1) / 2])
+        tf.debugging.assert_all_finite(shift, "too large")
+        pixels = crop(image, scale, shift, self.input_size, orientation)
+        return pixels, tf.stack([scale, shift[0], shift[1]])
+
+
+def crop(image, scale, shift, size, orientation=1):
+    """Sample a picture bilinearly at `scale * pixel + shift`, black outside.
+
+    Args:
+        image: `(height, width, 3)` uint8, as stored in the file.
+        scale: source pixels per input pixel.
+        shift: `(2,)` source `x, y` of the first input pixel's centre.
+        size: `(height, width)` of the crop in input pixels.
+        orientation: EXIF orientation, 1 to 8; the crop is turned upright.
+
+    Returns:
+        `(*size, 3)` uint8, equal to `images.warp` of the upright picture up to rounding.
+    """
+    turned = orientation >= 5
+    extents = tf.shape(image)[:2]
+    extents = tf.where(turned, tf.reverse(extents, [0]), extents)
+    rows, y_weights = _taps(scale, shift[1], size[0], extents[0])
+    columns, x_weights = _taps(scale, shift[0], size[1], extents[1])
+    # The few samples are turned upright, not the picture.
+    rows = tf.where(_any_of(orientation, 3, 4, 7, 8), extents[0] - 1 - rows, rows)
+    columns = tf.where(_any_of(orientation, 2, 3, 6, 7), extents[1] - 1 - columns, columns)
+    values = tf.cond(
+        turned,
+        lambda: tf.transpose(_sample(image, columns, rows), (1, 0, 2)),
+        lambda: _sample(image, rows, columns),
+    )
+    values = tf.ensure_shape(values, (2 * size[0], 2 * size[1], 3))
+    values *= x_weights[:, None]
+    values = values[:, : size[1]] + values[:, size[1] :]
+    values *= y_weights[:, None, None]
+    return tf.cast(tf.round(values[: size[0]] + values[size[0] :]), tf.uint8)
+
+
+def _sample(image, rows, columns):
+    return tf.cast(tf.gather(tf.gather(image, rows), columns, axis=1), tf.float32)
+
+
+def _any_of(value, *candidates):
+    return tf.reduce_any(value == tf.constant(candidates))
+
+
+def _taps(scale, shift, count, extent):
+    """Indices of the first, then the second pixel that each sample falls between, and weights."""
+    limit = tf.cast(extent, tf.float32)
+    position = scale * tf.range(count, dtype=tf.float32) + shift
+    position = tf.clip_by_value(position, -2.0, limit + 1)
+    first = tf.floor(position)
+    part = position - first
+    taps = tf.concat([first, first + 1], 0)
+    inside = tf.cast((taps >= 0) & (taps < limit), tf.float32)
+    weights = tf.concat([1 - part, part], 0) * inside
+    return tf.cast(tf.clip_by_value(taps, 0.0, limit - 1), tf.int32), weights
+
+
+def _jpeg_size(encoded):
+    return tf.image.extract_jpeg_shape(encoded)[:2]
+
+
+def _png_size(encoded):
+    """Height and width from the first chunk of a PNG."""
+    numbers = _number(tf.reshape(_bytes(encoded, 16, 8), (2, 4)))
+    return tf.reverse(numbers, [0])  # a slice of negative stride stops graph optimisation
+
+
+def exif_orientation(encoded):
+    """The orientation that a JPEG's EXIF segment names.
+
+    Args:
+        encoded: scalar string, the file.
+
+    Returns:
+        Scalar int32, 1 to 8; 1 (upright) where there is none.
+    """
+    # Zeros behind the end, so that damaged offsets read no orientation instead of failing.
+    data = tf.pad(_bytes(encoded, 0, _EXIF_BYTES), [(0, 16)])
+    end = tf.size(data) - 16
+
+    def at(position, count):
+        return tf.slice(data, [position], [count])
+
+    def is_segment(position, _):
+        marker = data[position + 1]
+        return (position < end) & (data[position] == 0xFF) & (marker != 0xDA) & (marker != 0xD9)
+
+    def step(position, tiff):
+        marker, length = data[position + 1], _number(at(position + 2, 2))
+        exif = tf.reduce_all(at(position + 4, 6) == list(b"Exif\0\0"))
+        tiff = tf.where((marker == 0xE1) & exif & (tiff < 0), position + 10, tiff)
+        # Any number of 0xFF may stand before a marker.
+        length = tf.where(marker == 0xFF, 1, length + 2)
+        return tf.minimum(position + length, end), tiff
+
+    start = (tf.constant(2), tf.constant(-1))
+    _, tiff = tf.while_loop(is_segment, step, start, maximum_iterations=1000)
+    tiff = tf.where((tiff < 0) | (tiff > end), end, tiff)
+    little = data[tiff] == ord("I")
+
+    def number(values):
+        return _number(tf.where(little, tf.reverse(values, [-1]), values))
+
+    directory = tf.minimum(tiff + tf.clip_by_value(number(at(tiff + 4, 4)), 0, end), end)
+    count = tf.minimum(number(at(directory, 2)), (end - directory - 2) // 12)
+    count = tf.maximum(count, 0)
+    entries = tf.reshape(data[directory + 2 : directory + 2 + 12 * count], (-1, 12))
+    found = number(entries[:, 8:10])[number(entries[:, :2]) == 0x0112]
+    found = tf.concat([found, [1]], 0)[0]
+    return tf.where((found >= 1) & (found <= 8), found, 1)
+
+
+def _bytes(encoded, start, count):
+    return tf.cast(tf.io.decode_raw(tf.strings.substr(encoded, start, count), tf.uint8), tf.int32)
+
+
+def _number(values):
+    """Big-endian numbers along the last axis; those beyond 31 bits become the largest one."""
+    count = values.shape[-1]
+    powers = tf.constant([2.0 ** (8 * (count - 1 - index)) for index in range(count)], tf.float64)
+    numbers = tf.reduce_sum(tf.cast(values, tf.float64) * powers, axis=-1)
+    return tf.cast(tf.minimum(numbers, 2.0**31 - 1), tf.int32)
