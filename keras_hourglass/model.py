@@ -1,22 +1,19 @@
 """The stacked hourglass network as a functional `keras.Model`."""
 
-import copy
-
 import keras
 
-from keras_hourglass.errors import UserError
+from keras_hourglass.architecture import (
+    STRIDE,
+    complete,
+    head_widths,
+    hourglass_widths,
+    inner_strides,
+    output_strides,
+    stem_widths,
+)
+from keras_hourglass.cost import cost_of
 from keras_hourglass.layers import Hourglass, IntermediateSupervision, Stem
-from keras_hourglass.layers.common import check_positive
 from keras_hourglass.skeletons import get_skeleton
-
-# name -> (filters of the convolution, residuals before pooling, residuals after pooling);
-# None stands for `num_features`.
-STEMS = {
-    "newell": (64, (128,), (128, None)),
-    "bearpaw": (64, (128,), (None, None)),
-    "paper": (64, (128,), (128, 128, None)),
-}
-SUPERVISIONS = ("all", "last", "sum", "inner")
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")
@@ -39,10 +36,11 @@ class StackedHourglass(keras.Model):
         heads: widths of the 1×1 conv-BN-ReLU of each stack, a list of S tuples; by default one
             of `num_features` after `num_blocks` residuals.
         merge: how the features of a stack enter the next, see `IntermediateSupervision`.
-        supervision: `"all"`: every stack yields heatmaps; `"last"`: the last one only, nothing
-            is fed back from heatmaps; `"sum"`: the stacks' heatmaps are added into one output;
-            `"inner"`: besides all stacks, also the lower resolutions on the way up inside each
-            hourglass, as outputs `stack_1_stride_8`, ….
+        supervision: `"all"`: every stack yields heatmaps and feeds them to the next (the paper's
+            HG-Stacked-Int); `"last"`: only the last stack has heatmaps (HG-Stacked); `"sum"`: as
+            `"all"`, but the stacks' heatmaps are added into a single output for a single loss
+            (HG-Stacked-Add); `"inner"`: as `"all"`, and besides, the two next highest resolutions
+            on the way up inside each hourglass yield heatmaps of their own (HG-Int).
         skeleton: name, `Skeleton` or dict that names the joints; kept in the config.
         scale, offset: pixels are normalised as `pixel * scale + offset`, the offset a number
             or one per channel, as the first layer.
@@ -59,7 +57,9 @@ class StackedHourglass(keras.Model):
 
     Output shape:
         A dict `{"stack_1": ..., "stack_S": ...}` of float32 heatmaps
-        `(batch, height / 4, width / 4, K)`.
+        `(batch, height / 4, width / 4, K)`; with supervision `"last"` or `"sum"` only
+        `"stack_S"`; with `"inner"` also `"stack_1_stride_8"` `(batch, height / 8, width / 8, K)`
+        and `"stack_1_stride_16"`, for each stack.
 
     Raises:
         UserError: if an argument is out of range or the input size does not fit.
@@ -71,7 +71,7 @@ class StackedHourglass(keras.Model):
     {'stack_1': (None, 32, 16, 5), 'stack_2': (None, 32, 16, 5)}
 
     Reference:
-        [Newell et al., 2016](https://arxiv.org/abs/1603.06937).
+        [Newell et al., 2016](https://arxiv.org/abs/1603.06937), sections 3 and 4.2.
     """
 
     def __init__(
@@ -96,33 +96,26 @@ class StackedHourglass(keras.Model):
         dtype=None,
         **kwargs,
     ):
-        skeleton = get_skeleton(skeleton) if skeleton is not None else None
-        if num_keypoints is None:
-            num_keypoints = skeleton.num_joints if skeleton else 16
-        if skeleton and skeleton.num_joints != num_keypoints:
-            raise UserError(
-                f"The skeleton {skeleton.name!r} has {skeleton.num_joints} joints. Received: "
-                f"num_keypoints={num_keypoints}. Leave one of the two out."
-            )
-        config = {
-            "num_keypoints": num_keypoints,
-            "num_stacks": num_stacks,
-            "num_features": num_features,
-            "num_blocks": num_blocks,
-            "depth": depth,
-            "input_shape": list(input_shape),
-            "stem": stem if isinstance(stem, str) else _as_lists(stem),
-            "hourglass": {key: _as_lists(value) for key, value in (hourglass or {}).items()},
-            "heads": None if heads is None else _as_lists(heads),
-            "merge": merge,
-            "supervision": supervision,
-            "skeleton": skeleton.to_dict() if skeleton else None,
-            "scale": scale,
-            "offset": offset if isinstance(offset, (int, float)) else list(offset),
-            "synchronized": synchronized,
-            "metadata": copy.deepcopy(dict(metadata or {})),
-        }
-        _check(config)
+        config = complete(
+            {
+                "num_keypoints": num_keypoints,
+                "num_stacks": num_stacks,
+                "num_features": num_features,
+                "num_blocks": num_blocks,
+                "depth": depth,
+                "input_shape": input_shape,
+                "stem": stem,
+                "hourglass": hourglass,
+                "heads": heads,
+                "merge": merge,
+                "supervision": supervision,
+                "skeleton": skeleton,
+                "scale": scale,
+                "offset": offset,
+                "synchronized": synchronized,
+                "metadata": metadata,
+            }
+        )
         inputs, outputs = _build(config, dtype)
         super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
         self._config = config
@@ -151,8 +144,23 @@ class StackedHourglass(keras.Model):
 
     @property
     def stride(self):
-        """Input pixels per heatmap pixel."""
-        return 4
+        """Input pixels per pixel of the stacks' heatmaps."""
+        return STRIDE
+
+    @property
+    def output_strides(self):
+        """Output name -> input pixels per heatmap pixel, the final output last."""
+        return output_strides(self._config)
+
+    @property
+    def stack_names(self):
+        """The outputs that hold a stack's heatmaps, from first to last."""
+        return [name for name, stride in self.output_strides.items() if stride == STRIDE]
+
+    @property
+    def gflops(self):
+        """Floating-point operations of one image, 10⁹; a multiply-add counts as two."""
+        return cost_of(self._config).gflops
 
     @property
     def metadata(self):
@@ -209,117 +217,59 @@ class StackedHourglass(keras.Model):
         return cls(**{key: value for key, value in config.items() if key != "trainable"})
 
 
-def _as_lists(value):
-    """Tuples as lists at every level, so that a config survives JSON unchanged."""
-    return [_as_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _check(config):
-    """Refuse impossible arguments before Keras meets them."""
-    for name in ("num_keypoints", "num_stacks", "num_features", "num_blocks", "depth"):
-        try:
-            check_positive(name, config[name])
-        except ValueError as error:
-            raise UserError(str(error)) from None
-    if config["num_features"] % 2:
-        raise UserError(
-            "`num_features` must be even, since residuals halve it inside. "
-            f"Received: num_features={config['num_features']}"
-        )
-    for name, choices in (("supervision", SUPERVISIONS), ("merge", ("add", "concat"))):
-        if config[name] not in choices:
-            raise UserError(
-                f"Expected `{name}` to be one of {choices}. Received: {name}={config[name]!r}"
-            )
-    if isinstance(config["stem"], str) and config["stem"] not in STEMS:
-        raise UserError(
-            f"Unknown stem. Received: stem={config['stem']!r}. Choose one of {tuple(STEMS)} or "
-            "pass widths (convolution, (before pooling, ...), (after pooling, ...))."
-        )
-    check_input_size(config["input_shape"], config["depth"])
-
-
-def check_input_size(input_shape, depth=4):
-    """Refuse an input whose height or width the network cannot halve often enough.
-
-    Args:
-        input_shape: `(height, width, channels)` in input pixels.
-        depth: levels of the hourglasses.
-
-    Raises:
-        UserError: with the multiple that is needed and the nearest sizes that fit.
-    """
-    shape = tuple(input_shape)
-    if len(shape) != 3 or any(
-        isinstance(edge, bool) or not isinstance(edge, int) for edge in shape
-    ):
-        raise UserError(
-            f"`input_shape` is (height, width, channels) in pixels. Received: {shape}. "
-            "Pass three integers, e.g. (256, 256, 3)."
-        )
-    multiple = 4 * 2**depth
-    if any(edge <= 0 or edge % multiple for edge in shape[:2]):
-        nearest = [
-            sorted(
-                {
-                    max(multiple, edge // multiple * multiple),
-                    max(edge, 0) // multiple * multiple + multiple,
-                }
-            )
-            for edge in shape[:2]
-        ]
-        raise UserError(
-            f"Height and width must be multiples of {multiple} (stride 4, depth {depth}). "
-            f"Received: {shape[0]}×{shape[1]}. Nearest heights that fit: "
-            f"{' or '.join(map(str, nearest[0]))}; widths: {' or '.join(map(str, nearest[1]))}."
-        )
-
-
-def _stem_widths(stem, num_features):
-    first, before, after = STEMS[stem] if isinstance(stem, str) else stem
-    return first, list(before), [num_features if width is None else width for width in after]
-
-
 def _build(config, dtype):
     """The functional graph: inputs and the dict of outputs."""
-    stacks, features = config["num_stacks"], config["num_features"]
-    heads = config["heads"] or [[features]] * stacks
+    stacks, merge, supervision = (config[key] for key in ("num_stacks", "merge", "supervision"))
+    filters, branches = hourglass_widths(config)
+    strides = inner_strides(config)
+    shared = {"synchronized": config["synchronized"], "dtype": dtype}
     inputs = keras.Input(tuple(config["input_shape"]), name="image")
     # float32, since bfloat16 cannot hold all pixel values between integers.
     x = keras.layers.Rescaling(
         config["scale"], config["offset"], name="normalize", dtype="float32"
     )(inputs)
-    shared = {"synchronized": config["synchronized"], "dtype": dtype}
-    x, pooled = Stem(
-        *_stem_widths(config["stem"], features), return_pooled=True, name="stem", **shared
-    )(x)
+    x, pooled = Stem(*stem_widths(config), return_pooled=True, name="stem", **shared)(x)
     predicted = {}
     for stack in range(1, stacks + 1):
         last = stack == stacks
-        hourglass = Hourglass(
-            **{"filters": features, **config["hourglass"]},
+        num_blocks, widths = head_widths(config, stack)
+        y = Hourglass(
+            filters,
             depth=config["depth"],
             num_blocks=config["num_blocks"],
+            **branches,
+            return_inner=len(strides),
             name=f"hourglass_{stack}",
             **shared,
-        )
+        )(x)
+        if strides:
+            y, *inner = y
+            for stride, features in zip(strides, inner, strict=True):
+                name = f"stack_{stack}_stride_{stride}"
+                head = IntermediateSupervision(
+                    config["num_keypoints"], filters, merge=None, name=f"head_{name}", **shared
+                )
+                predicted[name] = head(features)
         head = IntermediateSupervision(
-            config["num_keypoints"],
-            heads[stack - 1],
-            num_blocks=config["num_blocks"] if config["heads"] is None else 0,
-            merge=None if last else config["merge"],
+            config["num_keypoints"] if last or supervision != "last" else None,
+            widths,
+            num_blocks=num_blocks,
+            merge=None if last else merge,
             name=f"supervision_{stack}",
             **shared,
         )
-        y = hourglass(x)
         if last:
-            heatmaps = head(y)
+            predicted[f"stack_{stack}"] = head(y)
+        elif supervision == "last":
+            x = head([y, pooled if merge == "concat" else x])
         else:
-            heatmaps, x = head([y, pooled if config["merge"] == "concat" else x])
-        predicted[f"stack_{stack}"] = heatmaps
+            predicted[f"stack_{stack}"], x = head([y, pooled if merge == "concat" else x])
+    if supervision == "sum" and stacks > 1:
+        total = keras.layers.Add(name="sum", dtype="float32")(list(predicted.values()))
+        predicted = {f"stack_{stacks}": total}
     outputs = {
         # A named identity, so that losses and logs are called stack_1, stack_2, ….
-        name: keras.layers.Activation("linear", name=name, dtype="float32")(heatmaps)
-        for name, heatmaps in predicted.items()
+        name: keras.layers.Activation("linear", name=name, dtype="float32")(predicted[name])
+        for name in output_strides(config)
     }
     return inputs, outputs

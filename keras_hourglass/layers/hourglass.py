@@ -29,6 +29,8 @@ class Hourglass(keras.layers.Layer):
         lower: widths of the residuals after pooling.
         bottom: widths of the residuals at the innermost level, the last equal to `filters`.
         after: widths of the residuals before upsampling, the last equal to `filters`.
+        return_inner: also return the features of this many inner levels on the way up, the
+            finest first, for supervision at lower resolutions; at most `depth - 1`.
         synchronized: take batch statistics over all replicas of a distributed training.
         **kwargs: `name`, `dtype` and the other arguments of `keras.layers.Layer`.
 
@@ -36,7 +38,8 @@ class Hourglass(keras.layers.Layer):
         `(batch, height, width, channels)`, height and width multiples of `2 ** depth`.
 
     Output shape:
-        `(batch, height, width, filters)`.
+        `(batch, height, width, filters)`; with `return_inner` a list of that and
+        `(batch, height / 2, width / 2, filters)`, ….
 
     Raises:
         ValueError: if an argument is not positive, a branch does not end in `filters`, or the
@@ -62,6 +65,7 @@ class Hourglass(keras.layers.Layer):
         lower=None,
         bottom=None,
         after=None,
+        return_inner=0,
         synchronized=False,
         **kwargs,
     ):
@@ -69,7 +73,12 @@ class Hourglass(keras.layers.Layer):
         for name, value in (("filters", filters), ("depth", depth), ("num_blocks", num_blocks)):
             check_positive(name, value)
         self.filters, self.depth, self.num_blocks = filters, depth, num_blocks
-        self.synchronized = synchronized
+        if return_inner not in range(depth):
+            raise ValueError(
+                f"Hourglass of depth {depth} has {depth - 1} inner levels. "
+                f"Received: return_inner={return_inner}"
+            )
+        self.return_inner, self.synchronized = return_inner, synchronized
         given = {"upper": upper, "lower": lower, "bottom": bottom, "after": after}
         self.widths = {
             key: tuple(value) if value is not None else (filters,) * num_blocks
@@ -92,6 +101,7 @@ class Hourglass(keras.layers.Layer):
                     depth - 1,
                     num_blocks,
                     **self.widths,
+                    return_inner=max(return_inner - 1, 0),
                     synchronized=synchronized,
                     name="inner",
                     dtype=dtype,
@@ -118,17 +128,27 @@ class Hourglass(keras.layers.Layer):
             )
         build_chain(self.upper, input_shape)
         shape = tuple(self.pool.compute_output_shape(tuple(input_shape)))
-        build_chain([*self.lower, *self.inner, *self.after], shape)
+        shape = build_chain([*self.lower, *self.inner], shape)
+        build_chain(self.after, shape[0] if isinstance(shape[0], tuple) else shape)
         self.built = True
 
     def call(self, inputs):
         upper = call_chain(self.upper, inputs)
-        lower = self.pool(inputs)
-        lower = call_chain([*self.lower, *self.inner, *self.after], lower)
-        return upper + self.up(lower)
+        inner = call_chain([*self.lower, *self.inner], self.pool(inputs))
+        levels = []
+        if self.return_inner:
+            levels = list(inner) if self.return_inner > 1 else [inner]
+            inner = levels[0]
+        outputs = upper + self.up(call_chain(self.after, inner))
+        return [outputs, *levels] if self.return_inner else outputs
 
     def compute_output_shape(self, input_shape):
-        return (*tuple(input_shape)[:-1], self.filters)
+        batch, height, width, _ = tuple(input_shape)
+        shapes = [
+            (batch, *(edge and edge // 2**level for edge in (height, width)), self.filters)
+            for level in range(self.return_inner + 1)
+        ]
+        return shapes if self.return_inner else shapes[0]
 
     def get_config(self):
         return {
@@ -137,5 +157,6 @@ class Hourglass(keras.layers.Layer):
             "depth": self.depth,
             "num_blocks": self.num_blocks,
             **{key: list(widths) for key, widths in self.widths.items()},
+            "return_inner": self.return_inner,
             "synchronized": self.synchronized,
         }

@@ -25,7 +25,8 @@ class IntermediateSupervision(keras.layers.Layer):
     convolutions 1×1.
 
     Args:
-        num_keypoints: K, channels of the heatmaps.
+        num_keypoints: K, channels of the heatmaps; `None` for a stack without supervision, which
+            only passes its features on.
         filters: widths of the 1×1 conv-BN-ReLU, an integer or a tuple.
         num_blocks: residuals before them, as wide as the input.
         merge: `"add"`, `"concat"`, or `None` for the last stack, which feeds nothing back.
@@ -40,7 +41,8 @@ class IntermediateSupervision(keras.layers.Layer):
     Output shape:
         A pair: heatmaps `(batch, height, width, K)` and features for the next hourglass
         `(batch, height, width, skip channels)`, for `"concat"` with as many channels as `y` and
-        the skip together; with `merge=None` the heatmaps alone.
+        the skip together; with `merge=None` the heatmaps alone, with `num_keypoints=None` the
+        features alone.
 
     Raises:
         ValueError: if an argument is not positive, `merge` is unknown or the inputs do not match.
@@ -69,9 +71,15 @@ class IntermediateSupervision(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_positive("num_keypoints", num_keypoints)
+        if num_keypoints is not None:
+            check_positive("num_keypoints", num_keypoints)
         if merge not in ("add", "concat", None):
             raise ValueError(f"Expected `merge` 'add', 'concat' or None. Received: merge={merge!r}")
+        if num_keypoints is None and merge is None:
+            raise ValueError(
+                "IntermediateSupervision yields heatmaps, features or both. "
+                "Received: num_keypoints=None, merge=None"
+            )
         self.num_keypoints, self.num_blocks, self.merge = num_keypoints, num_blocks, merge
         self.filters = (filters,) if isinstance(filters, int) else tuple(filters)
         for width in self.filters:
@@ -85,7 +93,13 @@ class IntermediateSupervision(keras.layers.Layer):
                 batch_norm(f"bn{index}", self._policy, synchronized),
                 keras.layers.ReLU(name=f"relu{index}", dtype=self._policy),
             ]
-        self.heatmaps = conv(num_keypoints, 1, "heatmaps", heatmap_dtype)
+        # Targets are empty but for a few pixels; larger first outputs would have to be unlearned.
+        small = keras.initializers.RandomNormal(stddev=0.01)
+        self.heatmaps = (
+            conv(num_keypoints, 1, "heatmaps", heatmap_dtype, kernel_initializer=small)
+            if num_keypoints
+            else None
+        )
 
     def build(self, input_shape):
         features, skip = input_shape if self.merge else (input_shape, None)
@@ -95,28 +109,34 @@ class IntermediateSupervision(keras.layers.Layer):
             for index in range(1, self.num_blocks + 1)
         ]
         shape = build_chain([*self.residuals, *self.linear], features)
-        self.heatmaps.build(shape)
+        if self.heatmaps:
+            self.heatmaps.build(shape)
         if self.merge:
             check_channels_last(skip, "IntermediateSupervision")
             merged = shape[-1] + skip[-1] if self.merge == "concat" else skip[-1]
             self.merge_features = conv(merged, 1, "merge_features", self._policy)
-            self.merge_heatmaps = conv(merged, 1, "merge_heatmaps", self._policy)
+            self.merge_features.build(
+                (*shape[:-1], merged if self.merge == "concat" else shape[-1])
+            )
             self.concatenate = keras.layers.Concatenate(name="concat", dtype=self._policy)
-            source = merged if self.merge == "concat" else shape[-1]
-            self.merge_features.build((*shape[:-1], source))
-            self.merge_heatmaps.build((*shape[:-1], self.num_keypoints))
+            if self.heatmaps:
+                self.merge_heatmaps = conv(merged, 1, "merge_heatmaps", self._policy)
+                self.merge_heatmaps.build((*shape[:-1], self.num_keypoints))
         self.built = True
 
     def call(self, inputs):
         features, skip = inputs if self.merge else (inputs, None)
         y = call_chain([*self.residuals, *self.linear], features)
-        heatmaps = self.heatmaps(y)
         if not self.merge:
-            return heatmaps
-        remapped = self.merge_heatmaps(heatmaps)
+            return self.heatmaps(y)
         if self.merge == "concat":
-            return heatmaps, self.merge_features(self.concatenate([y, skip])) + remapped
-        return heatmaps, skip + self.merge_features(y) + remapped
+            merged = self.merge_features(self.concatenate([y, skip]))
+        else:
+            merged = skip + self.merge_features(y)
+        if not self.heatmaps:
+            return merged
+        heatmaps = self.heatmaps(y)
+        return heatmaps, merged + self.merge_heatmaps(heatmaps)
 
     def compute_output_shape(self, input_shape):
         features, skip = input_shape if self.merge else (input_shape, None)
@@ -124,7 +144,8 @@ class IntermediateSupervision(keras.layers.Layer):
         if not self.merge:
             return heatmaps
         width = self.filters[-1] + skip[-1] if self.merge == "concat" else skip[-1]
-        return heatmaps, (*tuple(skip)[:-1], width)
+        merged = (*tuple(skip)[:-1], width)
+        return (heatmaps, merged) if self.num_keypoints else merged
 
     def get_config(self):
         return {
