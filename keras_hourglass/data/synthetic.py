@@ -4,8 +4,10 @@ A figure is named by a seed and an index: the same two give the same picture and
 order, on any number of processes.
 """
 
+import json
 import re
 
+import cv2
 import numpy as np
 
 from keras_hourglass.data import figure_pose, figure_scene
@@ -13,7 +15,8 @@ from keras_hourglass.data.figure_drawing import FigurePainter
 from keras_hourglass.data.figure_pen import sample_outfit
 from keras_hourglass.data.records import PoseRecords, reference_lengths
 from keras_hourglass.errors import UserError
-from keras_hourglass.geometry import boxes_from_joints
+from keras_hourglass.files import atomic_write, new_folder
+from keras_hourglass.geometry import boxes_from_joints, boxes_to_xywh
 from keras_hourglass.skeletons import LSP
 
 DEFAULT_SIZE = 192
@@ -100,10 +103,13 @@ def synthetic_records(num, seed, size=DEFAULT_SIZE):
             f"4096 pixels. Received: num={num}, seed={seed}, size={size}."
         )
     places, visibility = joints(seed, range(num), size)
+    boxes = boxes_from_joints(places, visibility, padding=PADDING)
+    whole = (size / 2 - 0.5, size / 2 - 0.5, size)
+    boxes = np.where(np.isnan(boxes), whole, boxes)  # the rare figure entirely out of sight
     return PoseRecords(
         LSP,
         images=[f"{PREFIX}{size}x/{seed}/{index}" for index in range(num)],
-        boxes=boxes_from_joints(places, visibility, padding=PADDING),
+        boxes=boxes,
         joints=places,
         visibility=visibility,
         reference=reference_lengths(places, visibility, LSP),
@@ -125,6 +131,70 @@ def render_named(name):
         )
     size, seed, index = (int(value) for value in match.groups())
     return render(seed, index, size)
+
+
+def write_dataset(folder, num, seed, size=DEFAULT_SIZE, overwrite=False, progress=iter):
+    """Write figures as JPEG files and one JSON file in COCO's keypoint layout.
+
+    Args:
+        folder: the folder to make; pictures go to `images/`.
+        num: how many figures.
+        seed: number of the series.
+        size: height and width of the pictures in pixels.
+        overwrite: accept a folder with content.
+        progress: wraps the list of pictures, e.g. `tqdm.tqdm`.
+
+    Returns:
+        Path of `person_keypoints.json`, written last.
+
+    Raises:
+        UserError: if a number is out of range or the folder holds something already.
+    """
+    records = synthetic_records(num, seed, size)
+    folder = new_folder(folder, overwrite)
+    (folder / "images").mkdir(exist_ok=True)
+    names = [f"images/{index:06d}.jpg" for index in range(num)]
+    for name, picture in progress(list(zip(names, records.images, strict=True))):
+        image = cv2.cvtColor(render_named(picture), cv2.COLOR_RGB2BGR)
+        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        # Not flushed one by one: without the JSON file the folder does not count as a set.
+        (folder / name).write_bytes(data.tobytes())
+    path = folder / "person_keypoints.json"
+    atomic_write(path, json.dumps(_coco_content(records, names, size)))
+    return path
+
+
+def _coco_content(records, names, size):
+    """The records as an object in COCO's keypoint layout."""
+    category = {
+        "id": 1,
+        "name": "person",
+        "supercategory": "person",
+        "keypoints": list(LSP.joints),
+        "skeleton": [[LSP.index(start) + 1, LSP.index(end) + 1] for start, end in LSP.limbs],
+    }
+    images, annotations = [], []
+    for index, name in enumerate(names):
+        seen = records.visibility[index] > 0
+        points = np.where(seen[:, None], records.joints[index], 0).round(3)
+        box = records.boxes[index] / (1, 1, PADDING)
+        keypoints = np.column_stack([points, records.visibility[index]]).ravel()
+        images.append({"id": index, "file_name": name, "width": size, "height": size})
+        annotations.append(
+            {
+                "id": index + 1,
+                "image_id": index,
+                "category_id": 1,
+                "keypoints": [round(float(value), 3) for value in keypoints],
+                "num_keypoints": int(seen.sum()),
+                "bbox": [round(float(value), 3) for value in boxes_to_xywh(box)],
+                # About what the segment of a person covers of the square around the joints.
+                "area": round(0.25 * float(box[2]) ** 2, 3),
+                "iscrowd": 0,
+            }
+        )
+    info = {"description": "generated figures with exact joints"}
+    return {"info": info, "images": images, "annotations": annotations, "categories": [category]}
 
 
 def _pose(seed, indices):
