@@ -1,4 +1,4 @@
-"""Anything that holds pictures, as a stream of pictures: files, folders, arrays, videos, cameras."""
+"""Anything that holds pictures, as a stream: files, folders, arrays, videos, cameras."""
 
 import dataclasses
 import glob
