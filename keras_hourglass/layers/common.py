@@ -2,17 +2,13 @@
 
 import keras
 
-# Torch's defaults, with which the paper's networks were trained; Keras's own are 1e-3 and 0.99.
-BN_EPSILON = 1e-5
-BN_MOMENTUM = 0.9
+from keras_hourglass.layers.normalization import BatchNormalization
 
 
 def batch_norm(name, dtype=None, synchronized=False):
     """Batch normalisation with the constants of the Torch release."""
     options = {"synchronized": True} if synchronized else {}
-    return keras.layers.BatchNormalization(
-        momentum=BN_MOMENTUM, epsilon=BN_EPSILON, name=name, dtype=dtype, **options
-    )
+    return BatchNormalization(name=name, dtype=dtype, **options)
 
 
 def conv(filters, kernel_size, name, dtype=None, **options):

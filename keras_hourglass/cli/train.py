@@ -1,0 +1,32 @@
+"""`keras-hourglass train`."""
+
+
+def add_arguments(parser):
+    parser.add_argument("recipe", help="a YAML file, or the name of a recipe of the package")
+    parser.add_argument("--data-root", help="folder that the recipe's data paths start from")
+    parser.add_argument("--out", required=True, help="new folder for weights and logs")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="change one value of the recipe (repeatable)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument(
+        "--quiet", action="store_true", help="one line per epoch instead of a progress bar"
+    )
+
+
+def run(args):
+    from keras_hourglass.training.run import train
+
+    train(
+        args.recipe,
+        args.out,
+        data_root=args.data_root,
+        resume=args.resume,
+        overrides=args.overrides,
+        verbose=2 if args.quiet else "auto",
+    )
