@@ -1,0 +1,42 @@
+"""Evaluation: predictions for annotated people, their accuracy, and files of both."""
+
+from keras_hourglass.evaluation.files import (
+    load_predictions,
+    predictions_to_dict,
+    read_keypoints,
+    save_predictions,
+)
+from keras_hourglass.evaluation.measure import (
+    Evaluation,
+    default_threshold,
+    evaluate,
+    evaluate_predictions,
+    normalizer_name,
+)
+from keras_hourglass.evaluation.predictions import (
+    Collector,
+    Predictions,
+    align_records,
+    predict_records,
+)
+from keras_hourglass.evaluation.runner import HeatmapRunner, stack_names
+from keras_hourglass.evaluation.sweep import sweep
+
+__all__ = [
+    "Collector",
+    "Evaluation",
+    "HeatmapRunner",
+    "Predictions",
+    "align_records",
+    "default_threshold",
+    "evaluate",
+    "evaluate_predictions",
+    "load_predictions",
+    "normalizer_name",
+    "predict_records",
+    "predictions_to_dict",
+    "read_keypoints",
+    "save_predictions",
+    "stack_names",
+    "sweep",
+]

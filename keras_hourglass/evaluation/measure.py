@@ -1,0 +1,184 @@
+"""The accuracy of predictions: one object behind every table and file."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_hourglass.data.records import reference_lengths
+from keras_hourglass.errors import UserError
+from keras_hourglass.evaluation.predictions import Predictions, predict_records
+from keras_hourglass.metrics import MEANS, auc, nme, oks, summarize
+from keras_hourglass.metrics.oks import COCO_SIGMAS
+
+
+def normalizer_name(records):
+    """What the reference lengths of records are: `"torso"`, `"head"` or `"given length"`.
+
+    They are compared with the torsos themselves; MPII gives heads. FLIC's torsos, given in its
+    file, run between the other shoulder and hip.
+    """
+    torso = reference_lengths(records.joints, records.visibility, records.skeleton)
+    both = ~np.isnan(torso) & ~np.isnan(records.reference)
+    if both.any() and np.allclose(torso[both], records.reference[both], rtol=1e-3):
+        return "torso"
+    if "head_top" in records.skeleton.joints:
+        return "head"
+    return "given length" if records.skeleton.reference is None else "torso"
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The accuracy of predictions.
+
+    Args:
+        predictions: the `Predictions`.
+        stacks: a `metrics.PCK` for each stack, first to last.
+        stack: index of the stack that `pck` and the tables show, the last by default.
+        normalizer: what distances are measured in, `"torso"` or `"head"`.
+        auc, nme: as from `metrics.auc` and `metrics.nme`, of that stack.
+        parts: a `metrics.PCK` of that stack for `"visible"` and `"occluded"` joints.
+        oks: mean object keypoint similarity in percent where the data give areas and COCO's
+            joints, else `None`.
+    """
+
+    predictions: Predictions
+    stacks: tuple
+    stack: int
+    normalizer: str
+    auc: dict
+    nme: dict
+    parts: dict
+    oks: float | None = None
+
+    @property
+    def metric(self):
+        """`"PCK"`, or `"PCKh"` where distances are measured by the head."""
+        return "PCKh" if self.normalizer == "head" else "PCK"
+
+    @property
+    def pck(self):
+        """The `metrics.PCK` of the chosen stack."""
+        return self.stacks[self.stack]
+
+    def to_dict(self):
+        """The content of `metrics.json`; cells without a counted joint are `None`."""
+        chosen = self.pck.to_dict()
+        predictions = self.predictions
+        return {
+            "metric": self.metric,
+            "threshold": self.pck.threshold,
+            "normalizer": self.normalizer,
+            "num_people": self.pck.num_people,
+            "joints": chosen["joints"],
+            "groups": chosen["groups"],
+            "mean": chosen["mean"],
+            "mean_over": self.pck.mean_over,
+            "mean_is": MEANS[self.pck.mean_over],
+            "means": chosen["means"],
+            "stacks": [
+                {"name": name, "groups": values["groups"], "mean": values["mean"]}
+                for name, values in zip(
+                    predictions.stacks, (pck.to_dict() for pck in self.stacks), strict=True
+                )
+            ],
+            "stack": predictions.stacks[self.stack],
+            "counts": self.pck.counts,
+            "auc": {"max_threshold": 0.5, **_rounded(self.auc)},
+            "nme": _rounded(self.nme),
+            "oks": self.oks,
+            "visible": self.parts["visible"].to_dict()["mean"],
+            "occluded": self.parts["occluded"].to_dict()["mean"],
+            "num_predicted": len(predictions),
+            "skipped": predictions.failures,
+            "milliseconds_per_person": _rounded(predictions.milliseconds),
+            **predictions.settings,
+        }
+
+
+def _rounded(value):
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    return None if np.isnan(value) else round(float(value), 3)
+
+
+def default_threshold(normalizer):
+    """The customary threshold: 0.5 of the head, 0.2 of the torso."""
+    return 0.5 if normalizer == "head" else 0.2
+
+
+def evaluate_predictions(
+    predictions, threshold=None, mean_over="counted", stack=None, normalizer=None
+):
+    """Measure predictions against their annotations.
+
+    Args:
+        predictions: `Predictions`.
+        threshold: largest correct distance in reference lengths; 0.2 by default, 0.5 where the
+            reference is the head.
+        mean_over: `"counted"`, `"joints"` or `"groups"`, see `metrics.summarize`.
+        stack: number of the stack to show, from 1; the last by default.
+        normalizer: name of the reference length; found out by default.
+
+    Returns:
+        An `Evaluation`.
+
+    Raises:
+        UserError: if the stack does not exist or the threshold is not positive.
+    """
+    records, count = predictions.records, len(predictions.stacks)
+    normalizer = normalizer or normalizer_name(records)
+    threshold = default_threshold(normalizer) if threshold is None else threshold
+    if stack is not None and not 1 <= stack <= count:
+        raise UserError(f"There are stacks 1 to {count}. Received: stack={stack}.")
+    chosen = count - 1 if stack is None else stack - 1
+    distances = predictions.distances()
+
+    def measure(values):
+        return summarize(values, records.skeleton, threshold, mean_over)
+
+    similarity = None
+    if records.areas is not None and records.skeleton.num_joints == len(COCO_SIGMAS):
+        usable = records.areas > 0
+        keypoints = predictions.keypoints[chosen][usable]
+        values = oks(
+            keypoints, records.joints[usable], records.visibility[usable], records.areas[usable]
+        )
+        if np.isfinite(values).any():
+            similarity = round(float(100 * np.nanmean(values)), 3)
+    parts = {
+        name: measure(np.where(records.visibility == level, distances[chosen], np.nan))
+        for name, level in (("visible", 2), ("occluded", 1))
+    }
+    return Evaluation(
+        predictions,
+        tuple(measure(values) for values in distances),
+        chosen,
+        normalizer,
+        auc(distances[chosen], records.skeleton),
+        nme(distances[chosen], records.skeleton),
+        parts,
+        similarity,
+    )
+
+
+def evaluate(model, records, threshold=None, mean_over="counted", stack=None, **options):
+    """Predict annotated people and measure the result.
+
+    Args:
+        model: a `StackedHourglass`.
+        records: `PoseRecords`.
+        threshold, mean_over, stack: as in `evaluate_predictions`.
+        **options: as in `predict_records` (`flip`, `decoder`, `scales`, `batch_size`, …).
+
+    Returns:
+        An `Evaluation`.
+
+    Example:
+
+    >>> from keras_hourglass.data.sources import load_records  # doctest: +SKIP
+    >>> model = StackedHourglass.from_preset("runs/lsp_small")  # doctest: +SKIP
+    >>> evaluate(model, load_records("lsp:lsp_dataset#801-1000")).pck.mean  # doctest: +SKIP
+    61.3
+    """
+    predictions = predict_records(model, records, **options)
+    return evaluate_predictions(predictions, threshold, mean_over, stack)

@@ -1,0 +1,170 @@
+"""Heatmaps of annotated people: crop beside the network, run, mirror, merge."""
+
+import concurrent.futures
+import time
+
+import numpy as np
+
+from keras_hourglass.codec import HeatmapCodec
+from keras_hourglass.data.sources import open_image
+from keras_hourglass.engines import make_engine
+from keras_hourglass.errors import UserError
+from keras_hourglass.geometry import crop_affine
+from keras_hourglass.images import warp
+
+
+class HeatmapRunner:
+    """Merged heatmaps of annotated people: crop, network, mirror image, scales.
+
+    Args:
+        model: a `StackedHourglass`.
+        skeleton: names the joints where the model does not.
+        flip: average with the mirrored crop, as the paper does at test time.
+        scales: factors on the side of the person box whose heatmaps are averaged.
+        stacks: names of the wanted outputs; all stacks by default.
+        batch_size: people per run of the network.
+        workers: threads that read and crop pictures while the network runs.
+        engine: `"keras"`, or another of `engines.make_engine`.
+        engine_model: the part of the model to run, with (at least) the wanted outputs; all of it
+            by default.
+
+    Raises:
+        UserError: if an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        model,
+        skeleton=None,
+        flip=True,
+        scales=(1.0,),
+        stacks=None,
+        batch_size=16,
+        workers=2,
+        engine="keras",
+        engine_model=None,
+    ):
+        self.stacks = stack_names(model) if stacks is None else tuple(stacks)
+        self.skeleton = model.skeleton or skeleton
+        if self.skeleton is None or self.skeleton.num_joints != model.num_keypoints:
+            raise UserError(
+                f"The model predicts {model.num_keypoints} joints and does not name them, so they "
+                "must be those of the data. Received: "
+                f"{self.skeleton and self.skeleton.num_joints} joints. Name them when loading "
+                "the model: skeleton=…"
+            )
+        if batch_size < 1 or workers < 1 or not scales or not all(s > 0 for s in scales):
+            raise UserError(
+                "Batch size, workers and scales must be positive. Received: "
+                f"batch_size={batch_size}, workers={workers}, scales={tuple(scales)}."
+            )
+        self.input_size, self.stride = model.input_size, model.stride
+        self.flip, self.scales = bool(flip), tuple(float(scale) for scale in scales)
+        self.batch_size, self.workers = batch_size, workers
+        self.codec = HeatmapCodec(self.input_size, self.stride)
+        self.engine = make_engine(engine, engine_model or model, self.stacks)
+        self.failures, self.seconds = {}, 0.0
+
+    def run(self, records, progress=None):
+        """Yield the heatmaps of one batch after another.
+
+        Args:
+            records: `PoseRecords`.
+            progress: called with the number of people done after each batch.
+
+        Yields:
+            `(people, matrices, heatmaps)`: indices `(n,)` into the records without those whose
+            picture cannot be read (see `failures`), `(n, 2, 3)` maps from source to input
+            pixels, and a dict from stack name to `(n, h, w, K)` float32 maps.
+        """
+        starts = range(0, len(records), self.batch_size)
+        with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
+
+            def submit(start):
+                people = range(start, min(start + self.batch_size, len(records)))
+                return [(person, pool.submit(self._crop, records, person)) for person in people]
+
+            # Two batches ahead, so that memory does not grow with the data set.
+            waiting = [submit(start) for start in starts[:2]]
+            for number in range(len(starts)):
+                jobs = waiting.pop(0)
+                if number + 2 < len(starts):
+                    waiting.append(submit(starts[number + 2]))
+                loaded = [(person, job.result()) for person, job in jobs]
+                loaded = [(person, crops) for person, crops in loaded if crops is not None]
+                if loaded:
+                    people, crops = zip(*loaded, strict=True)
+                    matrices = np.stack([matrix for matrix, _ in crops])
+                    heatmaps = self._heatmaps(np.stack([scaled for _, scaled in crops]))
+                    yield np.array(people), matrices, heatmaps
+                if progress is not None:
+                    progress(len(jobs))
+
+    def warm_up(self):
+        """Let the network compile for this batch size, so that timings leave it out."""
+        self._heatmaps(np.zeros((self.batch_size, len(self.scales), *self.input_size, 3), np.uint8))
+        self.seconds = 0.0
+
+    def _crop(self, records, person):
+        """The matrix of a person and `(scales, height, width, 3)` crops; `None` if unreadable."""
+        path = records.images[person]
+        try:
+            image = open_image(path)
+            matrices = [
+                crop_affine(records.boxes[person], self.input_size, scale=scale)
+                for scale in (1.0, *self.scales)
+            ]
+        except UserError as error:
+            self.failures[path] = str(error)
+            return None
+        return matrices[0], np.stack([warp(image, m, self.input_size) for m in matrices[1:]])
+
+    def _heatmaps(self, crops):
+        """`(n, scales, H, W, 3)` crops -> stack name -> `(n, h, w, K)` merged maps."""
+        start = time.perf_counter()
+        count = len(crops)
+        total = dict.fromkeys(self.stacks, 0)
+        for number, scale in enumerate(self.scales):
+            batch = crops[:, number]
+            if count < self.batch_size:
+                # One shape for every batch: some backends compile anew for each.
+                missing = np.zeros((self.batch_size - count, *batch.shape[1:]), batch.dtype)
+                batch = np.concatenate([batch, missing])
+            maps = self.engine(batch)
+            mirrored = self.engine(np.ascontiguousarray(batch[:, :, ::-1])) if self.flip else None
+            for name in self.stacks:
+                merged = maps[name][:count]
+                if self.flip:
+                    merged = self.codec.merge_flipped(
+                        merged, mirrored[name][:count], self.skeleton.flip_order
+                    )
+                total[name] = total[name] + _rescale(merged, scale) / len(self.scales)
+        self.seconds += time.perf_counter() - start
+        return total
+
+
+def _rescale(heatmaps, scale):
+    """Maps of crops whose box was `scale` times as large, in the frame of the plain crop."""
+    if scale == 1.0:
+        return heatmaps
+    import cv2
+
+    height, width = heatmaps.shape[1:3]
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    matrix = np.column_stack([np.eye(2) / scale, centre - centre / scale])
+    result = np.empty_like(heatmaps)
+    for person, maps in enumerate(heatmaps):
+        for joint in range(maps.shape[-1]):
+            result[person, :, :, joint] = cv2.warpAffine(
+                np.ascontiguousarray(maps[:, :, joint]),
+                matrix,
+                (width, height),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            )
+    return result
+
+
+def stack_names(model):
+    """The names of a model's stack outputs, first to last."""
+    names = [name for name in model.output if name.removeprefix("stack_").isdigit()]
+    return tuple(sorted(names, key=lambda name: int(name.removeprefix("stack_"))))

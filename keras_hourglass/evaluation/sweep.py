@@ -1,0 +1,80 @@
+"""What the choices at test time cost and bring: mirror, decoder, scales, stack."""
+
+from keras_hourglass.codec import DECODERS, HeatmapCodec
+from keras_hourglass.evaluation.measure import evaluate_predictions
+from keras_hourglass.evaluation.predictions import Collector, align_records
+from keras_hourglass.evaluation.runner import HeatmapRunner, stack_names
+
+SCALES = (0.85, 1.0, 1.2)
+
+
+def sweep(model, records, threshold=None, mean_over="counted", scales=SCALES, **options):
+    """Accuracy and time of the choices at test time, one row each.
+
+    Rows with the same heatmaps share one run of the network. Earlier stacks are run as a network
+    that ends there, so their time is what using them would cost.
+
+    Args:
+        model: a `StackedHourglass`.
+        records: `PoseRecords`.
+        threshold, mean_over: as in `evaluate_predictions`.
+        scales: factors on the person box of the multi-scale row.
+        **options: `batch_size`, `workers`, `engine` of `HeatmapRunner`.
+
+    Returns:
+        A list of dicts with `stack`, `flip`, `scales`, `decoder`, `mean` (percent), `groups` and
+        `milliseconds` per person (network, merging and decoding; cropping runs beside them).
+    """
+    names = stack_names(model)
+    passes = [(names[-1], flip, (1.0,), DECODERS) for flip in (False, True)]
+    passes.append((names[-1], True, tuple(scales), ("quarter",)))
+    passes += [(name, True, (1.0,), ("quarter",)) for name in names[:-1]]
+    rows = []
+    for name, flip, factors, decoders in passes:
+        runner = HeatmapRunner(
+            model,
+            records.skeleton,
+            flip,
+            factors,
+            **options,
+            stacks=(name,),
+            engine_model=_until(model, name),
+        )
+        rows += _rows(model, runner, records, name, decoders, threshold, mean_over)
+    return rows
+
+
+def _until(model, name):
+    """The part of a network that ends at one stack."""
+    import keras
+
+    return keras.Model(model.input, {name: model.output[name]})
+
+
+def _rows(model, runner, records, name, decoders, threshold, mean_over):
+    sigma = model.preprocessing.get("sigma", 1.5)
+    aligned = align_records(records, runner.skeleton)
+    collectors = {
+        decoder: Collector(HeatmapCodec(model.input_size, model.stride, sigma, decoder), (name,))
+        for decoder in decoders
+    }
+    runner.warm_up()
+    for people, matrices, heatmaps in runner.run(aligned):
+        for collector in collectors.values():
+            collector.add(people, matrices, heatmaps)
+    rows = []
+    for decoder, collector in collectors.items():
+        predictions = collector.predictions(aligned, runner)
+        pck = evaluate_predictions(predictions, threshold, mean_over).pck
+        rows.append(
+            {
+                "stack": name,
+                "flip": runner.flip,
+                "scales": list(runner.scales),
+                "decoder": decoder,
+                "mean": pck.to_dict()["mean"],
+                "groups": pck.to_dict()["groups"],
+                "milliseconds": round(sum(predictions.milliseconds.values()), 3),
+            }
+        )
+    return rows
