@@ -143,3 +143,71 @@ def picture_path(folder, name, annotation):
 
 def _one_line(error):
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def text(value, path):
+    """A string of an annotation file, whatever wraps it there.
+
+    Args:
+        value: `str`, `bytes`, character codes (as some HDF5 files store text), or an array of one.
+        path: the annotation file for the message.
+
+    Raises:
+        DataError: if it is not text.
+    """
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind in "iuf" and value.size > 1:
+            try:
+                return "".join(chr(int(code)) for code in value.ravel() if code).strip("\0 ")
+            except (ValueError, OverflowError) as error:
+                raise DataError(f"A name in {path} is not text. Received: {value!r}.") from error
+        value = value.ravel()[0] if value.size == 1 else None
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", errors="replace")
+    if not isinstance(value, str):
+        raise DataError(f"Names in {path} must be text. Received: {value!r}.")
+    return str(value).strip("\0 ")
+
+
+def structs(value):
+    """The elements of a MATLAB struct array that `loadmat(squeeze_me=True)` returned.
+
+    Holes (empty arrays, missing fields) give an empty list.
+    """
+    if hasattr(value, "_fieldnames"):
+        return [value]
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return [element for element in value.ravel() if hasattr(element, "_fieldnames")]
+    return []
+
+
+def field(struct, name, default=None):
+    """A field of a MATLAB struct; `default` if it is missing or empty."""
+    value = getattr(struct, name, None) if name in getattr(struct, "_fieldnames", ()) else None
+    if value is None or (isinstance(value, np.ndarray) and value.size == 0):
+        return default
+    return value
+
+
+def find_pictures(path, names):
+    """The folder, near an annotation file, in which the first few named pictures are.
+
+    Args:
+        path: the annotation file.
+        names: names of pictures as the file gives them.
+
+    Returns:
+        The first of the usual places that has one of them; the first place if none has.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    split = os.path.splitext(os.path.basename(path))[0].rsplit("_", 1)[-1]
+    places = [
+        os.path.join(base, *inner)
+        for base in (folder, os.path.dirname(folder))
+        for inner in (("images",), (), (split,), ("images", split))
+    ]
+    probes = [name for name in names[:20] if isinstance(name, str) and "\0" not in name]
+    for place in places:
+        if any(os.path.isfile(os.path.join(place, name)) for name in probes):
+            return place
+    return places[0]

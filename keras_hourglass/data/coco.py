@@ -8,7 +8,13 @@ import os
 
 import numpy as np
 
-from keras_hourglass.data.annotations import existing, numbers, picture_path, read_json
+from keras_hourglass.data.annotations import (
+    existing,
+    find_pictures,
+    numbers,
+    picture_path,
+    read_json,
+)
 from keras_hourglass.data.records import PoseRecords, reference_lengths
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import boxes_from_joints, boxes_from_xywh
@@ -44,8 +50,8 @@ def read_coco(path, images=None, min_keypoints=1, skeleton=None):
         `PoseRecords` in source pixels. Boxes are the annotated rectangles' enclosing squares
         times 1.25 (the joints' extent where there is none); `areas` are segment areas; the
         reference is the torso; `extra` holds `image_id`, `annotation_id`, `image_number` (order
-        in the file, from 1) and `rectangle`. Crowds, people with too few joints, with a broken
-        annotation or without a picture are left out and counted in `notes`.
+        in the file, from 1) and `rectangle`. Crowds, people with too few joints, or with a broken
+        annotation are left out and counted in `notes`.
 
     Raises:
         DataError: if the file is not of this layout, or nobody is left.
@@ -76,7 +82,11 @@ def read_coco(path, images=None, min_keypoints=1, skeleton=None):
             f"Received: {', '.join(found.joints)}. Read it as coco:{path} instead."
         )
     found = skeleton or found
-    folder = images if images is not None else _find_pictures(path, parts["images"])
+    folder = (
+        images
+        if images is not None
+        else find_pictures(path, [picture.get("file_name") for picture in parts["images"]])
+    )
     pictures = {}
     for number, picture in enumerate(parts["images"], start=1):
         key = picture.get("id")
@@ -88,14 +98,8 @@ def read_coco(path, images=None, min_keypoints=1, skeleton=None):
 def _collect(annotations, categories, skeleton, pictures, min_keypoints, path):
     """Records of the annotations that can be used; the others are counted by reason."""
     rows, left_out = [], {}
-    there = {}
     for annotation in annotations:
         row, reason = _read_person(annotation, categories, skeleton, pictures, min_keypoints)
-        if row is not None:
-            picture = row["image"]
-            if picture not in there:
-                there[picture] = os.path.isfile(picture)
-            reason = None if there[picture] else "picture missing"
         if reason is None:
             rows.append(row)
         else:
@@ -262,21 +266,3 @@ def _find_json(path):
         f"{path} needs one JSON file of annotations, e.g. {_NAMES[0]}. "
         f"Received: {found[:5] or 'no JSON file'}. Name the file itself."
     )
-
-
-def _find_pictures(path, pictures):
-    """The folder in which the first few named pictures are."""
-    folder = os.path.dirname(os.path.abspath(path))
-    split = os.path.splitext(os.path.basename(path))[0].rsplit("_", 1)[-1]
-    above = os.path.dirname(folder)
-    places = [
-        os.path.join(base, *inner)
-        for base in (folder, above)
-        for inner in (("images",), (), (split,), ("images", split))
-    ]
-    names = [picture.get("file_name") for picture in pictures[:20]]
-    names = [name for name in names if isinstance(name, str) and "\0" not in name]
-    for place in places:
-        if any(os.path.isfile(os.path.join(place, name)) for name in names):
-            return place
-    return places[0]

@@ -35,11 +35,11 @@ def read_lsp(folder, extended=False):
     Returns:
         `PoseRecords` with the LSP skeleton in source pixels; the MATLAB file's 1-based
         coordinates become 0-based, boxes are the joints' extent times 1.25, the reference is the
-        torso, and `extra["image_number"]` counts pictures from 1. People without any label and
-        people whose picture is missing are left out and counted in `notes`.
+        torso, and `extra["image_number"]` counts pictures from 1. People without any label are
+        left out and counted in `notes`.
 
     Raises:
-        DataError: if the folder, the joints or all pictures are missing or of another form.
+        DataError: if the folder or its joints are missing or of another form.
 
     Example:
 
@@ -59,31 +59,26 @@ def read_lsp(folder, extended=False):
 
     pictures = _list_pictures(folder)
     counted = np.arange(1, len(joints) + 1)
-    has_picture = np.array([number in pictures for number in counted], dtype=bool)
-    labelled = (visibility > 0).any(axis=1)
-    notes = []
-    for lost, reason in ((~has_picture, "no picture"), (has_picture & ~labelled, "no joints")):
-        if lost.any():
-            notes.append(f"{folder}: {lost.sum()} people left out ({reason}), the first is "
-                         f"number {counted[lost][0]}")  # fmt: skip
-    kept = has_picture & labelled
+    kept = (visibility > 0).any(axis=1)
+    notes = ()
+    if not kept.all():
+        notes = (f"{path}: {(~kept).sum()} people left out (no joints), the first is number "
+                 f"{counted[~kept][0]}",)  # fmt: skip
     if not kept.any():
-        raise DataError(
-            f"None of the {len(joints)} people of {path} has both labelled joints and a picture "
-            f"in {os.path.join(folder, 'images')}. Put the pictures im0001.jpg, … there."
-        )
+        raise DataError(f"None of the {len(kept)} people of {path} has a labelled joint.")
     joints, visibility, counted = joints[kept], visibility[kept], counted[kept]
-    name = "lspet" if extended else "lsp"
+    name, missing = ("lspet", "im{:05d}.jpg") if extended else ("lsp", "im{:04d}.jpg")
+    missing = os.path.join(folder, "images", missing)
     return PoseRecords(
         LSP,
-        images=[pictures[number] for number in counted],
+        images=[pictures.get(number, missing.format(number)) for number in counted],
         boxes=boxes_from_joints(joints, visibility, padding=PADDING),
         joints=joints,
         visibility=visibility,
         reference=reference_lengths(joints, visibility, LSP),
         ids=[f"{name}/{number}" for number in counted],
         extra={"image_number": counted},
-        notes=tuple(notes),
+        notes=notes,
     )
 
 

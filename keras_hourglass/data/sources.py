@@ -1,68 +1,114 @@
-"""Data sets by their short name: `lsp:DIR#1-800`, `lspet:DIR`, ….
+"""Data sets by their short name: `lsp:DIR#1-800`, `mpii:valid.h5`, `synthetic:1000@7`, ….
 
-A spec is `KIND:WHERE`, optionally followed by `#FIRST-LAST`, which keeps pictures FIRST to LAST
-(counted from 1, both ends included).
+A spec is `KIND:WHERE`, optionally followed by
+
+* `@train` or `@valid` for MPII and FLIC, `@person` for FLIC's own left and right,
+* `#FIRST-LAST`, which keeps pictures FIRST to LAST (counted from 1, both ends included),
+* `*SHARE`, how often everybody is shown in an epoch of a mixture.
+
+Several specs in a list are a mixture.
 """
 
 import os
 import re
 
+import numpy as np
+
 from keras_hourglass.data.coco import read_coco
+from keras_hourglass.data.flic import read_flic
 from keras_hourglass.data.lsp import read_lsp
+from keras_hourglass.data.mixture import match_joints, mix_records
+from keras_hourglass.data.mpii import read_mpii
 from keras_hourglass.data.synthetic import PREFIX, render_named, synthetic_records
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.images import read_image
-from keras_hourglass.skeletons import LSP
+from keras_hourglass.skeletons import LSP, get_skeleton
 
+
+def _read_flic(where, options):
+    split = next((option for option in options if option in ("train", "valid")), None)
+    return read_flic(where, split, "person" if "person" in options else "observer")
+
+
+# kind -> (reader of a path and a list of @ options, options it knows)
 _READERS = {
-    "lsp": lambda where: read_lsp(where),
-    "coco": lambda where: read_coco(where),
-    "lspet": lambda where: read_lsp(where, extended=True),
-    "synthetic": lambda where: read_coco(where, skeleton=LSP),
+    "lsp": (lambda where, _: read_lsp(where), ()),
+    "lspet": (lambda where, _: read_lsp(where, extended=True), ()),
+    "mpii": (lambda where, options: read_mpii(where, *options[:1]), ("train", "valid")),
+    "flic": (_read_flic, ("train", "valid", "person", "observer")),
+    "coco": (lambda where, _: read_coco(where), ()),
+    "synthetic": (lambda where, _: read_coco(where, skeleton=LSP), ()),
 }
-_GENERATED = re.compile(r"(?P<num>\d+)@(?P<seed>\d+)(x(?P<size>\d+))?$")
-_RANGE = re.compile(r"(?P<rest>.*)#(?P<first>\d+)-(?P<last>\d+)$", re.DOTALL)
+_SHARE = re.compile(r"(?P<rest>.*?)\s*[*×]\s*(?P<share>\d+(\.\d+)?)$", re.DOTALL)
+_RANGE = re.compile(r"(?P<rest>.*)#(?P<first>\d{1,9})-(?P<last>\d{1,9})$", re.DOTALL)
+_OPTION = re.compile(r"(?P<rest>.*)@(?P<option>[a-z]+)$", re.DOTALL)
+_GENERATED = re.compile(r"(?P<num>\d{1,9})@(?P<seed>\d{1,18})(x(?P<size>\d{1,5}))?$")
 
 
-def load_records(spec, root=None):
+def load_records(spec, root=None, need_pictures=True, skeleton=None):
     """Read annotated people.
 
     Args:
-        spec: `lsp:DIR`, `lspet:DIR`, each with an optional `#FIRST-LAST`.
+        spec: `lsp:`, `lspet:`, `mpii:`, `flic:`, `coco:` or `synthetic:` and a folder or file,
+            see the module's head; `synthetic:NUM@SEED` (or `NUM@SEEDxSIZE`) for figures drawn
+            when asked for; or a list of specs.
         root: folder that relative paths in `spec` start from; the working folder by default.
+        need_pictures: leave out people whose picture is missing (counted in `notes`); without,
+            annotations alone will do.
+        skeleton: the joints to have, matched by name; by default the data set's own.
 
     Returns:
         `PoseRecords` in the order of the files.
 
     Raises:
         UserError: if the spec cannot be understood.
-        DataError: if the data cannot be read, or the range selects nobody.
+        DataError: if the data cannot be read, or nobody is left.
 
     Example:
 
-    >>> records = load_records("lsp:lsp_dataset#1-800")  # doctest: +SKIP
-    >>> len(records)  # doctest: +SKIP
-    800
+    >>> records = load_records("synthetic:20@7#11-20")
+    >>> len(records), records.skeleton.name
+    (10, 'lsp')
     """
-    kind, colon, where = str(spec).partition(":")
+    specs = [spec] if isinstance(spec, (str, os.PathLike)) else list(spec)
+    parts = [_load_one(os.fspath(one), root, need_pictures) for one in specs]
+    if len(parts) == 1 and parts[0][1] == 1.0:
+        records = parts[0][0]
+        return records if skeleton is None else match_joints(records, get_skeleton(skeleton))
+    return mix_records(parts, skeleton)
+
+
+def _load_one(spec, root, need_pictures):
+    """Records of one spec and their share in a mixture."""
+    kind, colon, where = spec.partition(":")
     if not colon or kind not in _READERS or not where:
         raise UserError(
             f"A data set is named KIND:PATH[#FIRST-LAST] with KIND one of {', '.join(_READERS)}. "
             f"Received: {spec!r}. Write for example lsp:lsp_dataset#1-800."
         )
-    match = _RANGE.match(where)
-    if match:
+    share, span, options = 1.0, None, []
+    if match := _SHARE.match(where):
+        where, share = match["rest"], float(match["share"])
+    if match := _RANGE.match(where):
+        where, span = match["rest"], (int(match["first"]), int(match["last"]))
+    reader, known = _READERS[kind]
+    while (match := _OPTION.match(where)) and match["option"] in known:
         where = match["rest"]
+        options.insert(0, match["option"])
     generated = _GENERATED.match(where) if kind == "synthetic" else None
     if generated:
         numbers = {name: int(text) for name, text in generated.groupdict().items() if text}
         records = synthetic_records(**numbers)
     else:
-        path = where if root is None else os.path.join(root, where)
-        records = _READERS[kind](path)
-    if match:
-        records = _select_range(records, int(match["first"]), int(match["last"]), spec)
-    return records
+        try:
+            records = reader(where if root is None else os.path.join(root, where), options)
+        except PermissionError as error:
+            raise DataError(f"{error.filename} may not be read. Change its permissions.") from error
+    if span is not None:
+        records = _select_range(records, *span, spec)
+    if need_pictures and not generated:
+        records = _with_pictures(records, spec)
+    return records, share
 
 
 def _select_range(records, first, last, spec):
@@ -75,6 +121,22 @@ def _select_range(records, first, last, spec):
             f"{number.min()} to {number.max()}. Received: {first}-{last}."
         )
     return records.select(kept)
+
+
+def _with_pictures(records, spec):
+    """People whose picture exists; the others are counted."""
+    there = {path: os.path.isfile(path) for path in set(records.images)}
+    kept = np.array([there[path] for path in records.images], dtype=bool)
+    if kept.all():
+        return records
+    first = records.images[int(np.argmin(kept))]
+    if not kept.any():
+        raise DataError(
+            f"None of the pictures of {spec} is there; the first is {first}. "
+            "Put them beside the annotation file."
+        )
+    note = f"{spec}: {(~kept).sum()} people left out (picture missing), the first is {first}"
+    return records.select(kept).with_columns(notes=(*records.notes, note))
 
 
 def open_image(path):

@@ -1,0 +1,133 @@
+"""Several data sets as one: joints are matched by name."""
+
+import numpy as np
+
+from keras_hourglass.data.records import PoseRecords
+from keras_hourglass.errors import UserError
+from keras_hourglass.skeletons import Skeleton, get_skeleton
+
+
+def mix_records(parts, skeleton=None):
+    """Join records of several data sets.
+
+    Args:
+        parts: pairs `(PoseRecords, share)`: a share of 3 shows everybody three times in an
+            epoch, 0.5 every other person once.
+        skeleton: the joints to have, by name or as a `Skeleton`; by default those of the sets,
+            in order of appearance, which is the sets' own skeleton where they agree.
+
+    Returns:
+        `PoseRecords`. Joints a set lacks have visibility 0 and weight 0, so they teach nothing.
+        `extra` holds `part`, the position of the set in `parts`, and `image_number`.
+
+    Raises:
+        UserError: if there are no parts, a share is not positive, or a set has none of the
+            joints.
+
+    Example:
+
+    >>> from keras_hourglass.data.synthetic import synthetic_records
+    >>> one = synthetic_records(num=4, seed=1)
+    >>> len(mix_records([(one, 1), (one, 2.5)]))
+    14
+    """
+    parts = list(parts)
+    if not parts or any(not 0 < share < np.inf for _, share in parts):
+        raise UserError(
+            "A mixture needs at least one data set, each with a positive share. "
+            f"Received: shares {[share for _, share in parts]}."
+        )
+    found = [records.skeleton for records, _ in parts]
+    skeleton = _union(found) if skeleton is None else get_skeleton(skeleton)
+    chosen = []
+    for number, (records, share) in enumerate(parts):
+        records = match_joints(records, skeleton)
+        index, turn = _repeat(len(records), share)
+        chosen.append((records.select(index), turn, number))
+    return _concatenate(chosen, skeleton)
+
+
+def match_joints(records, skeleton):
+    """Records with the joints of another skeleton, matched by name.
+
+    Args:
+        records: `PoseRecords`.
+        skeleton: the `Skeleton` to have; joints that the records lack get weight 0.
+
+    Raises:
+        UserError: if no joint has the same name.
+    """
+    if records.skeleton == skeleton:
+        return records
+    common = [joint for joint in skeleton.joints if joint in records.skeleton.joints]
+    if not common:
+        raise UserError(
+            f"The skeletons {records.skeleton.name!r} and {skeleton.name!r} have no joint in "
+            f"common. Received: {', '.join(records.skeleton.joints)}. Rename the joints."
+        )
+    to = [skeleton.index(joint) for joint in common]
+    of = [records.skeleton.index(joint) for joint in common]
+    shape = (len(records), skeleton.num_joints)
+    joints, visibility, weights = np.zeros((*shape, 2)), np.zeros(shape, np.int8), np.zeros(shape)
+    joints[:, to] = records.joints[:, of]
+    visibility[:, to] = records.visibility[:, of]
+    weights[:, to] = records.weights[:, of]
+    return records.with_columns(
+        skeleton=skeleton, joints=joints, visibility=visibility, weights=weights
+    )
+
+
+def _union(skeletons):
+    """All joints in order of appearance; limbs and groups of the sets that have all of theirs."""
+    first = skeletons[0]
+    if all(skeleton.joints == first.joints for skeleton in skeletons):
+        return first
+    largest = max(skeletons, key=lambda skeleton: skeleton.num_joints)
+    if all(set(skeleton.joints) <= set(largest.joints) for skeleton in skeletons):
+        return largest
+    joints = dict.fromkeys(joint for skeleton in skeletons for joint in skeleton.joints)
+    limbs = dict.fromkeys(limb for skeleton in skeletons for limb in skeleton.limbs)
+    name = "+".join(dict.fromkeys(skeleton.name for skeleton in skeletons))
+    return Skeleton(name, tuple(joints), tuple(limbs), reference=first.reference)
+
+
+def _repeat(count, share):
+    """Row numbers of `share` times `count` people, evenly spread, and which copy each is."""
+    whole = int(share)
+    index = np.tile(np.arange(count), whole)
+    turn = np.repeat(np.arange(whole), count)
+    rest = round((share - whole) * count)
+    if rest:
+        spread = np.arange(rest) * count // rest
+        index, turn = np.append(index, spread), np.append(turn, np.full(rest, whole))
+    return index, turn
+
+
+def _concatenate(chosen, skeleton):
+    records = [part for part, _, _ in chosen]
+
+    def joined(name):
+        return np.concatenate([getattr(part, name) for part in records])
+
+    ids = [
+        f"{number}:{key}" + (f"#{copy + 1}" if copy else "")
+        for part, turn, number in chosen
+        for key, copy in zip(part.ids, turn, strict=True)
+    ]
+    numbered = [part.extra.get("image_number", np.arange(1, len(part) + 1)) for part in records]
+    extra = {
+        "part": np.concatenate([np.full(len(part), number) for part, _, number in chosen]),
+        "image_number": np.concatenate(numbered),
+    }
+    areas = None
+    if all(part.areas is not None for part in records):
+        areas = joined("areas")
+    columns = ("images", "boxes", "joints", "visibility", "reference", "weights")
+    return PoseRecords(
+        skeleton,
+        ids=ids,
+        areas=areas,
+        extra=extra,
+        notes=tuple(note for part in records for note in part.notes),
+        **{name: joined(name) for name in columns},
+    )

@@ -1,0 +1,212 @@
+"""MPII Human Pose in the three forms in which it is passed around.
+
+Reference: M. Andriluka et al., 2D Human Pose Estimation: New Benchmark and State of the Art
+Analysis, CVPR 2014.
+"""
+
+import os
+
+import numpy as np
+
+from keras_hourglass.data.annotations import (
+    existing,
+    find_pictures,
+    numbers,
+    picture_path,
+    read_hdf5,
+    read_json,
+    text,
+)
+from keras_hourglass.data.mpii_official import read_official
+from keras_hourglass.data.records import PoseRecords
+from keras_hourglass.errors import DataError
+from keras_hourglass.skeletons import MPII
+
+OFFICIAL = "mpii_human_pose_v1_u12_1.mat"
+_NAMES = ("annot.json", "valid.json", "train.json", "valid.h5", "train.h5", OFFICIAL)
+_ADJUSTED = (".h5", ".hdf5")  # the authors' files hold centre and scale as `adjust` makes them
+_PIXELS_PER_SCALE = 200.0
+# Both head joints are corners of a box inset from the annotated head box, so their distance is
+# 0.8 × its diagonal, and 0.6 × the diagonal is 0.75 × their distance.
+_HEAD_LENGTH_PER_DISTANCE = 0.75
+_HEAD = [MPII.index("upper_neck"), MPII.index("head_top")]
+
+
+def read_mpii(path, split=None, images=None):
+    """Read MPII people from the official MATLAB file, the authors' HDF5, or HRNet-style JSON.
+
+    Args:
+        path: the file, or a folder with exactly one kind of it; its suffix names the form.
+        split: `"train"` or `"valid"`, the division of Tompson et al. that the paper uses: picks
+            `train.h5` or `valid.h5` (`train.json`, `valid.json`) in a folder. For the official
+            file the people are those listed in `valid.h5` beside it, and all others.
+        images: folder of the pictures; found beside the file by default.
+
+    Returns:
+        `PoseRecords` with the MPII skeleton in source pixels, 0-based. Boxes are the paper's:
+        the centre moved down by 15 × scale, the side 200 × 1.25 × scale. The reference is the
+        head length, 0.6 × the diagonal of the head box. `extra` holds `person` (position in its
+        picture, from 0) and `image_number` (order of the picture in the file, from 1).
+
+    Raises:
+        DataError: if the file is not of one of these forms.
+
+    Example:
+
+    >>> records = read_mpii("annot/valid.h5")  # doctest: +SKIP
+    >>> len(records)  # doctest: +SKIP
+    2958
+    """
+    path = _find_file(path, split)
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix == ".json":
+        columns = _read_hrnet(path)
+    elif suffix in _ADJUSTED:
+        columns = _read_authors(path)
+    else:
+        columns = read_official(path)
+    if suffix == ".mat" and split is not None:
+        columns = _split_official(columns, path, split)
+    names, joints, visibility, centre, scale, reference, person = columns
+    if names and suffix not in _ADJUSTED:
+        centre, scale = adjust(centre, scale)
+    if not names:
+        raise DataError(f"{path} holds nobody with annotated joints. Is it the whole file?")
+    folder = images or find_pictures(path, names)
+    pictures, first = [], {}
+    for name in names:
+        pictures.append(picture_path(folder, name, path))
+        first.setdefault(name, len(first) + 1)
+    usable = np.isfinite(centre).all(axis=1) & np.isfinite(scale) & (scale > 0)
+    usable &= (visibility > 0).any(axis=1)
+    notes = ()
+    if not usable.all():
+        index = int(np.argmin(usable))
+        notes = (f"{path}: {(~usable).sum()} people left out (no centre, scale or joints), the "
+                 f"first is in {names[index]}",)  # fmt: skip
+    if not usable.any():
+        raise DataError(f"Nobody in {path} has a centre, a scale and joints. Is it damaged?")
+    side = np.where(usable, scale, 1)[:, None] * _PIXELS_PER_SCALE
+    joints = np.where(visibility[..., None] > 0, joints - 1, 0.0)
+    records = PoseRecords(
+        MPII,
+        images=pictures,
+        boxes=np.concatenate([np.where(usable[:, None], centre - 1, 0), side], axis=1),
+        joints=joints,
+        visibility=visibility,
+        reference=np.where(reference > 0, reference, np.nan),
+        ids=[f"mpii/{name}/{number}" for name, number in zip(names, person, strict=True)],
+        extra={"image_number": np.array([first[name] for name in names]), "person": person},
+        notes=notes,
+    )
+    return records.select(usable)
+
+
+def _read_authors(path):
+    """The HDF5 of the paper's authors; centre and scale are the adjusted ones already."""
+    wanted = ("part", "visible", "center", "scale", "normalize", "imgname", "person")
+    found = read_hdf5(path, wanted)
+    missing = [name for name in wanted[:4] + wanted[5:6] if name not in found]
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)}. Is it the authors' annotation file?")
+    joints = numbers(found["part"], (None, MPII.num_joints, 2), "'part'", path)
+    count = len(joints)
+    flags = numbers(found["visible"], (count, MPII.num_joints), "'visible'", path)
+    centre = numbers(found["center"], (count, 2), "'center'", path)
+    scale = numbers(found["scale"], (count,), "'scale'", path)
+    head = numbers(found.get("normalize", np.full(count, np.nan)), (count,), "'normalize'", path)
+    person = numbers(found.get("person", np.zeros(count)), (count,), "'person'", path)
+    if len(found["imgname"]) != count:
+        raise DataError(f"'imgname' in {path} needs one name for each of {count} people.")
+    names = [text(name, path) for name in found["imgname"]]
+    # (0, 0) stands for a joint without annotation; a single 0 or a negative one is a joint.
+    labelled = (joints != 0).any(axis=-1) & np.isfinite(joints).all(axis=-1)
+    visibility = np.where(labelled, np.where(flags > 0, 2, 1), 0).astype(np.int8)
+    return names, joints, visibility, centre, scale, head, np.nan_to_num(person).astype(int)
+
+
+def _read_hrnet(path):
+    """The JSON of HRNet-style toolkits; centre and scale are those of the official file."""
+    people = read_json(path)
+    if not isinstance(people, list) or not all(isinstance(person, dict) for person in people):
+        raise DataError(f"{path} must hold a list of people. Is it an MPII annotation file?")
+    count, shape = len(people), (len(people), MPII.num_joints)
+    try:
+        column = {key: [person[key] for person in people] for key in ("image", "center", "scale")}
+        # The test split comes without joints.
+        column["joints"] = [person.get("joints", np.zeros((16, 2))) for person in people]
+        column["joints_vis"] = [person.get("joints_vis", np.zeros(16)) for person in people]
+    except KeyError as error:
+        raise DataError(f"{path} lacks {error} for some people. Export it again.") from error
+    if not people:
+        raise DataError(f"{path} holds nobody. Is it the whole file?")
+    joints = numbers(column["joints"], (*shape, 2), "'joints'", path)
+    flags = numbers(column["joints_vis"], shape, "'joints_vis'", path)
+    centre = numbers(column["center"], (count, 2), "'center'", path)
+    scale = numbers(column["scale"], (count,), "'scale'", path)
+    visibility = np.where((flags > 0) & np.isfinite(joints).all(axis=-1), 2, 0).astype(np.int8)
+    head = joints[:, _HEAD]
+    known = (visibility[:, _HEAD] > 0).all(axis=1)
+    length = _HEAD_LENGTH_PER_DISTANCE * np.linalg.norm(head[:, 0] - head[:, 1], axis=-1)
+    names = [text(name, path) for name in column["image"]]
+    seen, person = {}, []
+    for name in names:
+        seen[name] = seen.get(name, -1) + 1
+        person.append(seen[name])
+    head = np.where(known, length, np.nan)
+    return names, joints, visibility, centre, scale, head, np.array(person)
+
+
+def adjust(centre, scale):
+    """The paper's person boxes: lower and larger, so that feet are less likely cut off.
+
+    Args:
+        centre: `(N, 2)` annotated centres in pixels; negative ones mean there is none.
+        scale: `(N,)` annotated scales (body height / 200 px).
+
+    Returns:
+        `(N, 2)` centres 15 × scale lower, NaN where there is none, and `(N,)` 1.25 × scale.
+    """
+    lower = centre + np.stack([np.zeros_like(scale), 15.0 * scale], axis=1)
+    return np.where(centre[:, :1] > -1, lower, np.nan), 1.25 * scale
+
+
+def _split_official(columns, path, split):
+    """People of the official file that belong to one part of Tompson's division."""
+    beside = os.path.join(os.path.dirname(path), "valid.h5")
+    if split not in ("train", "valid"):
+        raise DataError(f"The split of MPII is train or valid. Received: {split!r}.")
+    existing(beside, "list of the validation people (the authors' valid.h5)")
+    listed = read_hdf5(beside, ("imgname", "person"))
+    if len(listed) != 2 or len(listed["imgname"]) != len(listed["person"]):
+        raise DataError(f"{beside} lacks imgname or person. Is it the authors' valid.h5?")
+    valid = {
+        (text(name, beside), int(person))
+        for name, person in zip(listed["imgname"], listed["person"], strict=True)
+    }
+    names, *arrays, person = columns
+    chosen = np.array(
+        [
+            ((name, int(p)) in valid) == (split == "valid")
+            for name, p in zip(names, person, strict=True)
+        ],
+        dtype=bool,
+    )
+    names = [name for name, kept in zip(names, chosen, strict=True) if kept]
+    return (names, *(array[chosen] for array in (*arrays, person)))
+
+
+def _find_file(path, split):
+    path = existing(path, "annotation file or folder")
+    if not os.path.isdir(path):
+        return path
+    found = [name for name in _NAMES if os.path.isfile(os.path.join(path, name))]
+    if split is not None:
+        # The official file is the most complete, but it needs the list in valid.h5 to be split.
+        found = [name for name in found if name.startswith(f"{split}.")] or found
+    if len(found) == 1 or (found and split is not None):
+        return os.path.join(path, found[0])
+    raise DataError(
+        f"{path} needs one annotation file of MPII: {', '.join(_NAMES)}. "
+        f"Received: {', '.join(found) or 'none'}. Name the file itself."
+    )
