@@ -1,0 +1,174 @@
+"""Targets and decoding: perfect maps must come back as the joints they were drawn from."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_hourglass.codec import HeatmapCodec
+from keras_hourglass.errors import UserError
+from keras_hourglass.geometry import apply_affine, crop_affine, invert_affine
+
+# Promised largest error along an axis, in heatmap pixels, of perfect maps away from the border.
+PROMISED = {"max": 0.5, "quarter": 0.25, "dark": 0.1}
+
+
+def test_a_target_by_hand():
+    codec = HeatmapCodec((8, 12), stride=4, sigma=1.0)
+    # Input (5.5, 1.5) is heatmap (1, 0) of a map 2 high and 3 wide.
+    maps, weights = codec.encode([[[5.5, 1.5]]], [[2]])
+    side, down = np.exp(-0.5), np.exp(-0.5)
+    expected = [[side, 1, side], [side * down, down, side * down]]
+    np.testing.assert_allclose(maps[0, :, :, 0], expected, rtol=1e-6)
+    assert maps.dtype == np.float32 and weights.tolist() == [[1]]
+
+
+def test_peak_is_one_at_the_exact_sub_pixel_position():
+    codec = HeatmapCodec((64, 48), sigma=1.5)
+    # Heatmap position 5.25, 7: the nearest pixel is a quarter away.
+    maps, _ = codec.encode([[[5.25 * 4 + 1.5, 7 * 4 + 1.5]]], [[1]])
+    np.testing.assert_allclose(maps[0, 7, 5, 0], np.exp(-(0.25**2) / (2 * 1.5**2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("decoder", PROMISED)
+def test_every_sub_pixel_offset_comes_back_within_the_promise(decoder):
+    codec = HeatmapCodec((64, 96), sigma=1.0, decoder=decoder)
+    offsets = np.linspace(-0.5, 0.5, 41)
+    x, y = np.meshgrid(11 + offsets, 6 + offsets)
+    joints = np.stack([x.ravel(), y.ravel()], axis=-1)[:, None] * 4 + 1.5
+    decoded, scores = codec.decode(codec.encode(joints, np.full((len(joints), 1), 2))[0])
+    assert np.abs(decoded - joints).max() <= PROMISED[decoder] * 4 + 1e-3
+    assert scores.min() > 0.77 and scores.max() <= 1
+
+
+def test_quarter_moves_towards_the_higher_neighbour():
+    maps = np.zeros((1, 5, 7, 2), np.float32)
+    maps[0, 2, 3] = 1
+    maps[0, 2, 4, 0] = maps[0, 1, 3, 0] = 0.5  # right and up
+    maps[0, 2, 2, 1] = maps[0, 3, 3, 1] = 0.5  # left and down
+    decoded, scores = HeatmapCodec((20, 28)).decode(maps)
+    right_up, left_down = [3.25 * 4 + 1.5, 1.75 * 4 + 1.5], [2.75 * 4 + 1.5, 2.25 * 4 + 1.5]
+    assert decoded.tolist() == [[right_up, left_down]]
+    assert scores.tolist() == [[1, 1]]
+
+
+def test_maxima_on_the_border_stay_there():
+    maps = np.zeros((1, 3, 4, 1), np.float32)
+    maps[0, 0, 3] = 1
+    maps[0, 0, 2] = maps[0, 1, 3] = 0.5
+    assert HeatmapCodec((12, 16)).decode(maps)[0].tolist() == [[[13.5, 1.5]]]
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 10**6))
+def test_maximum_agrees_with_a_plain_search(height, width, seed):
+    maps = np.random.default_rng(seed).integers(0, 6, (3, height, width, 2)).astype(np.float32)
+    codec = HeatmapCodec((height * 4, width * 4), decoder="max")
+    decoded, scores = codec.decode(maps)
+    for person in range(3):
+        for joint in range(2):
+            plain = maps[person, :, :, joint]
+            row, column = np.unravel_index(plain.argmax(), plain.shape)
+            assert decoded[person, joint].tolist() == [column * 4 + 1.5, row * 4 + 1.5]
+            assert scores[person, joint] == plain.max()
+
+
+def test_nan_maps_give_nan():
+    maps = np.zeros((2, 4, 5, 3), np.float32)
+    maps[1, 2, 3, 1] = np.nan
+    decoded, scores = HeatmapCodec((16, 20)).decode(maps)
+    assert np.isnan(decoded[1, 1]).all() and np.isnan(scores[1, 1])
+    assert np.isfinite(decoded[0]).all() and np.isfinite(decoded[1, [0, 2]]).all()
+
+
+@pytest.mark.parametrize("decoder", PROMISED)
+def test_empty_maps_decode_to_finite_joints_of_score_zero(decoder):
+    decoded, scores = HeatmapCodec((16, 20), decoder=decoder).decode(np.zeros((1, 4, 5, 2)))
+    assert np.isfinite(decoded).all() and not scores.any()
+
+
+@given(st.booleans(), st.floats(-60, 60), st.floats(0.7, 1.4), st.integers(0, 10**6))
+def test_round_trip_through_crop_rotation_scale_and_mirror(flip, turn, scale, seed):
+    codec = HeatmapCodec((128, 192), sigma=1.5)
+    box = (150.0, 90.0, 200.0)
+    joints = np.random.default_rng(seed).uniform((110, 50), (190, 130), (4, 7, 2))
+    matrix = crop_affine(box, codec.input_size, turn, flip, scale)
+    decoded, _ = codec.decode(codec.encode(apply_affine(matrix, joints), np.full((4, 7), 2))[0])
+    back = apply_affine(invert_affine(matrix), decoded)
+    heatmap_pixel = 4 * 200 * scale / 128  # in source pixels
+    assert (
+        np.linalg.norm(back - joints, axis=-1).max() <= np.hypot(0.25, 0.25) * heatmap_pixel + 0.01
+    )
+
+
+def test_pck_at_a_tenth_of_perfect_maps():
+    rng = np.random.default_rng(3)
+    joints = rng.uniform(20, 235, (500, 14, 2))
+    codec = HeatmapCodec((256, 256))
+    decoded, _ = codec.decode(codec.encode(joints, np.full((500, 14), 2))[0])
+    torso = 50  # pixels of the crop; people fill most of it
+    hits = np.linalg.norm(decoded - joints, axis=-1) <= 0.1 * torso
+    assert hits.mean() >= 0.999
+
+
+def test_mirroring_the_input_mirrors_the_heatmaps_exactly():
+    codec = HeatmapCodec((64, 48), sigma=1.0)
+    joints = np.array([[[10.0, 20.0], [30.0, 50.0], [22.0, 8.0]]])
+    order = (1, 0, 2)
+    mirrored = joints.copy()
+    mirrored[..., 0] = 47 - mirrored[..., 0]
+    maps = codec.encode(joints, [[2, 2, 2]])[0]
+    maps_of_mirror = codec.encode(mirrored[:, order], [[2, 2, 2]])[0]
+    merged = codec.merge_flipped(maps, maps_of_mirror, order)
+    np.testing.assert_allclose(merged, maps, atol=1e-6)
+
+
+def test_merging_averages():
+    maps = np.arange(12, dtype=np.float32).reshape(1, 2, 3, 2)
+    merged = HeatmapCodec((8, 12)).merge_flipped(maps, np.zeros_like(maps), (1, 0))
+    np.testing.assert_array_equal(merged, maps / 2)
+    merged = HeatmapCodec((8, 12)).merge_flipped(np.zeros_like(maps), maps, (1, 0))
+    # Joint 0 comes from joint 1, column 0 from column 2.
+    assert merged[0, 0, 0, 0] == maps[0, 0, 2, 1] / 2
+
+
+def test_missing_joints():
+    joints = [[[10, 10], [10, 10], [-9, 10], [0, 0]]]
+    visibility = [[2, 0, 2, 1]]
+    zero = HeatmapCodec((64, 64), missing="zero").targets(joints, visibility)
+    ignore = HeatmapCodec((64, 64), missing="ignore").targets(joints, visibility)
+    # Labelled; not labelled; labelled outside; labelled in the corner.
+    assert zero[0, :, 2].tolist() == [1, 0, 0, 1] and zero[0, :, 3].tolist() == [1, 1, 1, 1]
+    assert ignore[0, :, 3].tolist() == [1, 0, 0, 1]
+    maps, _ = HeatmapCodec((64, 64)).encode(joints, visibility)
+    assert maps[..., 1:3].max() == 0 and maps[..., 0].max() > 0.9
+
+
+def test_weights_pass_through():
+    targets = HeatmapCodec((64, 64)).targets([[[9, 9], [8, 8]]], [[2, 2]], [[0.5, 0]])
+    assert targets[0, :, 3].tolist() == [0.5, 0]
+
+
+def test_config_round_trip():
+    codec = HeatmapCodec((128, 96), 4, 2.0, "dark", "ignore")
+    assert HeatmapCodec.from_config(codec.get_config()).get_config() == codec.get_config()
+    assert codec.heatmap_size == (32, 24)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"sigma": 0},
+        {"input_size": (10, 64)},
+        {"input_size": (64,)},
+        {"decoder": "soft"},
+        {"missing": "guess"},
+    ],
+)
+def test_bad_arguments(arguments):
+    with pytest.raises(UserError, match="Received"):
+        HeatmapCodec(**arguments)
+
+
+def test_heatmaps_need_four_axes():
+    with pytest.raises(UserError, match=r"\(4, 5, 3\)"):
+        HeatmapCodec((16, 20)).decode(np.zeros((4, 5, 3)))

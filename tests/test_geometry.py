@@ -1,0 +1,162 @@
+"""Coordinate frames: values by hand, and properties over random input."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_hourglass import geometry
+from keras_hourglass.errors import UserError
+
+FLOATS = st.floats(-500, 500)
+BOXES = st.tuples(FLOATS, FLOATS, st.floats(1, 800))
+TURNS = st.floats(-180, 180)
+SCALES = st.floats(0.5, 2)
+SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
+
+
+def test_box_of_a_whole_picture_is_centred_between_its_pixels():
+    # Pixels 0..99 and 0..59: the middle lies between 49 and 50, between 29 and 30.
+    assert geometry.boxes_from_xywh([0, 0, 100, 60]).tolist() == [49.5, 29.5, 100]
+    assert geometry.boxes_from_xywh([[10, 20, 1, 1]]).tolist() == [[10, 20, 1]]
+
+
+def test_boxes_keep_leading_axes():
+    rectangles = np.arange(24.0).reshape(2, 3, 4) + 1
+    boxes = geometry.boxes_from_xywh(rectangles)
+    assert boxes.shape == (2, 3, 3)
+    # x=1 y=2 w=3 h=4 covers x 1..3 and y 2..5.
+    assert boxes[0, 0].tolist() == [2, 3.5, 4]
+
+
+def test_boxes_to_xywh_by_hand():
+    assert geometry.boxes_to_xywh([49.5, 29.5, 100]).tolist() == [0, -20, 100, 100]
+
+
+@pytest.mark.parametrize(
+    "rectangle", [[0, 0, 0, 5], [0, 0, 5, -1], [np.nan, 0, 1, 1], [0, 0, np.inf, 1]]
+)
+def test_unusable_rectangles_are_refused(rectangle):
+    with pytest.raises(UserError, match="positive width and height"):
+        geometry.boxes_from_xywh(rectangle)
+
+
+def test_a_rectangle_has_four_numbers():
+    with pytest.raises(UserError, match=r"shape=\(3,\)"):
+        geometry.boxes_from_xywh([1, 2, 3])
+
+
+def test_crop_of_a_wide_input_fits_the_box_into_the_height():
+    # Side 10 onto height 20: factor 2; the centre (4, 6) lands in the middle of 20×30.
+    matrix = geometry.crop_affine((4, 6, 10), (20, 30))
+    assert geometry.apply_affine(matrix, [[4, 6], [5, 6], [4, 8]]).tolist() == [
+        [14.5, 9.5],
+        [16.5, 9.5],
+        [14.5, 13.5],
+    ]
+
+
+def test_crop_of_a_tall_input_fits_the_box_into_the_width():
+    matrix = geometry.crop_affine((0, 0, 10), (60, 20))
+    assert geometry.apply_affine(matrix, [[5, 0]]).tolist() == [[19.5, 29.5]]
+
+
+def test_the_edges_of_the_box_are_the_edges_of_the_crop():
+    matrix = geometry.crop_affine((49.5, 49.5, 100), (50, 50))
+    # The outer corner of pixel 0 lies at -0.5 in both frames.
+    assert geometry.apply_affine(matrix, [[-0.5, -0.5]]).tolist() == [[-0.5, -0.5]]
+    assert geometry.apply_affine(matrix, [[99.5, 99.5]]).tolist() == [[49.5, 49.5]]
+
+
+def test_positive_rotation_turns_the_picture_counter_clockwise():
+    # A point right of the centre goes up on the screen, where y is smaller.
+    matrix = geometry.crop_affine((10, 10, 40), (41, 41), rotation=90)
+    np.testing.assert_allclose(
+        geometry.apply_affine(matrix, [[20, 10]]), [[20, 20 - 10 * 41 / 40]], atol=1e-9
+    )
+
+
+def test_scale_above_one_makes_the_person_smaller():
+    matrix = geometry.crop_affine((0, 0, 10), (20, 20), scale=2)
+    assert geometry.apply_affine(matrix, [[1, 0]]).tolist() == [[10.5, 9.5]]
+
+
+def test_flip_mirrors_the_finished_crop():
+    plain = geometry.crop_affine((3, 7, 11), (24, 36), rotation=25, scale=1.2)
+    flipped = geometry.crop_affine((3, 7, 11), (24, 36), rotation=25, scale=1.2, flip=True)
+    points = np.array([[0.0, 0.0], [5.0, -2.0], [9.0, 12.0]])
+    expected = geometry.mirror_points(geometry.apply_affine(plain, points), 36)
+    np.testing.assert_allclose(geometry.apply_affine(flipped, points), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "box, scale", [((0, 0, 0), 1), ((0, 0, -3), 1), ((np.nan, 0, 3), 1), ((0, 0, 3), 0)]
+)
+def test_unusable_boxes_are_refused(box, scale):
+    with pytest.raises(UserError, match="positive, finite side"):
+        geometry.crop_affine(box, (8, 8), scale=scale)
+
+
+def test_one_matrix_per_person():
+    matrices = np.array([[[1, 0, 2], [0, 1, 3]], [[2, 0, 0], [0, 3, 1]]])
+    points = np.array([[[1, 1], [2, 2], [3, 3]], [[1, 1], [2, 2], [3, 3]]])
+    assert geometry.apply_affine(matrices, points).tolist() == [
+        [[3, 4], [4, 5], [5, 6]],
+        [[2, 4], [4, 7], [6, 10]],
+    ]
+
+
+@given(BOXES, SIZES, TURNS, SCALES, st.booleans(), st.tuples(FLOATS, FLOATS))
+def test_inverse_brings_points_back(box, size, turn, scale, flip, point):
+    matrix = geometry.crop_affine(box, size, turn, flip, scale)
+    there = geometry.apply_affine(matrix, [point])
+    back = geometry.apply_affine(geometry.invert_affine(matrix), there)
+    np.testing.assert_allclose(back, [point], atol=1e-6)
+
+
+@given(BOXES, SIZES, TURNS, SCALES, st.booleans())
+def test_centre_goes_to_the_middle_and_areas_scale(box, size, turn, scale, flip):
+    matrix = geometry.crop_affine(box, size, turn, flip, scale)
+    middle = [(size[1] - 1) / 2, (size[0] - 1) / 2]
+    np.testing.assert_allclose(geometry.apply_affine(matrix, [box[:2]]), [middle], atol=1e-6)
+    factor = min(size) / (box[2] * scale)
+    determinant = np.linalg.det(matrix[:, :2])
+    np.testing.assert_allclose(determinant, (-1 if flip else 1) * factor**2, rtol=1e-6)
+
+
+@given(BOXES)
+def test_squares_survive_the_round_trip(box):
+    np.testing.assert_allclose(
+        geometry.boxes_from_xywh(geometry.boxes_to_xywh(box)), box, atol=1e-9
+    )
+
+
+def test_heatmap_pixels_are_centred_on_their_input_pixels():
+    # Heatmap pixel 0 covers input pixels 0..3, whose middle is 1.5.
+    assert geometry.heatmap_to_input(0.0) == 1.5
+    assert geometry.heatmap_to_input(2.0, stride=8) == 19.5
+    assert geometry.input_to_heatmap(19.5, stride=8) == 2.0
+
+
+@given(FLOATS, st.sampled_from([2, 4, 8]), st.integers(1, 80))
+def test_mirroring_commutes_with_going_to_heatmaps(x, stride, cells):
+    mirrored = geometry.mirror_points([[x, 0]], cells * stride)
+    through_input = geometry.input_to_heatmap(mirrored, stride)[0, 0]
+    through_heatmap = geometry.mirror_points(geometry.input_to_heatmap([[x, 0]], stride), cells)
+    np.testing.assert_allclose(through_input, through_heatmap[0, 0], atol=1e-9)
+
+
+def test_mirroring_leaves_its_input_alone():
+    points = np.array([[1.0, 2.0]])
+    geometry.mirror_points(points, 5)
+    assert points.tolist() == [[1, 2]]
+
+
+def test_boxes_around_labelled_joints_only():
+    joints = [[[10, 20], [30, 60], [999, 999]], [[0, 0], [0, 0], [0, 0]], [[4, 4], [4, 4], [0, 0]]]
+    visibility = [[2, 1, 0], [0, 0, 0], [2, 2, 0]]
+    boxes = geometry.boxes_from_joints(joints, visibility, padding=1.5)
+    # Extent 20×40 around (20, 40); nobody; a single point, which still needs a side.
+    assert boxes[0].tolist() == [20, 40, 60]
+    assert np.isnan(boxes[1]).all()
+    assert boxes[2].tolist() == [4, 4, 1.5]
