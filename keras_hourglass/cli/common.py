@@ -1,0 +1,61 @@
+"""What several commands share: progress, tables, the data they read."""
+
+import shlex
+import sys
+
+
+def command_line():
+    """The command as it was typed, for reports."""
+    return "keras-hourglass " + shlex.join(sys.argv[1:])
+
+
+def progress_bar(total, unit):
+    """A progress bar on the error stream; nothing where that is not a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=f" {unit}", file=sys.stderr, disable=None, leave=False)
+
+
+def limited_records(spec, root=None, limit=None):
+    """The records of a data set, or the first of them.
+
+    Args:
+        spec: as in `load_records`.
+        root: folder that a relative path starts from.
+        limit: keep so many people; all by default.
+
+    Raises:
+        UserError: if the limit is not positive.
+    """
+    from keras_hourglass.data.sources import load_records
+    from keras_hourglass.errors import UserError
+
+    if limit is not None and limit < 1:
+        raise UserError(f"The limit must be at least 1. Received: {limit}.")
+    records = load_records(spec, root)
+    for note in records.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return records if limit is None else records.select(slice(limit))
+
+
+def print_result(evaluation, sweep_rows=None):
+    """The tables of an evaluation on the terminal."""
+    from keras_hourglass.report import tables
+
+    print(tables.caption(evaluation))
+    print()
+    print(tables.as_text(tables.stack_table(evaluation)))
+    print()
+    print(tables.as_text(tables.joint_table(evaluation)))
+    if sweep_rows:
+        print()
+        print(tables.as_text(tables.sweep_table(sweep_rows)))
+
+
+def report_failures(failures, shown=5):
+    """Name the pictures that were skipped; the exit status, 1 if there were any."""
+    for path, reason in list(failures.items())[:shown]:
+        print(f"skipped: {path}: {' '.join(reason.split())}", file=sys.stderr)
+    if len(failures) > shown:
+        print(f"skipped: {len(failures) - shown} more, see metrics.json", file=sys.stderr)
+    return 1 if failures else 0

@@ -1,0 +1,96 @@
+"""`keras-hourglass evaluate`."""
+
+
+def add_arguments(parser):
+    import argparse
+
+    parser.add_argument("--model", required=True, help="preset name, folder or .keras file")
+    parser.add_argument(
+        "--data", required=True, metavar="KIND:DIR[#FIRST-LAST]", help="e.g. lsp:DIR#801-1000"
+    )
+    parser.add_argument("--data-root", help="folder that a relative data path starts from")
+    parser.add_argument("--out", required=True, help="new folder for metrics, predictions, report")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        help="largest correct distance in reference lengths (default 0.2; 0.5 by the head)",
+    )
+    parser.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="average with the mirrored picture (default: yes)",
+    )
+    parser.add_argument("--decoder", choices=("max", "quarter", "dark"), default="quarter")
+    parser.add_argument("--stack", type=int, help="number of the stack to show (default: last)")
+    parser.add_argument(
+        "--scales",
+        type=float,
+        nargs="+",
+        default=[1.0],
+        metavar="FACTOR",
+        help="sizes of the person box to average over",
+    )
+    parser.add_argument("--mean-over", choices=("counted", "joints", "groups"), default="counted")
+    parser.add_argument(
+        "--sweep", action="store_true", help="also tabulate mirror, decoder, scales and stack"
+    )
+    parser.add_argument("--limit", type=int, help="use the first so many people")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=2, help="threads that crop pictures")
+    parser.add_argument(
+        "--gallery", type=int, default=6, help="people shown of each kind in the report"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="allow a folder with content")
+
+
+def run(args):
+    from keras_hourglass.cli.common import (
+        command_line,
+        limited_records,
+        print_result,
+        progress_bar,
+        report_failures,
+    )
+    from keras_hourglass.errors import UserError
+    from keras_hourglass.files import new_folder
+
+    if args.gallery < 0 or (args.threshold is not None and not args.threshold > 0):
+        raise UserError(
+            "The threshold must be positive and the gallery not negative. Received: "
+            f"--threshold {args.threshold} --gallery {args.gallery}."
+        )
+    records = limited_records(args.data, args.data_root, args.limit)
+    out = new_folder(args.out, args.overwrite)
+
+    from keras_hourglass.evaluation import evaluate, sweep
+    from keras_hourglass.presets import load_model
+    from keras_hourglass.report import write_report
+
+    model = load_model(args.model)
+    options = {"batch_size": args.batch_size, "workers": args.workers}
+    with progress_bar(len(records), "people") as bar:
+        evaluation = evaluate(
+            model,
+            records,
+            args.threshold,
+            args.mean_over,
+            args.stack,
+            flip=args.flip,
+            decoder=args.decoder,
+            scales=args.scales,
+            progress=bar.update,
+            **options,
+        )
+    rows = None
+    if args.sweep:
+        rows = sweep(
+            model, evaluation.predictions.records, args.threshold, args.mean_over, **options
+        )
+    facts = {"model": args.model, "data": args.data, "command": command_line()}
+    write_report(evaluation, out, model=model, facts=facts, sweep=rows, gallery=args.gallery)
+    print_result(evaluation, rows)
+    print(
+        f"\nwritten: {out}/metrics.json, predictions.json, predictions.npz, report.md, report.html"
+    )
+    return report_failures(evaluation.predictions.failures)

@@ -1,0 +1,101 @@
+"""Tables of results as rows of cells, and as text, Markdown and HTML."""
+
+import html
+import math
+
+from keras_hourglass.metrics import MEANS
+
+
+def cell(value, digits=1):
+    """A number as a table shows it; `n/a` where there is none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "n/a"
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+
+def caption(evaluation):
+    """One line that names metric, unit and the convention of the mean."""
+    pck = evaluation.pck
+    return (
+        f"{evaluation.metric}@{pck.threshold:g} in percent, distances by {evaluation.normalizer}; "
+        f"{pck.num_people} people; mean {MEANS[pck.mean_over]}"
+    )
+
+
+def stack_table(evaluation):
+    """Rows per stack, columns per group and the mean; first row is the header."""
+    groups = list(evaluation.pck.groups)
+    rows = [["stack", *groups, "mean"]]
+    for name, pck in zip(evaluation.predictions.stacks, evaluation.stacks, strict=True):
+        rows.append([name, *(cell(pck.groups[group]) for group in groups), cell(pck.mean)])
+    return rows
+
+
+def joint_table(evaluation):
+    """Rows per joint: how many counted, PCK, area under the curve, mean error."""
+    pck, metric = evaluation.pck, evaluation.metric
+    rows = [["joint", "counted", f"{metric}@{pck.threshold:g}", "AUC 0-0.5", "NME"]]
+    for name in pck.joints:
+        values = (pck.joints[name], evaluation.auc["joints"][name], evaluation.nme["joints"][name])
+        rows.append([name, str(pck.counts[name]), *(cell(value) for value in values)])
+    total = str(sum(pck.counts.values()))
+    means = (pck.means["counted"], evaluation.auc["mean"], evaluation.nme["mean"])
+    rows.append(["all counted", total, *(cell(value) for value in means)])
+    return rows
+
+
+def mean_table(evaluation):
+    """The same predictions under each convention of the mean."""
+    means = evaluation.pck.means
+    return [["mean", "percent"], *([MEANS[name], cell(means[name])] for name in MEANS)]
+
+
+def sweep_table(rows):
+    """The rows of `evaluation.sweep`."""
+    table = [["stack", "mirror", "scales", "decoder", "mean", "ms per person"]]
+    for row in rows:
+        scales = " ".join(f"{scale:g}" for scale in row["scales"])
+        table.append(
+            [row["stack"], "yes" if row["flip"] else "no", scales, row["decoder"],
+             cell(row["mean"]), cell(row["milliseconds"])]
+        )  # fmt: skip
+    return table
+
+
+def as_text(rows):
+    """Aligned columns for a terminal."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for number, row in enumerate(rows):
+        first = row[0].ljust(widths[0])
+        rest = [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join([first, *rest]).rstrip())
+        if number == 0:
+            lines.append("  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def as_markdown(rows):
+    """A Markdown table, numbers aligned to the right."""
+    marks = ["---", *["---:"] * (len(rows[0]) - 1)]
+    escaped = [[text.replace("|", "\\|") for text in row] for row in [rows[0], marks, *rows[1:]]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in escaped)
+
+
+def as_html(rows, title=None):
+    """An HTML table in a box that scrolls sideways on narrow screens."""
+    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in rows[0])
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(row[0])}</th>'
+        + "".join(f"<td>{html.escape(text)}</td>" for text in row[1:])
+        + "</tr>"
+        for row in rows[1:]
+    )
+    # The caption stands outside the box, so that it wraps instead of scrolling away.
+    text = html.escape(title or "", quote=True)
+    label = f'<p class="caption">{text}</p>' if title else ""
+    named = f' role="region" aria-label="{text}"' if title else ""
+    return (
+        f'{label}<div class="scroll" tabindex="0"{named}><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
