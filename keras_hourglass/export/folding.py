@@ -18,9 +18,9 @@ class Step:
     """One operation.
 
     Args:
-        kind: `conv` (stride, padding, pad value; weights: kernel HWIO and bias), `relu`, `pool`
-            (2×2 maximum), `up` (2×2 nearest), `add`, `concat` (channels) or `affine` (weights:
-            scale and offset per channel).
+        kind: `conv` (stride and zero padding; weights: kernel HWIO and bias), `relu`, `pool`
+            (2×2 maximum), `up` (2×2 nearest), `add`, `concat` (channels), `shift` (weights: what
+            is added per channel) or `affine` (weights: scale and offset per channel).
         inputs: numbers of the steps whose results it takes; step 0 is the picture.
         weights: float32 arrays.
         options: further settings of a `conv`.
@@ -112,7 +112,7 @@ class _Builder:
 
     def __init__(self):
         self.steps = []
-        self.rescaling = None
+        self.rescaled = (None, 1)
 
     def input(self):
         return self._append(Step("input", ()))
@@ -139,13 +139,15 @@ class _Builder:
         return [self.chain([layer], *inputs)]
 
     def normalize(self, layer, x):
-        """Leave it to the first convolution, where one grey stands for zero in all channels."""
-        scale, offset = np.float64(layer.scale), np.float64(layer.offset)
-        if x == 0 and scale.ndim == offset.ndim == 0:
-            self.rescaling = (float(scale), float(offset))
-            return [x]
+        """Centre the pixels; their scale is left to the first convolution.
+
+        The shift cannot be left to it, too, since its padding is zero after the shift.
+        """
         ones = np.ones(3)
-        return [self._append(Step("affine", (x,), _float32(ones * scale, ones * offset)))]
+        scale, offset = ones * layer.scale, ones * layer.offset
+        x = self._append(Step("shift", (x,), _float32(offset / scale)))
+        self.rescaled = (x, scale)
+        return [x]
 
     def chain(self, layers, x):
         """Layers that follow each other."""
@@ -184,15 +186,11 @@ class _Builder:
         if norm is not None:
             scale, offset = _scale_and_offset(norm)
             kernel, bias = kernel * scale, bias * scale + offset
-        value = 0.0
-        if self.rescaling and x == 0:
-            # Zeros around the normalised picture are this grey around the raw one.
-            scale, offset = self.rescaling
-            bias = bias + kernel.sum(axis=(0, 1)).T @ np.broadcast_to(offset, kernel.shape[2])
-            kernel, value = kernel * scale, -offset / scale
+        if x == self.rescaled[0]:
+            kernel = kernel * self.rescaled[1][:, None]
         if layer.padding == "same":
             pad = tuple(((size - 1) // 2, size // 2) for size in kernel.shape[:2])
-        options = {"stride": layer.strides[0], "pad": pad, "pad_value": value}
+        options = {"stride": layer.strides[0], "pad": pad}
         return self._append(Step("conv", (x,), _float32(kernel, bias), options))
 
     def residual(self, layer, x):

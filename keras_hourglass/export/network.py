@@ -35,13 +35,12 @@ class Network(tf.Module):
         return {name: results[self._program.outputs[name]] for name in outputs}
 
 
-def _conv(x, kernel, bias, stride, pad, pad_value):
-    padding = "VALID"
-    if pad != ((0, 0), (0, 0)):
-        if pad_value == 0 and stride == 1:
-            padding = "SAME"
-        else:
-            x = tf.pad(x, [(0, 0), *pad, (0, 0)], constant_values=pad_value)
+def _conv(x, kernel, bias, stride, pad):
+    same = all(
+        low == high == (size - 1) // 2
+        for (low, high), size in zip(pad, kernel.shape[:2], strict=False)
+    )
+    padding = "SAME" if same and stride == 1 else [(0, 0), *pad, (0, 0)]
     return tf.nn.bias_add(tf.nn.conv2d(x, kernel, stride, padding), bias)
 
 
@@ -57,5 +56,6 @@ _OPERATIONS = {
     "up": _up,
     "add": lambda a, b: a + b,
     "concat": lambda *inputs: tf.concat(inputs, axis=-1),
+    "shift": lambda x, offset: x + offset,
     "affine": lambda x, scale, offset: x * scale + offset,
 }

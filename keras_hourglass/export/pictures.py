@@ -7,6 +7,7 @@ and `valid` false.
 import tensorflow as tf
 
 MAX_PIXELS = 50_000_000
+PARALLEL = 4  # pictures decoded at the same time, which bounds the memory
 _EXIF_BYTES = 2**17  # how far into a JPEG the EXIF segment is looked for
 
 
@@ -48,14 +49,14 @@ class PictureReader(tf.Module):
         data = tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes, boxes))
         data = data.map(
             lambda index, encoded, box: (index, *self._read(encoded, None if whole else box)),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=PARALLEL,
             deterministic=False,
         )
         # The one construct of a TensorFlow graph that contains the failure of a kernel.
         data = data.ignore_errors()
         # A last element of no picture, so that there is always one to return.
         height, width = self.input_size
-        nothing = (count, tf.zeros((height, width, 3), tf.uint8), tf.zeros(3))
+        nothing = (count, tf.zeros((height, width, 3)), tf.zeros(3))
         data = data.concatenate(tf.data.Dataset.from_tensors(nothing)).batch(count + 1)
         options = tf.data.Options()
         options.autotune.enabled = False
@@ -71,7 +72,7 @@ class PictureReader(tf.Module):
         back = tf.scatter_nd(where, back, tf.stack([count, 3]))
         back = tf.where(valid[:, None], back, float("nan"))
         shape = tf.stack([count, height, width, 3])
-        crops = tf.scatter_nd(where, tf.cast(crops, tf.float32), shape)
+        crops = tf.scatter_nd(where, crops, shape)
         return tf.ensure_shape(crops, (None, height, width, 3)), back, valid
 
     def _read(self, encoded, box):
@@ -116,7 +117,7 @@ def crop(image, scale, shift, size, orientation=1):
         orientation: EXIF orientation, 1 to 8; the crop is turned upright.
 
     Returns:
-        `(*size, 3)` uint8, equal to `images.warp` of the upright picture up to rounding.
+        `(*size, 3)` float32 integers, equal to `images.warp` of the upright picture up to rounding.
     """
     turned = orientation >= 5
     extents = tf.shape(image)[:2]
@@ -135,7 +136,7 @@ def crop(image, scale, shift, size, orientation=1):
     values *= x_weights[:, None]
     values = values[:, : size[1]] + values[:, size[1] :]
     values *= y_weights[:, None, None]
-    return tf.cast(tf.round(values[: size[0]] + values[size[0] :]), tf.uint8)
+    return tf.round(values[: size[0]] + values[size[0] :])
 
 
 def _sample(image, rows, columns):

@@ -50,6 +50,7 @@ def export_model(model, out, name=None, flip=True, decoder="quarter", max_pixels
     from keras_hourglass.export.signatures import ServedModel
 
     name = check_name(name or model.name)
+    max_pixels = max_pixels or MAX_PIXELS
     codec = _codec(model, decoder)
     description = bundle.describe(model, name, codec, flip, preset or name)
     served = ServedModel(
@@ -58,7 +59,7 @@ def export_model(model, out, name=None, flip=True, decoder="quarter", max_pixels
         _flip_order(model) if flip else None,
         [description["thresholds"][joint] for joint in description["joints"]],
         description,
-        max_pixels or MAX_PIXELS,
+        max_pixels,
     )
     versions = pathlib.Path(out) / name
     versions.mkdir(parents=True, exist_ok=True)
@@ -67,10 +68,12 @@ def export_model(model, out, name=None, flip=True, decoder="quarter", max_pixels
     try:
         tf.saved_model.save(served, str(temporary), signatures=served.signatures())
         verify.verify(temporary, model, codec, flip)
-        bundle.write_extra_files(temporary, description)
-        return _publish(temporary, versions)
+        bundle.write_extra_files(temporary, description, max_pixels)
+        folder = _publish(temporary, versions)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    bundle.write_server_files(out, description)
+    return folder
 
 
 def check_name(name):

@@ -59,7 +59,7 @@ class ServedModel(tf.Module):
 
     def heatmaps(self, images):
         """`heatmaps`: crops to the maps of every stack, without mirror averaging."""
-        return self._network(images, self._names)
+        return self._run(images, self._names)
 
     def metadata(self, query):
         """`metadata`: for any strings, the same JSON document each: joint names, sizes, …."""
@@ -75,7 +75,14 @@ class ServedModel(tf.Module):
 
     def _merged(self, crops):
         if self._flip_order is None:
-            return self._network(crops, [self._last])[self._last]
-        both = self._network(tf.concat([crops, tf.reverse(crops, [2])], 0), [self._last])
+            return self._run(crops, [self._last])[self._last]
+        both = self._run(tf.concat([crops, tf.reverse(crops, [2])], 0), [self._last])
         heatmaps, flipped = tf.split(both[self._last], 2)
         return merge_flipped(heatmaps, flipped, self._flip_order)
+
+    def _run(self, crops, names):
+        """The network; an empty batch runs one black crop, since oneDNN's kernels take none."""
+        count = tf.shape(crops)[0]
+        missing = tf.maximum(1 - count, 0)
+        crops = tf.pad(crops, [(0, missing), (0, 0), (0, 0), (0, 0)])
+        return {name: maps[:count] for name, maps in self._network(crops, names).items()}

@@ -1,11 +1,11 @@
 """Compare what was exported with the Keras model."""
 
-import cv2
 import numpy as np
 import tensorflow as tf
 
 from keras_hourglass import geometry, images
 from keras_hourglass.errors import UserError
+from keras_hourglass.export.bundle import random_picture
 
 
 def verify(folder, model, codec, flip, pictures=3):
@@ -26,7 +26,7 @@ def verify(folder, model, codec, flip, pictures=3):
         UserError: if they differ by more than rounding.
     """
     loaded = tf.saved_model.load(str(folder))
-    encoded = [_picture(seed) for seed in range(pictures)]
+    encoded = [random_picture(seed, ".png") for seed in range(pictures)]
     crops, affines = zip(*[_crop(data, codec.input_size) for data in encoded], strict=True)
     crops, affines = np.stack(crops), np.stack(affines)
     expected = model.predict(crops, verbose=0)
@@ -68,14 +68,6 @@ def _distance(codec, maps, points, tolerance):
     people, joints = np.ogrid[: maps.shape[0], : maps.shape[3]]
     rival = (distance > 0.5) & (maps[people, y, x, joints] >= scores - 2 * tolerance)
     return float(np.where(rival, 0, distance).max())
-
-
-def _picture(seed):
-    """A PNG of random blobs; its size differs from seed to seed."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (7, 9, 3), np.uint8)
-    image = cv2.resize(coarse, (150 + 37 * seed, 211 - 23 * seed), interpolation=cv2.INTER_CUBIC)
-    return cv2.imencode(".png", image)[1].tobytes()
 
 
 def _crop(data, size):
