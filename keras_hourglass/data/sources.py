@@ -20,6 +20,8 @@ from keras_hourglass.data.lsp import read_lsp
 from keras_hourglass.data.mixture import match_joints, mix_records
 from keras_hourglass.data.mpii import read_mpii
 from keras_hourglass.data.synthetic import PREFIX, render_named, synthetic_records
+from keras_hourglass.data.tfrecords import PREFIX as STORED
+from keras_hourglass.data.tfrecords import read_tfrecords, stored_image
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.images import read_image
 from keras_hourglass.skeletons import LSP, get_skeleton
@@ -37,6 +39,7 @@ _READERS = {
     "mpii": (lambda where, options: read_mpii(where, *options[:1]), ("train", "valid")),
     "flic": (_read_flic, ("train", "valid", "person", "observer")),
     "coco": (lambda where, _: read_coco(where), ()),
+    "tfrecords": (lambda where, _: read_tfrecords(where), ()),
     "synthetic": (lambda where, _: read_coco(where, skeleton=LSP), ()),
 }
 _SHARE = re.compile(r"(?P<rest>.*?)\s*[*×]\s*(?P<share>\d+(\.\d+)?)$", re.DOTALL)
@@ -49,7 +52,7 @@ def load_records(spec, root=None, need_pictures=True, skeleton=None):
     """Read annotated people.
 
     Args:
-        spec: `lsp:`, `lspet:`, `mpii:`, `flic:`, `coco:` or `synthetic:` and a folder or file,
+        spec: `lsp:`, `lspet:`, `mpii:`, `flic:`, `coco:`, `synthetic:` or `tfrecords:` and a path,
             see the module's head; `synthetic:NUM@SEED` (or `NUM@SEEDxSIZE`) for figures drawn
             when asked for; or a list of specs.
         root: folder that relative paths in `spec` start from; the working folder by default.
@@ -106,7 +109,7 @@ def _load_one(spec, root, need_pictures):
             raise DataError(f"{error.filename} may not be read. Change its permissions.") from error
     if span is not None:
         records = _select_range(records, *span, spec)
-    if need_pictures and not generated:
+    if need_pictures and not generated and kind != "tfrecords":
         records = _with_pictures(records, spec)
     return records, share
 
@@ -153,4 +156,4 @@ def open_image(path):
     """
     if path.startswith(PREFIX):
         return render_named(path)
-    return read_image(path)
+    return read_image(stored_image(path) if path.startswith(STORED) else path)

@@ -1,0 +1,169 @@
+"""`keras-hourglass data check|show|convert|stats`."""
+
+import functools
+import sys
+
+_SPEC = "data set, e.g. lsp:DIR#1-800, mpii:FILE, coco:FILE, synthetic:100@7"
+
+
+def add_arguments(parser):
+    """Add the options of the commands."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    check = actions.add_parser("check", help="look for mistakes in annotations")
+    check.add_argument(
+        "path", metavar="PATH", help=f"COCO-keypoints JSON or its folder, or {_SPEC}"
+    )
+    check.add_argument("--out", default="data_check", metavar="DIR", help="report (data_check)")
+    check.add_argument("--people", type=int, default=48, metavar="N", help="on the sheet (48)")
+    check.add_argument("--overwrite", action="store_true", help="accept a folder with content")
+
+    show = actions.add_parser("show", help="draw augmented crops with joints and targets")
+    show.add_argument("spec", nargs="+", metavar="SPEC", help=_SPEC)
+    show.add_argument("--recipe", metavar="R", help="recipe whose sizes and augmentation to use")
+    show.add_argument("--out", default="sheet.png", metavar="PNG", help="picture (sheet.png)")
+    show.add_argument("--people", type=int, default=24, metavar="N", help="how many (24)")
+    show.add_argument("--seed", type=int, default=1, metavar="S", help="of the augmentation (1)")
+    show.add_argument("--overwrite", action="store_true", help="replace the picture")
+
+    convert = actions.add_parser("convert", help="write sharded TFRecords")
+    convert.add_argument("spec", nargs="+", metavar="SPEC", help=_SPEC)
+    convert.add_argument("--out", required=True, metavar="DIR", help="folder to make")
+    convert.add_argument("--size", type=int, default=256, metavar="PX", help="person's side (256)")
+    convert.add_argument("--margin", type=float, default=2.0, help="crop in person boxes (2)")
+    convert.add_argument("--quality", type=int, default=95, help="of the JPEGs (95)")
+    convert.add_argument("--per-shard", type=int, default=1024, help="people per file (1024)")
+    convert.add_argument("--overwrite", action="store_true", help="accept a folder with content")
+
+    stats = actions.add_parser("stats", help="print scale, visibility and joint spread")
+    stats.add_argument("spec", nargs="+", metavar="SPEC", help=_SPEC)
+    stats.add_argument("--json", metavar="FILE", help="write the numbers there too")
+
+    for action in (check, show, convert, stats):
+        action.add_argument("--data-root", metavar="DIR", help="folder that paths start from")
+
+
+def run(args):
+    """Run one of the commands; the exit status is 1 where something is wrong with the data."""
+    from tqdm import tqdm
+
+    actions = {"check": _check, "show": _show, "convert": _convert, "stats": _stats}
+    return actions[args.action](args, functools.partial(tqdm, disable=None, leave=False))
+
+
+def _load(specs, root, need_pictures=True):
+    from keras_hourglass.data.sources import load_records
+
+    records = load_records(specs, root, need_pictures)
+    for note in records.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return records
+
+
+def _check(args, progress):
+    import json
+    import os
+
+    from keras_hourglass.cli.sheets import people_sheet
+    from keras_hourglass.data.check import check_records
+    from keras_hourglass.files import atomic_write, new_folder
+    from keras_hourglass.images import write_image
+
+    kind = args.path.partition(":")[0]
+    bare = os.path.exists(os.path.join(args.data_root or "", args.path)) or ":" not in args.path
+    records = _load(f"coco:{args.path}" if bare else args.path, args.data_root)
+    folder = new_folder(args.out, args.overwrite)
+    findings = check_records(records, functools.partial(progress, desc="pictures"))
+    print(f"{len(records)} people on {len(set(records.images))} pictures, "
+          f"{records.skeleton.num_joints} joints ({'coco' if bare else kind})")  # fmt: skip
+    suspicious = []
+    for name, found in findings.items():
+        print(f"{name.replace('_', ' '):18} {len(found)}")
+        for row, what in found[:3]:
+            print(f"    {records.ids[row]} in {records.images[row]}: {what}")
+        suspicious += [row for row, _ in found if name not in ("unreadable", "no_reference")]
+    content = {
+        name: [{"id": records.ids[row], "image": records.images[row], "what": what}
+               for row, what in found]
+        for name, found in findings.items()
+    }  # fmt: skip
+    report = {"people": len(records), "notes": list(records.notes), "findings": content}
+    atomic_write(folder / "check.json", json.dumps(report, indent=1))
+    order = list(dict.fromkeys([*suspicious, *range(len(records))]))
+    write_image(folder / "sheet.png", people_sheet(records, order[: max(1, args.people)]))
+    print(f"all findings in {folder / 'check.json'}, pictures (suspicious ones first) in "
+          f"{folder / 'sheet.png'}")  # fmt: skip
+    wrong = findings["unreadable"] or findings["box_outside"] or records.notes
+    return 1 if wrong else 0
+
+
+def _show(args, progress):
+    import os
+
+    from keras_hourglass.cli.sheets import crops_sheet
+    from keras_hourglass.codec import HeatmapCodec
+    from keras_hourglass.data.pipeline import PoseDataset
+    from keras_hourglass.errors import UserError
+    from keras_hourglass.images import write_image
+
+    if os.path.exists(args.out) and not args.overwrite:
+        raise UserError(f"{args.out} exists already. Name another file, or pass --overwrite.")
+    codec, augmentation = HeatmapCodec(), None
+    if args.recipe:
+        from keras_hourglass.training.recipe import load_recipe
+
+        recipe = load_recipe(args.recipe)
+        size = tuple(recipe.model.get("input_shape", (256, 256, 3)))[:2]
+        codec = HeatmapCodec(size, sigma=recipe.data.sigma, missing=recipe.data.missing)
+        augmentation = recipe.augmentation.build()
+    records = _load(args.spec, args.data_root)
+    dataset = PoseDataset(records, codec, augmentation=augmentation, seed=args.seed)
+    people = dataset.order(0)[: max(1, args.people)]
+    sheet = crops_sheet(dataset, progress(people.tolist(), desc="people"))
+    write_image(args.out, sheet)
+    print(f"{len(people)} crops with joints and targets in {args.out}")
+    for path, reason in dataset.failures.items():
+        print(f"skipped: {path}: {' '.join(reason.split())}", file=sys.stderr)
+    return 1 if dataset.failures else 0
+
+
+def _convert(args, progress):
+    from keras_hourglass.data.sources import open_image
+    from keras_hourglass.data.tfrecords import write_tfrecords
+
+    records = _load(args.spec, args.data_root)
+    written, failures = write_tfrecords(
+        records, args.out, args.size, args.margin, args.quality, args.per_shard, args.overwrite,
+        open_image, functools.partial(progress, desc="people"),
+    )  # fmt: skip
+    print(f"{written} people in {args.out}; read them as tfrecords:{args.out}")
+    for path, reason in failures.items():
+        print(f"skipped: {path}: {' '.join(reason.split())}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _stats(args, progress):
+    import json
+
+    from keras_hourglass.data.check import describe_records
+    from keras_hourglass.files import atomic_write
+
+    numbers = describe_records(_load(args.spec, args.data_root, need_pictures=False))
+    print(f"{numbers['people']} people on {numbers['pictures']} pictures, "
+          f"skeleton {numbers['skeleton']}\n")  # fmt: skip
+    print(f"{'source pixels':15}" + "".join(f"{at:>9}" for at in numbers["side"]))
+    for name in ("side", "reference"):
+        values = numbers[name] or {}
+        print(f"{name:15}" + "".join(f"{value:9.1f}" for value in values.values()))
+    print(f"\n{'joint':15}{'visible %':>11}{'occluded %':>12}{'unlabelled %':>14}"
+          f"{'mean x, y':>16}{'spread x, y':>16}")  # fmt: skip
+    for name, row in numbers["joints"].items():
+        places = "".join(
+            f"{'-':>16}" if row[key] is None else f"{row[key][0]:9.2f},{row[key][1]:6.2f}"
+            for key in ("mean", "spread")
+        )
+        shares = f"{row['visible']:11.1f}{row['occluded']:12.1f}{row['unlabelled']:14.1f}"
+        print(f"{name:15}{shares}{places}")
+    if args.json:
+        atomic_write(args.json, json.dumps(numbers, indent=1))
+    return 0
