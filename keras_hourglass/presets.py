@@ -1,4 +1,4 @@
-"""The model zoo: rows of data, and the way from a name, folder or file to a model.
+"""The model zoo: rows of data, and the way from a name, folder, file or address to a model.
 
 A preset folder holds `config.json` (architecture, preprocessing, thresholds, card),
 `model.weights.h5` and `README.md`, the model card. A training run's output folder is one, too.
@@ -7,33 +7,164 @@ A preset folder holds `config.json` (architecture, preprocessing, thresholds, ca
 import json
 import pathlib
 
+from keras_hourglass.architecture import DEFAULTS, complete
+from keras_hourglass.cost import cost_of
 from keras_hourglass.errors import UserError, WeightsError
 from keras_hourglass.files import atomic_write
+from keras_hourglass.manifest import read_manifest
+from keras_hourglass.skeletons import get_skeleton
+from keras_hourglass.sources import (
+    CONFIG,
+    WEIGHTS,
+    config_of_record,
+    open_source,
+    weights_of_record,
+)
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.weights.h5", "README.md"
-# Arguments of the architecture that weights do not depend on.
+CARD = "README.md"
+
+# Arguments that weights do not depend on.
 OVERRIDES = ("input_shape", "synchronized", "dtype", "name")
 
-# name -> one line, and the arguments of `StackedHourglass`.
+_TORCH_INPUT = {"scale": 1 / 255, "offset": -0.5}
+_PAPER = {
+    "stem": "paper",
+    "hourglass": {
+        "filters": 512,
+        "upper": [256, 256, 512],
+        "lower": [256, 256, 256],
+        "bottom": [512],
+        "after": [512],
+    },
+    **_TORCH_INPUT,
+}
+_SMALL = {"input_shape": [128, 128, 3], "stem": [16, [32], [32, None]], "skeleton": "lsp"}
+
+# name -> one line, and the arguments of `StackedHourglass` that differ from its defaults.
 PRESETS = {
+    "hourglass_2s_paper": {
+        "description": "the paper's own network: three residuals per position, doubled features",
+        "architecture": {
+            **_PAPER,
+            "num_stacks": 2,
+            "heads": [[512, 256], [512, 512]],
+            "merge": "concat",
+            "skeleton": "mpii",
+        },
+    },
+    "hourglass_1s_paper_flic": {
+        "description": "half of the paper's network, as used on FLIC",
+        "architecture": {
+            **_PAPER,
+            "num_stacks": 1,
+            "heads": [[512, 512]],
+            "skeleton": "flic",
+        },
+    },
     **{
         f"hourglass_{stacks}s": {
-            "description": f"{stacks} stack{'s' * (stacks > 1)} of 256 features, Torch release",
+            "description": f"later release, {stacks} × 256 features",
             "architecture": {"num_stacks": stacks, "stem": "newell", "skeleton": "mpii"},
         }
         for stacks in (1, 2, 4, 8)
     },
+    **{
+        f"hourglass_{stacks}s_bearpaw": {
+            "description": f"later release, {stacks} × 256 features, wider stem",
+            "architecture": {"num_stacks": stacks, "stem": "bearpaw", "skeleton": "mpii"},
+        }
+        for stacks in (1, 2, 4, 8)
+    },
+    "ablation_hg": {
+        "description": "Figure 8, HG: one hourglass with doubled residuals",
+        "architecture": {"num_stacks": 1, "num_blocks": 2, "skeleton": "mpii"},
+    },
+    "ablation_hg_int": {
+        "description": "Figure 8, HG-Int: supervised at lower resolutions on the way up",
+        "architecture": {
+            "num_stacks": 1,
+            "num_blocks": 2,
+            "supervision": "inner",
+            "skeleton": "mpii",
+        },
+    },
+    "ablation_hg_stacked": {
+        "description": "Figure 8, HG-Stacked: two stacks, the last supervised",
+        "architecture": {"num_stacks": 2, "supervision": "last", "skeleton": "mpii"},
+    },
+    "ablation_hg_stacked_int": {
+        "description": "Figure 8, HG-Stacked-Int: two stacks, both supervised",
+        "architecture": {"num_stacks": 2, "supervision": "all", "skeleton": "mpii"},
+    },
+    "ablation_hg_stacked_add": {
+        "description": "Figure 8, HG-Stacked-Add: heatmaps added under a single loss",
+        "architecture": {"num_stacks": 2, "supervision": "sum", "skeleton": "mpii"},
+    },
+    "hourglass_tiny": {
+        "description": "for phones and browsers",
+        "architecture": {**_SMALL, "num_stacks": 2, "num_features": 48},
+    },
+    "hourglass_small": {
+        "description": "for two processor cores",
+        "architecture": {**_SMALL, "num_stacks": 2, "num_features": 64},
+    },
 }
 
 
+def list_presets():
+    """All presets, trained ones included.
+
+    Returns:
+        A list of dicts with `name`, `description`, `input_size`, `num_keypoints`, `skeleton`,
+        `num_stacks`, `num_features`, `parameters`, `gflops` (of one image), and for trained ones
+        the record of the manifest under `weights`, else `None`.
+    """
+    records = read_manifest()
+    return [describe(name, records) for name in (*PRESETS, *records)]
+
+
+def describe(name, records=None):
+    """What `keras-hourglass info` says of a preset; see `list_presets`.
+
+    Raises:
+        UserError: if there is no preset of that name.
+    """
+    records = read_manifest() if records is None else records
+    if name not in PRESETS and name not in records:
+        raise UserError(
+            f"No such preset. Received: {name}. Choose one of {', '.join((*PRESETS, *records))}."
+        )
+    record = records.get(name)
+    config = complete(_architecture(name, record))
+    cost = cost_of(config)
+    skeleton = config["skeleton"]
+    base = PRESETS.get(record["architecture"], {}) if record else PRESETS[name]
+    return {
+        "name": name,
+        "description": (record or {}).get("description", base.get("description", "")),
+        "input_size": tuple(config["input_shape"][:2]),
+        "num_keypoints": config["num_keypoints"],
+        "skeleton": skeleton["name"] if skeleton else None,
+        "num_stacks": config["num_stacks"],
+        "num_features": config["num_features"],
+        "supervision": config["supervision"],
+        "parameters": cost.trainable,
+        "gflops": cost.gflops,
+        "weights": record,
+    }
+
+
 def load_model(source, num_keypoints=None, skeleton=None, load_weights=True, **overrides):
-    """Turn a name or a path into a model.
+    """Turn a name, path or address into a model.
 
     Args:
         source: name of a preset (`keras-hourglass list`), a preset folder, a training run's
-            output folder, or a `.keras` file.
-        num_keypoints: K of the model, if other than the source's.
-        skeleton: name, `Skeleton` or dict, if other than the source's.
+            output folder, a `.keras` file, or the `https://` or `hf://` address of such a folder
+            or file (`#sha256=…` after it pins the weights).
+        num_keypoints: K of the model, if other than the source's. The convolutions at the
+            heatmaps then start anew, except for joints of the same name.
+        skeleton: name, `Skeleton` or dict, if other than the source's; joints of the same name
+            keep their weights, and a log message says which.
         load_weights: take the weights along; `False` starts from scratch.
         **overrides: `input_shape`, `synchronized`, `dtype` or `name`, if other than the source's.
 
@@ -46,9 +177,11 @@ def load_model(source, num_keypoints=None, skeleton=None, load_weights=True, **o
 
     Example:
 
-    >>> load_model("hourglass_1s", load_weights=False).num_keypoints
-    16
+    >>> load_model("hourglass_tiny", num_keypoints=5, load_weights=False).num_keypoints
+    5
     """
+    from keras_hourglass import heads
+    from keras_hourglass import weights as loading
     from keras_hourglass.model import StackedHourglass
 
     unknown = sorted(set(overrides) - set(OVERRIDES))
@@ -57,18 +190,40 @@ def load_model(source, num_keypoints=None, skeleton=None, load_weights=True, **o
             f"Only {', '.join(OVERRIDES)} may differ from the preset's. "
             f"Received: {', '.join(unknown)}. Build a StackedHourglass for another architecture."
         )
-    config, weights = _resolve(source)
-    model = StackedHourglass.from_config({**config, **overrides})
+    config, weights = resolve(source, load_weights)
+    if load_weights and weights is None:
+        raise WeightsError(
+            f"There are no trained weights for this architecture. Received: {source}. "
+            "Train it, or pass load_weights=False to start from scratch."
+        )
+    target = _with_joints(config, num_keypoints, skeleton)
+    model = StackedHourglass.from_config({**target, **overrides})
     if load_weights:
-        if weights is None:
-            raise WeightsError(
-                f"There are no trained weights for this architecture. Received: {source}. "
-                "Train it, or pass load_weights=False to start from scratch."
-            )
-        from keras_hourglass.weights import load_weights as read
-
-        read(model, weights)
+        arrays = loading.read_arrays(model, weights, str(source))
+        if target is not config:
+            arrays = heads.match_heads(model, arrays, joints_of(config), str(source))
+        loading.assign_arrays(model, arrays, str(source))
     return model
+
+
+def resolve(source, load_weights=True):
+    """The config behind a source and its weights.
+
+    Args:
+        source: as for `load_model`.
+        load_weights: whether the weights are wanted, which may mean a download.
+
+    Returns:
+        The arguments of `StackedHourglass`, and the weights as a path or open binary file, or
+        `None` if there are none or they are not wanted.
+    """
+    text = str(source)
+    records = read_manifest()
+    if text in records or text in PRESETS:
+        record = records.get(text)
+        weights = weights_of_record(record) if record and load_weights else None
+        return dict(_architecture(text, record)), weights
+    return open_source(source, load_weights)
 
 
 def save_preset(
@@ -81,13 +236,16 @@ def save_preset(
         folder: where to; made if missing. Other files in it are left alone.
         preprocessing: how crops are made (`padding`, `sigma`, …); the model's own by default.
         thresholds: joint name -> least score of a present joint; the model's own by default.
-        card: facts for the model card; the model's own by default.
+        card: facts for the model card (`description`, `training_data`, `licence`, `metric`,
+            `command`, …); the model's own by default.
         dtype: of the stored weights, `"float32"` or `"float16"`.
         overwrite: replace a preset that is already there.
 
     Raises:
         UserError: if the folder already holds a preset and `overwrite` is false.
+        WeightsError: if weights are not finite; nothing is written then.
     """
+    from keras_hourglass.cards import card_text
     from keras_hourglass.weights import save_weights
 
     folder = pathlib.Path(folder)
@@ -97,46 +255,43 @@ def save_preset(
             f"The folder already holds a preset. Received: {folder} with {', '.join(there)}. "
             "Name a new folder, or pass overwrite=True."
         )
-    architecture = model.get_config()
-    metadata = dict(architecture.pop("metadata"))
     given = {"preprocessing": preprocessing, "thresholds": thresholds, "card": card}
-    metadata.update({key: dict(value) for key, value in given.items() if value is not None})
+    metadata = {**model.metadata, **{k: dict(v) for k, v in given.items() if v is not None}}
+    # How precisely to compute is for whoever runs the model to say.
+    architecture = {key: model.get_config()[key] for key in DEFAULTS if key != "metadata"}
     config = {"architecture": architecture, **metadata}
+    text = json.dumps(config, indent=1, ensure_ascii=False)
     save_weights(model, folder / WEIGHTS, dtype)
-    atomic_write(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
+    atomic_write(folder / CONFIG, text + "\n")
+    atomic_write(folder / CARD, card_text(architecture, metadata))
 
 
-def _resolve(source):
-    """The config of a source and the path of its weights, or `None`."""
-    text = str(source)
-    if text in PRESETS:
-        return dict(PRESETS[text]["architecture"]), None
-    path = pathlib.Path(source)
-    if path.is_dir():
-        if not (path / CONFIG).is_file():
-            raise UserError(
-                f"A preset folder holds {CONFIG} and {WEIGHTS}. Received: {path} without "
-                f"{CONFIG}. Name the output folder of a training run or of save_to_preset."
-            )
-        return read_config(path / CONFIG), path / WEIGHTS
-    raise UserError(
-        f"No such preset, folder or file. Received: {text}. "
-        "See `keras-hourglass list`, or give the path of a preset folder or .keras file."
-    )
+def joints_of(config):
+    """The joints' names of a config, or `None` where it has no skeleton."""
+    skeleton = config.get("skeleton")
+    return None if skeleton is None else get_skeleton(skeleton).joints
 
 
-def read_config(path):
-    """The arguments of `StackedHourglass` from a preset's `config.json`.
+def _architecture(name, record):
+    """The arguments of a named preset: its own folder's config, or its row."""
+    if record is None:
+        return PRESETS[name]["architecture"]
+    return config_of_record(record)
 
-    Raises:
-        UserError: if the file is not such a config.
-    """
-    try:
-        config = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-        architecture = dict(config.pop("architecture"))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} is not a preset's config ({type(error).__name__}: {error}). "
-            "Write it again with save_to_preset."
-        ) from None
-    return {**architecture, "metadata": config}
+
+def _with_joints(config, num_keypoints, skeleton):
+    """The config with other joints, or the same object where none change."""
+    if num_keypoints is None and skeleton is None:
+        return config
+    before = complete({key: config[key] for key in config if key in DEFAULTS})
+    if skeleton is None and num_keypoints == before["num_keypoints"]:
+        return config
+    after = complete({"num_keypoints": num_keypoints, "skeleton": skeleton})
+    metadata = dict(before["metadata"])
+    joints = set((after["skeleton"] or {}).get("joints", ()))
+    thresholds = metadata.get("thresholds", {})
+    metadata["thresholds"] = {name: thresholds[name] for name in thresholds if name in joints}
+    # What was measured for other joints does not hold for these.
+    metadata.pop("card", None)
+    changed = {key: after[key] for key in ("num_keypoints", "skeleton")}
+    return {**config, **changed, "metadata": metadata}

@@ -96,7 +96,8 @@ def save_weights(model, path, dtype="float32"):
     keys = file_keys(model)
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         for name, array in arrays_of(model).items():
-            stored = array.astype(dtype if "moving_" not in name else "float32")
+            with np.errstate(over="ignore"):
+                stored = array.astype(dtype if "moving_" not in name else "float32")
             if not np.isfinite(stored).all():
                 raise WeightsError(
                     f"Weights must be finite numbers in {stored.dtype}. Received: {name} with "
@@ -119,12 +120,13 @@ def load_weights(model, path):
     assign_arrays(model, read_arrays(model, path), str(path))
 
 
-def read_arrays(model, path):
+def read_arrays(model, path, origin=None):
     """The arrays of a `.weights.h5` file under the names of the model's variables.
 
     Args:
         model: gives the names; shapes may differ from those in the file.
-        path: the file.
+        path: the file, or an open binary file.
+        origin: what to call it in messages; the path by default.
 
     Returns:
         A dict name -> array; arrays that the model has no place for keep their path in the file.
@@ -134,8 +136,8 @@ def read_arrays(model, path):
     """
     import h5py
 
-    path = pathlib.Path(path)
-    if not path.is_file():
+    origin = origin or path
+    if not hasattr(path, "read") and not pathlib.Path(path).is_file():
         raise WeightsError(f"No weights at {path}. Check the path.")
     found = {}
 
@@ -148,8 +150,8 @@ def read_arrays(model, path):
             file.visititems(visit)
     except (OSError, RuntimeError, KeyError) as error:
         raise WeightsError(
-            f"{path} is not a readable .weights.h5 file, perhaps cut short ({error}). "
-            "Copy or download it again."
+            f"The weights of {origin} are not a readable .weights.h5 file, perhaps cut short "
+            f"({error}). Copy or download them again."
         ) from None
     names = {key: name for name, key in file_keys(model).items()}
     return {names.get(key, key): array for key, array in found.items()}
