@@ -168,7 +168,7 @@ def heatmap_sheet(crop, heatmaps, names, tile=160, columns=6, first=None):
     tiles = [("input", cv2.resize(front, size, interpolation=cv2.INTER_AREA))]
     for index, name in enumerate(names):
         peak = np.nanmax(heatmaps[..., index]) if np.isfinite(heatmaps[..., index]).any() else 0.0
-        label = f"{name} {peak:.2f}"
+        label = f"{name} {round(float(peak), 2) + 0.0:.2f}"
         tiles.append((label, draw_heatmap(small, heatmaps[..., index])))
     return _grid(tiles, columns)
 

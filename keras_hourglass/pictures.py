@@ -208,20 +208,16 @@ def download(address):
     Raises:
         DataError: if the address is refused, cannot be reached, or holds over 100 MB.
     """
-    import urllib.error
-    import urllib.parse
     import urllib.request
 
-    host = urllib.parse.urlsplit(address).hostname
-    if address.lower().startswith("http://") and host not in ("localhost", "127.0.0.1", "::1"):
-        raise DataError(
-            f"Pictures are fetched over https only. Received: {address}. "
-            "Use the https address, or download the file first."
-        )
+    _refuse_insecure(address)
     request = urllib.request.Request(address, headers={"User-Agent": "keras-hourglass"})
     try:
         with urllib.request.urlopen(request, timeout=DOWNLOAD_SECONDS) as answer:
+            _refuse_insecure(answer.url)  # where redirections led
             data = answer.read(DOWNLOAD_LIMIT + 1)
+    except DataError:
+        raise
     except (OSError, ValueError) as error:
         raise DataError(
             f"The address cannot be read ({error}). Received: {address}. Check it in a browser."
@@ -232,6 +228,18 @@ def download(address):
             f"Received: {address}. Download and shrink it first."
         )
     return data
+
+
+def _refuse_insecure(address):
+    import urllib.parse
+
+    parts = urllib.parse.urlsplit(address)
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if parts.scheme != "https" and not (parts.scheme == "http" and local):
+        raise DataError(
+            f"Pictures are fetched over https only. Received: {address}. "
+            "Use the https address, or download the file first."
+        )
 
 
 def check_array(array, name):

@@ -1,0 +1,65 @@
+"""Every engine gives what the model gives, for any batch size."""
+
+import numpy as np
+import pytest
+
+from keras_hourglass import StackedHourglass
+from keras_hourglass.engines import make_engine
+from keras_hourglass.errors import UserError
+
+OUTPUTS = ("stack_2", "stack_1")
+
+
+@pytest.fixture(scope="module")
+def model():
+    import keras
+
+    keras.utils.set_random_seed(1)
+    return StackedHourglass(
+        num_keypoints=5, num_features=8, depth=1, input_shape=(32, 16, 3), name="small"
+    )
+
+
+@pytest.fixture(scope="module")
+def crops():
+    return np.random.default_rng(0).integers(0, 256, (3, 32, 16, 3), np.uint8)
+
+
+def check(engine, model, crops):
+    expected = model.predict(crops, verbose=0)
+    for count in (3, 1, 2):
+        found = engine(crops[:count])
+        assert sorted(found) == ["stack_1", "stack_2"]
+        for name in OUTPUTS:
+            assert found[name].shape == (count, 8, 4, 5) and found[name].dtype == np.float32
+            np.testing.assert_allclose(found[name], expected[name][:count], atol=2e-5)
+    # The two outputs differ, so that swapped ones would show.
+    assert np.abs(expected["stack_1"] - expected["stack_2"]).max() > 1e-3
+
+
+def test_keras(model, crops):
+    check(make_engine("keras", model, OUTPUTS), model, crops)
+
+
+def test_keras_gives_only_what_is_wanted(model, crops):
+    assert list(make_engine("keras", model, ("stack_1",))(crops)) == ["stack_1"]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("litert", "ai_edge_litert"), ("onnxruntime", "onnxruntime"), ("openvino", "openvino")],
+)
+def test_converted(name, package, model, crops):
+    pytest.importorskip(package)
+    check(make_engine(name, model, OUTPUTS), model, crops)
+
+
+def test_callable_is_taken_as_it_is(model):
+    assert make_engine(print, model, OUTPUTS) is print
+
+
+@pytest.mark.parametrize("engine", ["tensorrt", "no/such/file.onnx"])
+def test_unknown(engine, model):
+    with pytest.raises(UserError, match="Choose one of keras, litert"):
+        make_engine(engine, model, OUTPUTS)
