@@ -1,0 +1,89 @@
+"""The command line as a whole: help, usage mistakes, exit statuses."""
+
+import subprocess
+import sys
+
+import pytest
+
+from keras_hourglass import cli
+
+
+def _run(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "keras_hourglass", *words], capture_output=True, text=True
+    )
+
+
+def test_help_lists_every_command(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    for command in cli.COMMANDS:
+        assert f"\n    {command} " in text or f"\n    {command}\n" in text
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_help_without_loading_tensorflow(command):
+    code = (
+        "import sys; from keras_hourglass import cli\n"
+        f"try: cli.main([{command!r}, '--help'])\n"
+        "except SystemExit as stopped: assert not stopped.code\n"
+        "print('LOADED', [m for m in ('tensorflow', 'keras', 'cv2') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: keras-hourglass {command}")
+    assert done.stdout.splitlines()[-1] == "LOADED []"
+
+
+@pytest.mark.parametrize(
+    "words, reason",
+    [
+        ([], "required: COMMAND"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["train"], "required: recipe, --out"),
+        (["predict", "--boxed"], "required"),
+    ],
+)
+def test_usage_mistakes_take_one_line_and_status_2(words, reason):
+    done = _run(*words)
+    assert done.returncode == 2 and not done.stdout
+    assert reason in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "error, status, text",
+    [
+        (ValueError("a defect"), None, None),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (PermissionError(13, "Permission denied", "/x/y"), 2, "Permission denied: /x/y"),
+        (OSError(28, "No space left on device"), 2, "No space left on device"),
+        (BrokenPipeError(), 1, ""),
+    ],
+)
+def test_how_failures_end(monkeypatch, capsys, error, status, text):
+    from keras_hourglass.cli import zoo
+
+    def fail(args):
+        raise error
+
+    monkeypatch.setattr(zoo, "run", fail)
+    if status is None:
+        with pytest.raises(ValueError, match="a defect"):
+            cli.main(["list"])
+        return
+    assert cli.main(["list"]) == status
+    assert text in capsys.readouterr().err
+
+
+def test_user_errors_are_one_line(monkeypatch, capsys):
+    from keras_hourglass.cli import zoo
+    from keras_hourglass.errors import UserError
+
+    def fail(args):
+        raise UserError("Two\n  lines.")
+
+    monkeypatch.setattr(zoo, "run", fail)
+    assert cli.main(["list"]) == 2
+    assert capsys.readouterr().err == "keras-hourglass list: Two lines.\n"
