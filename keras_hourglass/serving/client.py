@@ -1,0 +1,291 @@
+"""Joints from a model in TensorFlow Serving."""
+
+import concurrent.futures
+import json
+import os
+import random
+import threading
+import time
+
+import numpy as np
+
+from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.geometry import boxes_from_xywh
+from keras_hourglass.images import MAX_PIXELS, image_size
+from keras_hourglass.pose import Pose
+from keras_hourglass.serving.errors import ServerUnavailable, ServingError
+from keras_hourglass.serving.transports import GrpcTransport, RestTransport
+from keras_hourglass.skeletons import Skeleton, get_skeleton
+
+TRANSPORTS = {"grpc": GrpcTransport, "rest": RestTransport}
+
+
+class Client:
+    """Ask a served model for joints; the results are those of `Predictor`.
+
+    Threads may share a client.
+
+    Args:
+        url: `"host:8500"` for gRPC, `"http://host:8501"` or `"https://…"` for REST.
+        protocol: `"grpc"` (needs `pip install keras_hourglass[serving]`) or `"rest"`.
+        model: name of the model on the server.
+        version: number of its version; the highest by default.
+        timeout: seconds for one request with all its retries.
+        retries: how often a request is sent again when the server is unavailable. Waiting times
+            double from `backoff` seconds on, with a random part, so that many clients do not
+            come back at the same moment.
+        backoff: seconds before the first retry.
+        batch_size: most people in one request.
+        concurrency: requests under way at the same time for a list of pictures.
+        max_bytes: most bytes of one picture's file, and of the pictures of one request.
+        max_pixels: most pixels of one picture; more are refused without sending them.
+        tls: credentials for encryption: `True` for the system's certificates,
+            `grpc.ChannelCredentials` for gRPC or an `ssl.SSLContext` for REST.
+
+    Raises:
+        UserError: if an argument is out of range or a package is missing.
+
+    Example:
+
+    >>> with Client("localhost:8500", model="pose") as client:  # doctest: +SKIP
+    ...     poses = client.predict("photo.jpg", boxes=[[10, 20, 100, 200]])
+    """
+
+    def __init__(
+        self,
+        url,
+        protocol="grpc",
+        model="stacked_hourglass",
+        version=None,
+        timeout=30.0,
+        retries=4,
+        backoff=0.1,
+        batch_size=8,
+        concurrency=2,
+        max_bytes=32 * 2**20,
+        max_pixels=MAX_PIXELS,
+        tls=None,
+    ):
+        if protocol not in TRANSPORTS:
+            raise UserError(
+                f"`protocol` must be 'grpc' or 'rest'. Received: {protocol!r}. Choose one."
+            )
+        for name, value, least in (
+            ("timeout", timeout, 0.001),
+            ("retries", retries, 0),
+            ("backoff", backoff, 0),
+            ("batch_size", batch_size, 1),
+            ("concurrency", concurrency, 1),
+        ):
+            if not value >= least:
+                raise UserError(f"`{name}` must be at least {least}. Received: {value!r}.")
+        tls = _credentials(protocol) if tls is True else tls
+        self._transport = TRANSPORTS[protocol](url, model, version, tls)
+        self.timeout, self.retries, self.backoff = float(timeout), int(retries), float(backoff)
+        self.batch_size, self.concurrency = int(batch_size), int(concurrency)
+        self.max_bytes, self.max_pixels = int(max_bytes), int(max_pixels)
+        self._metadata, self._lock = None, threading.Lock()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Close the connection."""
+        self._transport.close()
+
+    def predict(self, image, boxes=None):
+        """The people of one picture.
+
+        Args:
+            image: path or bytes of a JPEG or PNG file.
+            boxes: `(P, 4)` rectangles `x, y, w, h` in source pixels; by default one person who
+                fills the picture.
+
+        Returns:
+            List of `Pose`, one per box.
+
+        Raises:
+            DataError: if the file cannot be read, here or by the server.
+            ServingError: if the server gives no answer.
+        """
+        poses = self.predict_many([image], None if boxes is None else [boxes])[0]
+        if any(np.isnan(pose.keypoints).all() for pose in poses):
+            raise DataError(
+                f"A whole JPEG or PNG picture is needed. Received: {_name(image)}, which the "
+                "server could not read. Convert or replace it."
+            )
+        return poses
+
+    def predict_many(self, images, boxes=None):
+        """The people of many pictures, several in one request and several requests at a time.
+
+        Args:
+            images: list of paths or bytes.
+            boxes: list of `(P, 4)` rectangles `x, y, w, h`, one entry for each picture.
+
+        Returns:
+            List of lists of `Pose`. Those of a picture that the server cannot read have NaN
+            joints, none of them present.
+
+        Raises:
+            DataError: if a file is missing, no picture or too large to send.
+            ServingError: if the server gives no answer.
+        """
+        images = list(images)
+        if boxes is not None and len(boxes) != len(images):
+            raise UserError(
+                f"One entry of boxes per picture is needed. Received: {len(boxes)} for "
+                f"{len(images)} pictures. Use an empty list for a picture without people."
+            )
+        people = []
+        for index, image in enumerate(images):
+            data, size = self._load(image)
+            if boxes is None:
+                people.append((index, data, np.array([0, 0, size[1], size[0]], np.float32), True))
+                continue
+            rectangles = np.asarray(boxes[index], np.float64).reshape(-1, 4)
+            boxes_from_xywh(rectangles)  # refuses what is not finite or empty
+            people += [(index, data, box, False) for box in np.float32(rectangles)]
+        if not people:
+            return [[] for _ in images]
+        skeleton = self.skeleton
+        with concurrent.futures.ThreadPoolExecutor(self.concurrency) as pool:
+            answers = list(pool.map(self._predict_batch, self._batches(people)))
+        results = [[] for _ in images]
+        for (index, data, box, _), (keypoints, scores, present) in zip(
+            people, (row for rows in answers for row in rows), strict=True
+        ):
+            name = _name(images[index])
+            pose = Pose(keypoints, scores, box, skeleton, present, image=name, picture=data)
+            results[index].append(pose)
+        return results
+
+    def heatmaps(self, crops):
+        """Heatmaps of every stack.
+
+        Args:
+            crops: `(N, height, width, 3)` RGB pixels 0–255 of the network's input size.
+
+        Returns:
+            Dict `{"stack_1": ...}` of float32 arrays `(N, H, W, K)`.
+        """
+        crops = np.asarray(crops, np.float32)
+        outputs = self._request("heatmaps", {"images": crops})
+        return {key or "stack_1": value.astype(np.float32) for key, value in outputs.items()}
+
+    @property
+    def metadata(self):
+        """What the server says of its model: names of joints, sizes, thresholds, versions."""
+        with self._lock:
+            if self._metadata is None:
+                outputs = self._request("metadata", {"query": [b""]})
+                document = np.ravel(next(iter(outputs.values())))[0]
+                self._metadata = json.loads(document)
+            return self._metadata
+
+    @property
+    def skeleton(self):
+        """The `Skeleton` of the served model."""
+        known = self.metadata["skeleton"]
+        return get_skeleton(known) if known else Skeleton("served", self.metadata["joints"])
+
+    def status(self):
+        """Versions of the model on the server and their states, e.g. `{1: "AVAILABLE"}`."""
+        return self._transport.status(self.timeout)
+
+    def is_healthy(self):
+        """Whether the server answers and has a version that takes requests."""
+        try:
+            return "AVAILABLE" in self.status().values()
+        except ServingError:
+            return False
+
+    def _load(self, image):
+        """Bytes of a picture and its size, refusing what is better not sent."""
+        name = _name(image)
+        if isinstance(image, (bytes, bytearray, memoryview)):
+            data = bytes(image)
+        else:
+            length = os.path.getsize(image) if os.path.isfile(image) else 0
+            self._check_length(length, name)
+            try:
+                with open(image, "rb") as file:
+                    data = file.read()
+            except (OSError, ValueError) as error:
+                raise DataError(
+                    f"A readable picture is needed. Received: {name} "
+                    f"({getattr(error, 'strerror', None) or error}). Correct the path."
+                ) from error
+        self._check_length(len(data), name)
+        height, width = image_size(data, name)
+        if height * width > self.max_pixels:
+            raise DataError(
+                f"Pictures may have at most {self.max_pixels:,} pixels. Received: {name} with "
+                f"{width}×{height}. Make it smaller first."
+            )
+        return data, (height, width)
+
+    def _check_length(self, length, name):
+        if length > self.max_bytes:
+            raise DataError(
+                f"Files may have at most {self.max_bytes:,} bytes. Received: {name} with "
+                f"{length:,}. Make it smaller, or raise max_bytes=…."
+            )
+
+    def _batches(self, people):
+        """Groups of people within the limits of one request, all with or all without boxes."""
+        batch, length = [], 0
+        for person in people:
+            too_long = length + len(person[1]) > self.max_bytes
+            if batch and (len(batch) == self.batch_size or too_long):
+                yield batch
+                batch, length = [], 0
+            batch.append(person)
+            length += len(person[1])
+        yield batch
+
+    def _predict_batch(self, batch):
+        """Rows of keypoints, scores and presence."""
+        encoded = [data for _, data, _, _ in batch]
+        if batch[0][3]:
+            outputs = self._request("serving_default", {"image_bytes": encoded})
+        else:
+            boxes = np.stack([box for _, _, box, _ in batch])
+            outputs = self._request("predict_boxes", {"image_bytes": encoded, "boxes": boxes})
+        try:
+            rows = [outputs[key] for key in ("keypoints", "scores", "present")]
+            assert all(len(values) == len(batch) for values in rows)
+        except (KeyError, TypeError, AssertionError) as error:
+            raise ServingError(
+                "A model exported by this package is needed. Received: an answer without "
+                f"keypoints, scores and present for {len(batch)} people. Check the model's name."
+            ) from error
+        return list(zip(*rows, strict=True))
+
+    def _request(self, signature, inputs):
+        """Predict, again and again while the server is unavailable and time is left."""
+        end = time.monotonic() + self.timeout
+        for attempt in range(self.retries + 1):
+            left = max(end - time.monotonic(), 0.001)
+            try:
+                return self._transport.predict(signature, inputs, left)
+            except ServerUnavailable:
+                pause = self.backoff * 2**attempt * random.uniform(0.5, 1.0)
+                if attempt == self.retries or time.monotonic() + pause >= end:
+                    raise
+                time.sleep(pause)
+
+
+def _credentials(protocol):
+    if protocol == "rest":
+        return None
+    import grpc
+
+    return grpc.ssl_channel_credentials()
+
+
+def _name(image):
+    return "bytes" if isinstance(image, (bytes, bytearray, memoryview)) else os.fspath(image)
