@@ -16,13 +16,14 @@ def progress_bar(total, unit):
     return tqdm(total=total, unit=f" {unit}", file=sys.stderr, disable=None, leave=False)
 
 
-def limited_records(spec, root=None, limit=None):
+def limited_records(spec, root=None, limit=None, need_pictures=True):
     """The records of a data set, or the first of them.
 
     Args:
         spec: as in `load_records`.
         root: folder that a relative path starts from.
         limit: keep so many people; all by default.
+        need_pictures: leave out people whose picture is missing.
 
     Raises:
         UserError: if the limit is not positive.
@@ -32,7 +33,7 @@ def limited_records(spec, root=None, limit=None):
 
     if limit is not None and limit < 1:
         raise UserError(f"The limit must be at least 1. Received: {limit}.")
-    records = load_records(spec, root)
+    records = load_records(spec, root, need_pictures)
     for note in records.notes:
         print(f"note: {note}", file=sys.stderr)
     return records if limit is None else records.select(slice(limit))

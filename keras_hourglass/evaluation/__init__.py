@@ -5,6 +5,7 @@ from keras_hourglass.evaluation.files import (
     predictions_to_dict,
     read_keypoints,
     save_predictions,
+    save_thresholds,
 )
 from keras_hourglass.evaluation.measure import (
     Evaluation,
@@ -16,7 +17,6 @@ from keras_hourglass.evaluation.measure import (
 from keras_hourglass.evaluation.predictions import (
     Collector,
     Predictions,
-    align_records,
     predict_records,
 )
 from keras_hourglass.evaluation.runner import HeatmapRunner, stack_names
@@ -27,7 +27,6 @@ __all__ = [
     "Evaluation",
     "HeatmapRunner",
     "Predictions",
-    "align_records",
     "default_threshold",
     "evaluate",
     "evaluate_predictions",
@@ -37,6 +36,7 @@ __all__ = [
     "predictions_to_dict",
     "read_keypoints",
     "save_predictions",
+    "save_thresholds",
     "stack_names",
     "sweep",
 ]

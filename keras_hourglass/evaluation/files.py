@@ -8,9 +8,9 @@ import numpy as np
 
 from keras_hourglass.data.annotations import existing, read_json, read_mat
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.errors import DataError
+from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.evaluation.predictions import Predictions
-from keras_hourglass.files import atomic_path
+from keras_hourglass.files import atomic_path, atomic_write
 from keras_hourglass.geometry import boxes_to_xywh
 from keras_hourglass.skeletons import get_skeleton
 
@@ -131,7 +131,32 @@ def load_predictions(path):
         ) from error
 
 
-def read_keypoints(path, records):
+def save_thresholds(folder, thresholds):
+    """Keep the least score of a present joint in a preset, for `Pose.present`.
+
+    Args:
+        folder: a preset folder; only its config changes.
+        thresholds: joint name -> least score. Joints that are not named keep what they had.
+
+    Raises:
+        UserError: if the folder holds no preset, or the preset has no such joint.
+    """
+    from keras_hourglass.presets import CONFIG, joints_of, read_config
+
+    path = pathlib.Path(folder) / CONFIG
+    names = joints_of(read_config(path))
+    unknown = sorted(set(thresholds) - set(names or thresholds))
+    if unknown:
+        raise UserError(
+            f"Thresholds are of the preset's own joints. Received: {', '.join(unknown)} for "
+            f"{folder}, which has {', '.join(names)}."
+        )
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["thresholds"] = {**config.get("thresholds", {}), **thresholds}
+    atomic_write(path, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_keypoints(path, records, first_pixel=0):
     """Predictions of any program for annotated people.
 
     Args:
@@ -140,6 +165,8 @@ def read_keypoints(path, records):
             pixels. The axes of MATLAB's `(2, K, N)` are put in order; a third number per joint
             is its score.
         records: `PoseRecords` of the N people.
+        first_pixel: coordinate of the centre of the first pixel in an array's file: 0 or, as in
+            most files born in MATLAB, 1. Ours count from 0.
 
     Returns:
         `(N, K, 2)` float64 keypoints in source pixels, `(N, K)` float64 scores (NaN if none).
@@ -150,7 +177,7 @@ def read_keypoints(path, records):
     path = os.fspath(path)
     suffix = pathlib.Path(path).suffix.lower()
     if suffix == ".json":
-        values = _from_json(path, records)
+        values, first_pixel = _from_json(path, records), 0
     elif suffix in _READERS:
         values = _in_order(_READERS[suffix](existing(path, "predictions file")), records, path)
     else:
@@ -159,7 +186,7 @@ def read_keypoints(path, records):
             "Save an array 'preds' of shape (people, joints, 2) in one of them."
         )
     scores = values[..., 2] if values.shape[-1] == 3 else np.full(values.shape[:2], np.nan)
-    return values[..., :2], scores
+    return values[..., :2] - first_pixel, scores
 
 
 def _from_json(path, records):

@@ -6,8 +6,9 @@ import time
 import numpy as np
 
 from keras_hourglass.codec import HeatmapCodec
+from keras_hourglass.data.mixture import match_joints
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.errors import DataError
 from keras_hourglass.evaluation.runner import HeatmapRunner
 from keras_hourglass.geometry import apply_affine, invert_affine
 from keras_hourglass.metrics import normalized_distances
@@ -77,7 +78,7 @@ def predict_records(
     runner = HeatmapRunner(model, records.skeleton, flip, scales, **options)
     sigma = model.preprocessing.get("sigma", 1.5)
     codec = HeatmapCodec(model.input_size, model.stride, sigma, decoder)
-    records = align_records(records, runner.skeleton)
+    records = match_joints(records, runner.skeleton)
     collector = Collector(codec, runner.stacks)
     runner.warm_up()
     for people, matrices, heatmaps in runner.run(records, progress):
@@ -147,39 +148,3 @@ class Collector:
                 "scales": list(runner.scales),
             },
         )
-
-
-def align_records(records, skeleton):
-    """Records in the joint order of another skeleton, matched by joint name.
-
-    Args:
-        records: `PoseRecords`.
-        skeleton: the wanted `Skeleton`; joints that the records lack get visibility 0.
-
-    Returns:
-        `PoseRecords`, the same object if the joints are already those.
-
-    Raises:
-        UserError: if there is no joint of the same name.
-    """
-    theirs = records.skeleton.joints
-    if theirs == skeleton.joints:
-        return records
-    common = [
-        (skeleton.index(name), theirs.index(name)) for name in skeleton.joints if name in theirs
-    ]
-    if not common:
-        raise UserError(
-            "Model and data need joints of the same names. Received: model with "
-            f"{', '.join(skeleton.joints)}; data with {', '.join(theirs)}."
-        )
-    ours, index = (list(column) for column in zip(*common, strict=True))
-    count = len(records)
-    joints = np.zeros((count, skeleton.num_joints, 2))
-    visibility = np.zeros((count, skeleton.num_joints), np.int8)
-    weights = np.zeros((count, skeleton.num_joints), np.float32)
-    joints[:, ours], visibility[:, ours] = records.joints[:, index], records.visibility[:, index]
-    weights[:, ours] = records.weights[:, index]
-    return records.with_columns(
-        skeleton=skeleton, joints=joints, visibility=visibility, weights=weights
-    )

@@ -1,8 +1,9 @@
 """What the choices at test time cost and bring: mirror, decoder, scales, stack."""
 
 from keras_hourglass.codec import DECODERS, HeatmapCodec
+from keras_hourglass.data.mixture import match_joints
 from keras_hourglass.evaluation.measure import evaluate_predictions
-from keras_hourglass.evaluation.predictions import Collector, align_records
+from keras_hourglass.evaluation.predictions import Collector
 from keras_hourglass.evaluation.runner import HeatmapRunner, stack_names
 
 SCALES = (0.85, 1.0, 1.2)
@@ -53,7 +54,7 @@ def _until(model, name):
 
 def _rows(model, runner, records, name, decoders, threshold, mean_over):
     sigma = model.preprocessing.get("sigma", 1.5)
-    aligned = align_records(records, runner.skeleton)
+    aligned = match_joints(records, runner.skeleton)
     collectors = {
         decoder: Collector(HeatmapCodec(model.input_size, model.stride, sigma, decoder), (name,))
         for decoder in decoders

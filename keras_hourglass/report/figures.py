@@ -23,6 +23,7 @@ def new_figure(width=6.4, height=4.0, rows=1, columns=1, **options):
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     for one in axes.ravel():
         one.grid(alpha=0.3)
+        one.set_axisbelow(True)
         one.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
@@ -122,6 +123,33 @@ def kind_bars(kinds, names):
     axis.set_xlabel("% of counted joints")
     axis.tick_params(labelsize=8)
     figure.legend(loc="outside upper center", ncols=5, fontsize=8)
+    return figure
+
+
+def confusion_matrix(matrix, joints):
+    """Which joint's place the predictions of each joint lie on.
+
+    Args:
+        matrix: `(K, K)` counts, as `analysis.confusion` makes them.
+        joints: the K names.
+    """
+    matrix = np.asarray(matrix, np.float64)
+    totals = matrix.sum(axis=1, keepdims=True)
+    share = np.divide(100 * matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
+    figure, axes = new_figure(6.4, 5.6)
+    axis = axes[0, 0]
+    axis.grid(False)
+    # The diagonal would outshine everything else on a linear scale.
+    picture = axis.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=10)
+    axis.set_xticks(range(len(joints)), joints, rotation=90, fontsize=7)
+    axis.set_yticks(range(len(joints)), joints, fontsize=7)
+    axis.set(xlabel="lies on (% of those on any joint)", ylabel="prediction of")
+    for row, column in np.argwhere(share >= 0.5):
+        colour = "white" if share[row, column] > 45 else "black"
+        text = f"{share[row, column]:.0f}"
+        axis.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
+    bar = figure.colorbar(picture, ax=axis, ticks=[0, 1, 2, 5, 10], shrink=0.8)
+    bar.ax.set_yticklabels(["0", "1", "4", "25", "100 %"])
     return figure
 
 
