@@ -8,13 +8,13 @@ import numpy as np
 
 from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.engines import make_engine
-from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.geometry import apply_affine, boxes_from_xywh, crop_affine, invert_affine
+from keras_hourglass.errors import UserError
+from keras_hourglass.geometry import apply_affine, invert_affine
 from keras_hourglass.images import warp
 from keras_hourglass.pictures import open_pictures
-from keras_hourglass.pose import PRESENT_FROM, Pose, picture_to_dict
-from keras_hourglass.rectangles import Rectangles
-from keras_hourglass.skeletons import SKELETONS, Skeleton, get_skeleton
+from keras_hourglass.pose import Pose
+from keras_hourglass.rectangles import Rectangles, check_overlap, person_affines
+from keras_hourglass.traits import find_skeleton, is_number, joint_thresholds, output_name
 
 
 @dataclasses.dataclass
@@ -42,8 +42,8 @@ class _Prepared:
 
     picture: object
     image: np.ndarray | None = None
-    rectangles: np.ndarray | None = None
-    matrices: np.ndarray | None = None
+    rectangles: np.ndarray = ()
+    matrices: np.ndarray = ()
     crops: list = dataclasses.field(default_factory=list)
     error: Exception | None = None
 
@@ -109,19 +109,21 @@ class Predictor:
         for name, value in (("batch_size", batch_size), ("workers", workers)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UserError(f"`{name}` must be a positive integer. Received: {value!r}.")
-        if not (np.isscalar(padding) and np.isfinite(padding) and padding > 0):
+        if not (is_number(padding) and padding > 0):
             raise UserError(f"`padding` must be a positive number. Received: {padding!r}.")
         self.model = model
-        self.output = _output_name(model, stack)
+        self.output = output_name(model, stack)
         self.flip, self.batch_size, self.padding = bool(flip), batch_size, float(padding)
         self.keep_heatmaps, self.workers = bool(heatmaps), workers
         self.input_size = tuple(model.input_shape[1:3])
         maps = model.output[self.output].shape
-        self.skeleton = _find_skeleton(skeleton, model, maps[-1])
+        self.skeleton = find_skeleton(skeleton, model, maps[-1])
         sigma = getattr(model, "preprocessing", {}).get("sigma", 1.5)
         stride = self.input_size[0] // maps[1]
         self.codec = HeatmapCodec(self.input_size, stride, sigma, decoder)
-        self.thresholds = _per_joint(thresholds, getattr(model, "thresholds", {}), self.skeleton)
+        self.thresholds = joint_thresholds(
+            thresholds, getattr(model, "thresholds", {}), self.skeleton
+        )
         if isinstance(detector, str):
             from keras_hourglass.detection import make_detector
 
@@ -191,10 +193,6 @@ class Predictor:
             parts.append(maps)
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
-    def to_dict(self, result):
-        """A `PicturePoses` as the JSON document that `predict` writes."""
-        return picture_to_dict(result.name, result.poses, self.skeleton)
-
     def _stream(self, pictures, rectangles, on_error):
         """Three things at once: threads read, one runs the network, the caller uses results."""
         readers = concurrent.futures.ThreadPoolExecutor(self.workers)
@@ -252,12 +250,10 @@ class Predictor:
                 found = found if found.size else np.zeros((0, 4))
             if found is None:
                 found, padding = np.array([[0.0, 0.0, image.shape[1], image.shape[0]]]), 1.0
-            squares = boxes_from_xywh(found[:, :4])
-            squares[:, 2] *= padding
-            _check_overlap(found, image, picture.name)
-            prepared.rectangles = found
-            prepared.matrices = [crop_affine(square, self.input_size) for square in squares]
-            prepared.crops = [warp(image, matrix, self.input_size) for matrix in prepared.matrices]
+            check_overlap(found, image, picture.name)
+            matrices = person_affines(found, self.input_size, padding)
+            prepared.crops = [warp(image, matrix, self.input_size) for matrix in matrices]
+            prepared.rectangles, prepared.matrices = found, matrices
         except UserError as error:
             prepared.error = error
         return prepared
@@ -269,22 +265,19 @@ class Predictor:
             return [[] for _ in group]
         maps = self.predict_crops(np.stack(crops))
         points, scores = self.codec.decode(maps)
-        results, person = [], 0
+        numbers, results = iter(range(len(maps))), []
         for prepared in group:
             poses = []
-            for rectangle, matrix in zip(
-                prepared.rectangles if prepared.crops else (), prepared.matrices or (), strict=True
-            ):
+            for rectangle, matrix in zip(prepared.rectangles, prepared.matrices, strict=True):
+                number = next(numbers)
+                kept = maps[number] if self.keep_heatmaps else None
                 poses.append(
-                    self._pose(prepared, rectangle, matrix, points[person], scores[person])
+                    self._pose(prepared, rectangle, matrix, points[number], scores[number], kept)
                 )
-                if self.keep_heatmaps:
-                    poses[-1].heatmaps = maps[person]
-                person += 1
             results.append(poses)
         return results
 
-    def _pose(self, prepared, rectangle, matrix, points, scores):
+    def _pose(self, prepared, rectangle, matrix, points, scores, heatmaps):
         return Pose(
             keypoints=apply_affine(invert_affine(matrix), points),
             scores=scores,
@@ -294,6 +287,7 @@ class Predictor:
             image=prepared.picture.name,
             picture=prepared.picture.kept,
             box_score=float(rectangle[4]) if len(rectangle) > 4 else None,
+            heatmaps=heatmaps,
         )
 
 
@@ -303,57 +297,3 @@ def _finish(group, future, on_error):
             raise prepared.error
         picture = prepared.picture
         yield PicturePoses(picture.name, poses, prepared.image, picture.frame, prepared.error)
-
-
-def _check_overlap(rectangles, image, name):
-    """Refuse boxes that show nothing of the picture."""
-    low, high = rectangles[:, :2], rectangles[:, :2] + rectangles[:, 2:4]
-    outside = (high <= 0).any(axis=1) | (low >= (image.shape[1], image.shape[0])).any(axis=1)
-    if outside.any():
-        raise DataError(
-            f"A box must overlap its picture of {image.shape[1]}×{image.shape[0]}. Received: "
-            f"{rectangles[outside][0, :4].tolist()} for {name}. Correct or leave out that box."
-        )
-
-
-def _output_name(model, stack):
-    """The name of the wanted output, the last stack's by default."""
-    stacks = [name for name in model.output if "stride" not in name]
-    if stack is None:
-        return stacks[-1]
-    if f"stack_{stack}" not in stacks:
-        raise UserError(
-            f"The model has no such stack. Received: stack={stack}. "
-            f"Choose one of {', '.join(name.removeprefix('stack_') for name in stacks)}."
-        )
-    return f"stack_{stack}"
-
-
-def _find_skeleton(skeleton, model, joints):
-    """The named skeleton, the model's, the package's with as many joints, or one without names."""
-    found = skeleton if skeleton is not None else getattr(model, "skeleton", None)
-    if found is None:
-        known = [known for known in SKELETONS.values() if known.num_joints == joints]
-        names = tuple(f"joint_{index}" for index in range(1, joints + 1))
-        found = known[0] if known else Skeleton("unnamed", names)
-    found = get_skeleton(found)
-    if found.num_joints != joints:
-        raise UserError(
-            f"The model has {joints} joints. Received: the skeleton {found.name!r} with "
-            f"{found.num_joints}. Pass the skeleton that it was trained on."
-        )
-    return found
-
-
-def _per_joint(thresholds, own, skeleton):
-    """`(K,)` least scores of present joints."""
-    if thresholds is not None and not isinstance(thresholds, dict):
-        if not np.isscalar(thresholds) or not np.isfinite(thresholds):
-            raise UserError(
-                f"`thresholds` is a number or a dict by joint name. Received: {thresholds!r}."
-            )
-        return np.full(skeleton.num_joints, float(thresholds))
-    merged = {**own, **(thresholds or {})}
-    for joint in thresholds or ():
-        skeleton.index(joint)
-    return np.array([float(merged.get(joint, PRESENT_FROM)) for joint in skeleton.joints])

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.geometry import boxes_from_xywh, crop_affine
 
 PERSON = 1  # COCO's category number
 
@@ -90,6 +91,39 @@ def as_rectangles(boxes):
             f"Received: {array.tolist()}. Correct or leave out that box."
         )
     return array
+
+
+def person_affines(rectangles, input_size, padding=1.0):
+    """The maps from source to input pixels for people in rectangles.
+
+    Args:
+        rectangles: `(P, 4)` or `(P, 5)` rectangles `x, y, w, h, ...` in source pixels.
+        input_size: `(height, width)` of the crops in input pixels.
+        padding: factor by which the enclosing squares grow about their centre.
+
+    Returns:
+        `(P, 2, 3)` float64 matrices, see `geometry.crop_affine`.
+
+    Example:
+
+    >>> person_affines(np.array([[0, 0, 99, 50]]), (33, 33))[0, :, 2].round(6).tolist()
+    [-0.333333, 7.833333]
+    """
+    squares = boxes_from_xywh(rectangles[:, :4])
+    squares[:, 2] *= padding
+    matrices = [crop_affine(square, input_size) for square in squares]
+    return np.reshape(matrices, (-1, 2, 3))
+
+
+def check_overlap(rectangles, image, name):
+    """Refuse boxes that show nothing of the picture."""
+    low, high = rectangles[:, :2], rectangles[:, :2] + rectangles[:, 2:4]
+    outside = (high <= 0).any(axis=1) | (low >= (image.shape[1], image.shape[0])).any(axis=1)
+    if outside.any():
+        raise DataError(
+            f"A box must overlap its picture of {image.shape[1]}×{image.shape[0]}. Received: "
+            f"{rectangles[outside][0, :4].tolist()} for {name}. Correct or leave out that box."
+        )
 
 
 def read_boxes(path, min_score=0.0):

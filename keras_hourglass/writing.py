@@ -12,9 +12,10 @@ import cv2
 from keras_hourglass.drawing import draw_poses, heatmap_sheet
 from keras_hourglass.errors import UserError
 from keras_hourglass.files import atomic_path, atomic_write
-from keras_hourglass.geometry import boxes_from_xywh, crop_affine
+from keras_hourglass.geometry import apply_affine
 from keras_hourglass.images import warp, write_image
 from keras_hourglass.pose import Pose, picture_to_dict
+from keras_hourglass.rectangles import person_affines
 
 # Pictures whose files may be waiting to be written; more would fill the memory.
 WAITING = 16
@@ -132,14 +133,12 @@ def pose_sheet(image, pose, input_size, padding=1.0):
     Returns:
         RGB array, see `drawing.heatmap_sheet`.
     """
-    square = boxes_from_xywh(pose.box)
-    square[2] *= padding
     # Twice the resolution the network saw, for the reader's eye.
     size = tuple(2 * edge for edge in input_size)
-    matrix = crop_affine(square, size)
+    [matrix] = person_affines(pose.box[None], size, padding)
     crop = warp(image, matrix, size)
     placed = Pose(
-        keypoints=pose.keypoints @ matrix[:, :2].T + matrix[:, 2],
+        keypoints=apply_affine(matrix, pose.keypoints),
         scores=pose.scores,
         box=(0, 0, size[1], size[0]),
         skeleton=pose.skeleton,

@@ -1,0 +1,57 @@
+"""What a predictor needs to know of a model: its outputs, joints and thresholds."""
+
+import numbers
+
+import numpy as np
+
+from keras_hourglass.errors import UserError
+from keras_hourglass.pose import PRESENT_FROM
+from keras_hourglass.skeletons import SKELETONS, Skeleton, get_skeleton
+
+
+def is_number(value):
+    """Whether a value is one finite real number."""
+    return isinstance(value, numbers.Real) and np.isfinite(value)
+
+
+def output_name(model, stack):
+    """The name of the wanted output, the last stack's by default."""
+    stacks = [name for name in model.output if "stride" not in name]
+    if stack is None:
+        return stacks[-1]
+    if f"stack_{stack}" not in stacks:
+        raise UserError(
+            f"The model has no such stack. Received: stack={stack}. "
+            f"Choose one of {', '.join(name.removeprefix('stack_') for name in stacks)}."
+        )
+    return f"stack_{stack}"
+
+
+def find_skeleton(skeleton, model, joints):
+    """The named skeleton, the model's, the package's with as many joints, or one without names."""
+    found = skeleton if skeleton is not None else getattr(model, "skeleton", None)
+    if found is None:
+        known = [known for known in SKELETONS.values() if known.num_joints == joints]
+        names = tuple(f"joint_{index}" for index in range(1, joints + 1))
+        found = known[0] if known else Skeleton("unnamed", names)
+    found = get_skeleton(found)
+    if found.num_joints != joints:
+        raise UserError(
+            f"The model has {joints} joints. Received: the skeleton {found.name!r} with "
+            f"{found.num_joints}. Pass the skeleton that it was trained on."
+        )
+    return found
+
+
+def joint_thresholds(thresholds, own, skeleton):
+    """`(K,)` least scores of present joints."""
+    if thresholds is not None and not isinstance(thresholds, dict):
+        if not is_number(thresholds):
+            raise UserError(
+                f"`thresholds` is a number or a dict by joint name. Received: {thresholds!r}."
+            )
+        return np.full(skeleton.num_joints, float(thresholds))
+    merged = {**own, **(thresholds or {})}
+    for joint in thresholds or ():
+        skeleton.index(joint)
+    return np.array([float(merged.get(joint, PRESENT_FROM)) for joint in skeleton.joints])
