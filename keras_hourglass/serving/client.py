@@ -1,6 +1,7 @@
 """Joints from a model in TensorFlow Serving."""
 
 import concurrent.futures
+import io
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import threading
 import time
 
 import numpy as np
+from PIL import Image
 
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import boxes_from_xywh
@@ -226,7 +228,7 @@ class Client:
                 f"Pictures may have at most {self.max_pixels:,} pixels. Received: {name} with "
                 f"{width}×{height}. Make it smaller first."
             )
-        return data, (height, width)
+        return data, (width, height) if _is_turned(data) else (height, width)
 
     def _check_length(self, length, name):
         if length > self.max_bytes:
@@ -285,6 +287,12 @@ def _credentials(protocol):
     import grpc
 
     return grpc.ssl_channel_credentials()
+
+
+def _is_turned(data):
+    """Whether a JPEG's EXIF orientation exchanges its height and width, as the server does."""
+    with Image.open(io.BytesIO(data)) as header:
+        return header.format == "JPEG" and header.getexif().get(0x0112, 1) in (5, 6, 7, 8)
 
 
 def _name(image):

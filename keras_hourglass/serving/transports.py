@@ -3,8 +3,8 @@
 import base64
 import http.client
 import json
-import socket
 import ssl
+import time
 import urllib.parse
 
 import numpy as np
@@ -65,12 +65,14 @@ class RestTransport:
         """Nothing is kept open."""
 
     def _request(self, method, path, body, timeout):
+        end = time.monotonic() + timeout
         connection = self._connect(timeout)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            content = response.read(MAX_ANSWER + 1)
-        except (TimeoutError, socket.timeout) as error:
+            line = connection.sock
+            with connection.getresponse() as response:
+                content = _read_until(end, response, line)
+        except TimeoutError as error:
             raise RequestTimeout(
                 f"No answer within {timeout:.3g} s. Received: nothing from {self._parts.netloc}. "
                 "Raise timeout=…, or send smaller batches."
@@ -207,6 +209,21 @@ class GrpcTransport:
             ):
                 raise RequestRejected(message, code.name) from error
             raise ServingError(message, code.name) from error
+
+
+def _read_until(end, response, line):
+    """The body; a server that sends drop by drop does not outlast the time limit."""
+    parts, length = [], 0
+    while length <= MAX_ANSWER:
+        line.settimeout(max(end - time.monotonic(), 0.001))
+        part = response.read1(2**16)
+        if not part:
+            break
+        parts.append(part)
+        length += len(part)
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
+    return b"".join(parts)
 
 
 def _import_grpc():
