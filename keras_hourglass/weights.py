@@ -17,7 +17,7 @@ from keras_hourglass.files import atomic_path
 
 FILE_DTYPES = ("float32", "float16")
 # What a compiled model's file holds besides the network.
-_NOT_WEIGHTS = ("optimizer/", "compile_metrics/", "_loss_tracker/", "_metrics/")
+_NOT_WEIGHTS = ("optimizer/", "metrics/")
 
 
 def named_variables(model):
@@ -95,6 +95,10 @@ def save_weights(model, path, dtype="float32"):
 
     keys = file_keys(model)
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        # Keras 2.15 looks for these groups in the model and every layer, even empty ones.
+        file.create_group("vars")
+        for _, key, _, _ in _walk_layers(model.layers, "", "layers"):
+            file.create_group(f"{key}/vars")
         for name, array in arrays_of(model).items():
             with np.errstate(over="ignore"):
                 stored = array.astype(dtype if "moving_" not in name else "float32")
@@ -190,8 +194,16 @@ def _value(variable):
 
 def _walk(model):
     """Name, path in the file and variable of each variable of a model."""
-    for layer, key in zip(model.layers, _class_counters(model.layers), strict=True):
-        yield from _walk_layer(layer, layer.name, f"layers/{key}")
+    for name, key, layer, leaf in _walk_layers(model.layers, "", "layers"):
+        for index, variable in enumerate(layer.weights if leaf else ()):
+            short = variable.name.split("/")[-1].split(":")[0]
+            yield f"{name}/{short}", f"{key}/vars/{index}", variable
+
+
+def _walk_layers(layers, name, key):
+    """Name, path in the file, layer, and whether it has no layers inside, of all nested layers."""
+    for layer, counter in zip(layers, _class_counters(layers), strict=True):
+        yield from _walk_layer(layer, name + layer.name, f"{key}/{counter}")
 
 
 def _walk_layer(layer, name, key):
@@ -200,16 +212,12 @@ def _walk_layer(layer, name, key):
         for attribute, value in vars(layer).items()
         if not attribute.startswith("_") and _holds_layers(value)
     }
-    if not children:
-        for index, variable in enumerate(layer.weights):
-            short = variable.name.split("/")[-1].split(":")[0]
-            yield f"{name}/{short}", f"{key}/vars/{index}", variable
+    yield name, key, layer, not children
     for attribute, value in children.items():
-        if not _is_list(value):
+        if _is_list(value):
+            yield from _walk_layers(value, f"{name}/", f"{key}/{attribute}")
+        else:
             yield from _walk_layer(value, f"{name}/{value.name}", f"{key}/{attribute}")
-            continue
-        for child, counter in zip(value, _class_counters(value), strict=True):
-            yield from _walk_layer(child, f"{name}/{child.name}", f"{key}/{attribute}/{counter}")
 
 
 def _is_list(value):
