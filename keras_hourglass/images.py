@@ -6,7 +6,7 @@ import pathlib
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from keras_hourglass.errors import DataError
 from keras_hourglass.files import atomic_write
@@ -14,6 +14,13 @@ from keras_hourglass.files import atomic_write
 # Pillow's own guard against image bombs warns; the limit is checked here instead, before decoding.
 Image.MAX_IMAGE_PIXELS = None
 MAX_PIXELS = 50_000_000
+_DIRECT_RGB = hasattr(cv2, "IMREAD_COLOR_RGB")  # OpenCV 4.11 and later
+_REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
 _ENDS = (b"\xff\xd9", b"IEND")  # of a whole JPEG and a whole PNG
 
 
@@ -32,21 +39,54 @@ def read_image(source, max_pixels=MAX_PIXELS):
     Raises:
         DataError: if the file is missing, empty, truncated, not a picture, or too large.
     """
+    return read_reduced(source, 1, max_pixels)[0]
+
+
+def read_reduced(source, reduction, max_pixels=MAX_PIXELS):
+    """Read a picture as RGB, a JPEG at a fraction of its size, which is faster.
+
+    Pixel `x` of the result is the mean of the source's pixels `r x` to `r x + r - 1`, so its
+    centre lies at `r x + (r - 1) / 2` in source pixels.
+
+    Args:
+        source: a path, or the bytes of a file.
+        reduction: wanted divisor of width and height: 1, 2, 4 or 8.
+        max_pixels: pictures whose header announces more are refused before decoding.
+
+    Returns:
+        `(height, width, 3)` uint8 RGB array and the divisor `r` that was used: 1 for other
+        formats and for pictures that EXIF turns.
+
+    Raises:
+        DataError: if the file is missing, empty, truncated, not a picture, or too large.
+    """
     data, name = _load(source)
-    height, width = image_size(data, name)
+    header = _jpeg_header(data)
+    height, width = header[:2] if header else image_size(data, name)
     if height * width > max_pixels:
         raise DataError(
             f"Pictures may have at most {max_pixels:,} pixels. Received: {name} with "
             f"{width}×{height}. Make it smaller first."
         )
     _check_complete(data, name)
+    if header is None or (header[2] and reduction > 1 and _is_turned(data)):
+        reduction = 1
+    image = _decode(data, reduction)
+    return (_decode_with_pillow(data, name), 1) if image is None else (image, reduction)
+
+
+def _decode(data, reduction):
+    """OpenCV's decoder; `None` where it gives up."""
+    flags = _REDUCED[reduction]
+    if _DIRECT_RGB:
+        flags = (flags & ~cv2.IMREAD_COLOR) | cv2.IMREAD_COLOR_RGB
     # imdecode prints to stderr and returns None, or raises, depending on what is wrong.
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
-        image = None
-    if image is None:
-        return _decode_with_pillow(data, name)
+        return None
+    if image is None or _DIRECT_RGB:
+        return image
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -146,6 +186,36 @@ def _load(source):
     return data, name
 
 
+def _jpeg_header(data):
+    """Height, width and whether there is an EXIF part, or `None` if it is no plain JPEG.
+
+    Ten times faster than opening the file with Pillow, which matters per training sample.
+    """
+    if data[:2] != b"\xff\xd8":
+        return None
+    position, exif = 2, False
+    while position + 9 < len(data):
+        if data[position] != 0xFF:
+            return None
+        marker = data[position + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height = int.from_bytes(data[position + 5 : position + 7], "big")
+            width = int.from_bytes(data[position + 7 : position + 9], "big")
+            # Height 0 means that it follows later in the file.
+            return (height, width, exif) if height and width else None
+        exif |= marker == 0xE1
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return None
+
+
+def _is_turned(data):
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.getexif().get(0x0112, 1) != 1
+    except (OSError, ValueError, SyntaxError):
+        return True
+
+
 def _check_complete(data, name):
     """Refuse truncated files, which OpenCV would fill up with grey."""
     if any(end in data[-1024:] for end in _ENDS):
@@ -158,7 +228,7 @@ def _decode_with_pillow(data, name):
     """Decode strictly and slowly what OpenCV refuses or takes too lightly."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return np.array(image.convert("RGB"))
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise DataError(
             f"A whole picture is needed. Received: {name}, which is truncated or damaged. "

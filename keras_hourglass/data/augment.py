@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 
 from keras_hourglass.errors import UserError
+from keras_hourglass.geometry import boxes_from_joints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +23,10 @@ class Augmentation:
         distribution: `"normal"`: spreads are standard deviations, clipped to the limits (the
             authors' training code); `"uniform"`: uniform within the limits (the paper's text).
         colour: each colour channel is multiplied by a factor from `1 - colour` to `1 + colour`.
+        half_body: probability of showing only the upper or the lower half of a person of whom at
+            least three joints of that half are labelled.
+        erase: probability of covering a rectangle of 2 to 20 % of the crop with one colour.
+        motion_blur: probability of blurring along a line of 3 to 9 px of a 256 px crop.
 
     Raises:
         UserError: if a value is out of range.
@@ -44,9 +50,13 @@ class Augmentation:
     rotation_probability: float = 0.4
     distribution: str = "normal"
     colour: float = 0.4
+    half_body: float = 0.0
+    erase: float = 0.0
+    motion_blur: float = 0.0
 
     def __post_init__(self):
-        for name in ("flip", "rotation_probability", "colour"):
+        shares = ("flip", "rotation_probability", "colour", "half_body", "erase", "motion_blur")
+        for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"`{name}` must lie in 0–1. Received: {getattr(self, name)}.")
         for name in ("scale", "scale_limit", "rotation", "rotation_limit"):
@@ -70,7 +80,30 @@ class Augmentation:
             rotation=float(turn) if rotated else 0.0,
             flip=flip,
             gains=tuple(gains) if self.colour else None,
+            # Drawn last and only if asked for, so that they do not change the numbers above.
+            half=self._draw_half(rng),
+            erased=self._draw_rectangle(rng),
+            blur=self._draw_blur(rng),
         )
+
+    def _draw_half(self, rng):
+        if not self.half_body or rng.random() >= self.half_body:
+            return None
+        return "upper" if rng.random() < 0.5 else "lower"
+
+    def _draw_rectangle(self, rng):
+        if not self.erase or rng.random() >= self.erase:
+            return None
+        area, shape = rng.uniform(0.02, 0.2), np.exp(rng.uniform(-0.9, 0.9))
+        height, width = np.sqrt(area * shape), np.sqrt(area / shape)
+        top, left = rng.uniform(0, 1 - height), rng.uniform(0, 1 - width)
+        colour = rng.integers(0, 256, 3)
+        return (*(float(v) for v in (top, left, height, width)), tuple(colour.tolist()))
+
+    def _draw_blur(self, rng):
+        if not self.motion_blur or rng.random() >= self.motion_blur:
+            return None
+        return float(rng.uniform(3, 9) / 256), float(rng.uniform(0, 180))
 
     def _spread(self, rng, spread, limit):
         if self.distribution == "uniform":
@@ -80,12 +113,20 @@ class Augmentation:
 
 @dataclasses.dataclass(frozen=True)
 class Transform:
-    """What was drawn for one crop, see `geometry.crop_affine`; `gains` are per RGB channel."""
+    """What was drawn for one crop.
+
+    `scale`, `rotation` and `flip` as in `geometry.crop_affine`; `gains` per RGB channel; `half`:
+    `"upper"`, `"lower"` or `None`; `erased`: top, left, height, width as shares of the crop, and
+    a colour; `blur`: length as a share of the crop's height, and direction in degrees.
+    """
 
     scale: float = 1.0
     rotation: float = 0.0
     flip: bool = False
     gains: tuple | None = None
+    half: str | None = None
+    erased: tuple | None = None
+    blur: tuple | None = None
 
 
 AUGMENTATIONS = {
@@ -113,6 +154,63 @@ def apply_gains(image, gains):
     Returns:
         uint8 array of the same shape, rounded and clipped to 0–255.
     """
-    levels = np.arange(256, dtype=np.float32)[:, None] * np.asarray(gains, np.float32)
-    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-    return np.stack([table[image[..., channel], channel] for channel in range(3)], axis=-1)
+    return cv2.transform(image, np.diag(np.asarray(gains, np.float32)))
+
+
+def erase(image, erased):
+    """Cover a rectangle of a crop, in place.
+
+    Args:
+        image: `(height, width, 3)` uint8 RGB.
+        erased: `Transform.erased`.
+    """
+    top, left, height, width, colour = erased
+    rows, columns = image.shape[:2]
+    bottom, right = round((top + height) * rows), round((left + width) * columns)
+    image[round(top * rows) : bottom, round(left * columns) : right] = colour
+
+
+def motion_blur(image, blur):
+    """Blur a crop along a line through each pixel; joints stay where they are.
+
+    Args:
+        image: `(height, width, 3)` uint8 RGB.
+        blur: `Transform.blur`.
+
+    Returns:
+        uint8 array of the same shape.
+    """
+    length, direction = blur[0] * image.shape[0], np.deg2rad(blur[1])
+    radius = max(1, int(np.ceil(length / 2)))
+    # Samples along the line, spread bilinearly over the kernel, which stays point-symmetric.
+    along = np.linspace(-length / 2, length / 2, 8 * radius + 1)
+    x, y = along * np.cos(direction) + radius, along * np.sin(direction) + radius
+    grid = np.arange(2 * radius + 1)
+    near_x = np.maximum(1 - np.abs(grid - x[:, None]), 0)
+    near_y = np.maximum(1 - np.abs(grid - y[:, None]), 0)
+    kernel = np.einsum("ny,nx->yx", near_y, near_x)
+    return cv2.filter2D(image, -1, kernel / kernel.sum())
+
+
+_LOWER_PARTS = ("hip", "knee", "ankle", "toe", "heel", "foot")
+
+
+def half_body_box(box, joints, visibility, skeleton, half, padding=1.6):
+    """The box of the upper or lower half of a person.
+
+    Args:
+        box: the person's box, returned if fewer than three joints of the half are labelled.
+        joints: `(K, 2)` in source pixels.
+        visibility: `(K,)`; joints above 0 count.
+        skeleton: the `Skeleton`.
+        half: `"upper"` or `"lower"`.
+        padding: the side is the longer extent of those joints times this factor.
+
+    Returns:
+        `(3,)` box in source pixels.
+    """
+    lower = np.array([name.endswith(_LOWER_PARTS) for name in skeleton.joints])
+    chosen = np.where(lower == (half == "lower"), visibility, 0)
+    if (chosen > 0).sum() < 3:
+        return box
+    return boxes_from_joints(joints[None], chosen[None], padding)[0]

@@ -6,8 +6,14 @@ import keras
 import numpy as np
 
 from keras_hourglass.codec import HeatmapCodec
-from keras_hourglass.data.augment import Transform, apply_gains
-from keras_hourglass.data.sources import open_image
+from keras_hourglass.data.augment import (
+    Transform,
+    apply_gains,
+    erase,
+    half_body_box,
+    motion_blur,
+)
+from keras_hourglass.data.sources import open_reduced
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import apply_affine, crop_affine
 from keras_hourglass.images import warp
@@ -31,6 +37,9 @@ class PoseDataset:
             `MeanSquaredError`.
         outputs: names of the model outputs that get the targets.
         cache: keep decoded pictures in memory.
+        reduced: decode JPEGs that are much larger than the crop at 1/2, 1/4 or 1/8 of their
+            size, never below the crop's own resolution; by default where there is an
+            augmentation and no cache.
 
     Raises:
         UserError: if there is nobody to show, or `batch_size` is not positive.
@@ -48,6 +57,7 @@ class PoseDataset:
         heatmaps=False,
         outputs=("stack_1",),
         cache=False,
+        reduced=None,
     ):
         if not len(records):
             raise UserError("At least one annotated person is needed. Received: none.")
@@ -61,7 +71,9 @@ class PoseDataset:
         self.heatmaps, self.outputs = heatmaps, tuple(outputs)
         self.failures = {}
         self._cache = {} if cache else None
+        self._reduced = augmentation is not None and not cache if reduced is None else reduced
         self._lock = threading.Lock()
+        self._flip_order = list(records.skeleton.flip_order)
         self._orders = {}
 
     def __len__(self):
@@ -73,10 +85,12 @@ class PoseDataset:
         count = len(self.records)
         if not self.shuffle:
             return np.arange(count)
-        if epoch not in self._orders:
-            # One entry is enough: epochs follow each other.
-            self._orders = {epoch: np.random.default_rng([self.seed, epoch]).permutation(count)}
-        return self._orders[epoch]
+        order = self._orders.get(epoch)
+        if order is None:
+            order = np.random.default_rng([self.seed, epoch]).permutation(count)
+            # Two are enough: threads work at most on two epochs at a time.
+            self._orders = {**dict(list(self._orders.items())[-1:]), epoch: order}
+        return order
 
     def sample(self, person, epoch=0):
         """One crop and its joints.
@@ -95,36 +109,54 @@ class PoseDataset:
         if self.augmentation is not None:
             rng = np.random.default_rng([self.seed, epoch, person, 1])
             transform = self.augmentation.draw(rng)
-        matrix = crop_affine(
-            records.boxes[person], size, transform.rotation, transform.flip, transform.scale
-        )
+        box = records.boxes[person]
+        if transform.half is not None:
+            box = half_body_box(
+                box, records.joints[person], records.visibility[person], records.skeleton,
+                transform.half,
+            )  # fmt: skip
+        matrix = crop_affine(box, size, transform.rotation, transform.flip, transform.scale)
         joints = apply_affine(matrix, records.joints[person])
         visibility, weights = records.visibility[person], records.weights[person]
         if transform.flip:
-            order = list(records.skeleton.flip_order)
+            order = self._flip_order
             joints, visibility, weights = joints[order], visibility[order], weights[order]
-        image = self._image(records.images[person])
-        if image is None:
+        crop = self._crop(records.images[person], matrix)
+        if crop is None:
             return np.zeros((*size, 3), np.uint8), joints, visibility, weights * 0
-        crop = warp(image, matrix, size)
-        if transform.gains is not None:
-            crop = apply_gains(crop, transform.gains)
-        return crop, joints, visibility, weights
+        return _recolour(crop, transform), joints, visibility, weights
 
-    def _image(self, path):
-        if self._cache is not None and path in self._cache:
-            return self._cache[path]
-        if path in self.failures:
+    def _crop(self, path, matrix):
+        """The picture resampled once into the input frame, `None` if it cannot be read."""
+        wanted = 1
+        if self._reduced:
+            # Input pixels per source pixel: at 1/4 and below a quarter of the picture will do.
+            factor = float(np.hypot(matrix[0, 0], matrix[0, 1]))
+            wanted = next((r for r in (8, 4, 2) if factor * r <= 1), 1)
+        image, reduction = self._image(path, wanted)
+        if image is None:
             return None
+        if reduction > 1:
+            matrix = matrix.copy()
+            matrix[:, 2] += matrix[:, :2].sum(axis=1) * ((reduction - 1) / 2)
+            matrix[:, :2] *= reduction
+        return warp(image, matrix, self.codec.input_size)
+
+    def _image(self, path, reduction):
+        """A picture and the divisor of its size."""
+        if self._cache is not None and path in self._cache:
+            return self._cache[path], 1
+        if path in self.failures:
+            return None, 1
         try:
-            image = open_image(path)
+            image, reduction = open_reduced(path, 1 if self._cache is not None else reduction)
         except DataError as error:
             with self._lock:
                 self.failures[path] = str(error)
-            return None
+            return None, 1
         if self._cache is not None:
             self._cache[path] = image
-        return image
+        return image, reduction
 
     def batch(self, step, epoch=0):
         """One batch.
@@ -138,8 +170,8 @@ class PoseDataset:
             `HeatmapCodec.targets`.
         """
         people = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
-        samples = [self.sample(person, epoch) for person in people]
-        crops, joints, visibility, weights = (np.stack(column) for column in zip(*samples))
+        columns = zip(*(self.sample(person, epoch) for person in people), strict=True)
+        crops, joints, visibility, weights = (np.stack(column) for column in columns)
         return crops, self.codec.targets(joints, visibility, weights)
 
     def _answers(self, targets):
@@ -148,7 +180,7 @@ class PoseDataset:
             targets = self.codec.draw(targets)
         return dict.fromkeys(self.outputs, targets)
 
-    def as_tf_dataset(self, start_epoch=0, endless=True, workers=2):
+    def as_tf_dataset(self, start_epoch=0, endless=True, workers=2, start_step=0):
         """A `tf.data.Dataset` of batches, prepared in `workers` threads, in a fixed order.
 
         Args:
@@ -156,6 +188,7 @@ class PoseDataset:
             endless: go on with the following epochs, for `fit(..., steps_per_epoch=len(self))`;
                 otherwise one epoch.
             workers: batches prepared at the same time.
+            start_step: the batch of that epoch to begin with, to go on in its middle.
 
         Returns:
             Dataset of `(crops, {output: targets})`.
@@ -163,8 +196,8 @@ class PoseDataset:
         import tensorflow as tf
 
         steps = len(self)
-        first = start_epoch * steps
-        last = tf.int64.max if endless else first + steps
+        first = start_epoch * steps + start_step
+        last = tf.int64.max if endless else (start_epoch + 1) * steps
 
         def load(number):
             return self.batch(int(number % steps), int(number // steps))
@@ -196,27 +229,39 @@ class PoseDataset:
         maps.set_shape((crops.shape[0], *self.codec.heatmap_size, targets.shape[1]))
         return crops, dict.fromkeys(self.outputs, maps)
 
-    def as_py_dataset(self, start_epoch=0, workers=2):
+    def as_py_dataset(self, start_epoch=0, workers=2, start_step=0):
         """A `keras.utils.PyDataset` of the same batches, for any backend.
 
         Args:
             start_epoch: the epoch to begin with.
             workers: threads that prepare batches.
+            start_step: the batch of that epoch to begin with; its epoch is shorter.
         """
-        return _Batches(self, start_epoch, workers)
+        return _Batches(self, start_epoch, workers, start_step)
 
 
 class _Batches(keras.utils.PyDataset):
-    def __init__(self, dataset, start_epoch, workers):
+    def __init__(self, dataset, start_epoch, workers, start_step):
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
-        self.dataset, self.epoch = dataset, start_epoch
+        self.dataset, self.epoch, self.skipped = dataset, start_epoch, start_step
 
     def __len__(self):
-        return len(self.dataset)
+        return len(self.dataset) - self.skipped
 
     def __getitem__(self, step):
-        crops, targets = self.dataset.batch(step, self.epoch)
+        crops, targets = self.dataset.batch(step + self.skipped, self.epoch)
         return crops, self.dataset._answers(targets)
 
     def on_epoch_end(self):
-        self.epoch += 1
+        self.epoch, self.skipped = self.epoch + 1, 0
+
+
+def _recolour(crop, transform):
+    """What a transform does to the pixels of a crop."""
+    if transform.blur is not None:
+        crop = motion_blur(crop, transform.blur)
+    if transform.gains is not None:
+        crop = apply_gains(crop, transform.gains)
+    if transform.erased is not None:
+        erase(crop, transform.erased)
+    return crop

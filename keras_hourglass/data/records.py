@@ -29,7 +29,8 @@ class PoseRecords:
         notes: one line for each thing a reader left out or mended, with its count.
 
     Raises:
-        DataError: if a column has the wrong shape or a labelled joint is not finite.
+        DataError: if a column has the wrong shape or a labelled joint or a box is not finite,
+            or a box's side is not positive.
 
     Example:
 
@@ -78,6 +79,13 @@ class PoseRecords:
                 raise DataError(
                     f"Extra column {name!r} needs length {count}. Received: {len(column)}."
                 )
+        broken = ~np.isfinite(self.boxes).all(axis=-1) | ~(self.boxes[:, 2] > 0)
+        if broken.any():
+            person = int(np.argmax(broken))
+            raise DataError(
+                "A person box needs a finite centre and a positive side. Received: "
+                f"{self.boxes[person].tolist()} on {self.images[person]}. Correct or leave it out."
+            )
         broken = ~np.isfinite(self.joints).all(axis=-1) & (self.visibility > 0)
         if broken.any():
             person, joint = np.argwhere(broken)[0]

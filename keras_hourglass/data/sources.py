@@ -23,7 +23,7 @@ from keras_hourglass.data.synthetic import PREFIX, render_named, synthetic_recor
 from keras_hourglass.data.tfrecords import PREFIX as STORED
 from keras_hourglass.data.tfrecords import read_tfrecords, stored_image
 from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.images import read_image
+from keras_hourglass.images import read_reduced
 from keras_hourglass.skeletons import LSP, get_skeleton
 
 
@@ -154,6 +154,22 @@ def open_image(path):
     Raises:
         DataError: if it cannot be read.
     """
+    return open_reduced(path, 1)[0]
+
+
+def open_reduced(path, reduction):
+    """The picture of a record, a JPEG at a fraction of its size if that is asked for.
+
+    Args:
+        path: an entry of `PoseRecords.images`.
+        reduction: wanted divisor of width and height: 1, 2, 4 or 8.
+
+    Returns:
+        `(height, width, 3)` uint8 RGB and the divisor used, see `images.read_reduced`.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
     if path.startswith(PREFIX):
-        return render_named(path)
-    return read_image(stored_image(path) if path.startswith(STORED) else path)
+        return render_named(path), 1
+    return read_reduced(stored_image(path) if path.startswith(STORED) else path, reduction)

@@ -1,5 +1,6 @@
 """Training recipes: YAML files as frozen dataclasses, every key checked."""
 
+import copy
 import dataclasses
 import pathlib
 import types
@@ -7,113 +8,12 @@ import typing
 
 import yaml
 
-from keras_hourglass.data.augment import AUGMENTATIONS
-from keras_hourglass.errors import RecipeError, UserError
+from keras_hourglass.errors import RecipeError
 from keras_hourglass.files import atomic_write
+from keras_hourglass.training.checks import check_recipe
+from keras_hourglass.training.sections import Recipe
 
 RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
-
-
-@dataclasses.dataclass(frozen=True)
-class DataSection:
-    """Whom to train on and how they are shown.
-
-    `train`: a data set spec or a list of them; `validation`: the same, or nothing; `sigma`: of
-    the Gaussians in heatmap pixels; `missing`: `"zero"` or `"ignore"`, see `HeatmapCodec`;
-    `heatmaps`: send ready heatmaps instead of drawing them on the device; `cache`: keep decoded
-    pictures in memory; `workers`: threads that prepare batches.
-    """
-
-    train: typing.Any = "synthetic:2000@1"
-    validation: typing.Any = None
-    sigma: float = 1.5
-    missing: str = "zero"
-    heatmaps: bool = False
-    cache: bool = False
-    workers: int = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class AugmentationSection:
-    """`preset`: a row of `AUGMENTATIONS`, or `none`; the other keys change single values of it,
-    see `Augmentation`."""
-
-    preset: str = "newell"
-    flip: float | None = None
-    scale: float | None = None
-    scale_limit: float | None = None
-    rotation: float | None = None
-    rotation_limit: float | None = None
-    rotation_probability: float | None = None
-    distribution: str | None = None
-    colour: float | None = None
-
-    def build(self):
-        """The `Augmentation`, or `None`."""
-        if self.preset == "none":
-            return None
-        changed = {
-            name: value
-            for name, value in dataclasses.asdict(self).items()
-            if name != "preset" and value is not None
-        }
-        return dataclasses.replace(AUGMENTATIONS[self.preset], **changed)
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerSection:
-    """`name`: a Keras optimizer; `options`: its further arguments; `loss_scale`: factor on the
-    loss, see `HeatmapMSE`."""
-
-    name: str = "rmsprop"
-    learning_rate: float = 2.5e-4
-    options: dict = dataclasses.field(default_factory=dict)
-    loss_scale: float = 1.0
-
-
-@dataclasses.dataclass(frozen=True)
-class ScheduleSection:
-    """`name`: `constant`, `cosine` (to `final` times the rate, after `warmup` epochs) or
-    `plateau` (the rate is divided by `divide_by` when validation PCK has not risen for
-    `patience` epochs)."""
-
-    name: str = "constant"
-    warmup: float = 0.0
-    final: float = 0.0
-    divide_by: float = 5.0
-    patience: int = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingSection:
-    """`steps_per_epoch`: batches per epoch, a pass over the data by default; `precision`: a Keras
-    dtype policy; `weights`: preset or folder to start from; `stack_weights`: weight of each
-    stack's loss."""
-
-    epochs: int = 100
-    batch_size: int = 6
-    steps_per_epoch: int | None = None
-    precision: str = "float32"
-    seed: int = 1
-    jit_compile: bool | None = False
-    weights: str | None = None
-    stack_weights: list | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """A training: `model` holds arguments of `StackedHourglass` (or `preset` and changes)."""
-
-    model: dict = dataclasses.field(default_factory=dict)
-    data: DataSection = dataclasses.field(default_factory=DataSection)
-    augmentation: AugmentationSection = dataclasses.field(default_factory=AugmentationSection)
-    optimizer: OptimizerSection = dataclasses.field(default_factory=OptimizerSection)
-    schedule: ScheduleSection = dataclasses.field(default_factory=ScheduleSection)
-    training: TrainingSection = dataclasses.field(default_factory=TrainingSection)
-
-    def to_dict(self):
-        """Every value, defaults included, ready for YAML."""
-        return dataclasses.asdict(self)
 
 
 def load_recipe(source, overrides=()):
@@ -130,11 +30,11 @@ def load_recipe(source, overrides=()):
         RecipeError: naming the key's path, if a key is unknown, a value has the wrong type or
             a combination is impossible.
     """
-    values = dict(source) if isinstance(source, dict) else _read(source)
+    values = copy.deepcopy(source) if isinstance(source, dict) else _read(source)
     for override in overrides:
         _override(values, override)
     recipe = _build(Recipe, values, "")
-    _check(recipe)
+    check_recipe(recipe)
     return recipe
 
 
@@ -228,42 +128,3 @@ def _typed(hint, value, where):
         names = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in allowed)
         raise RecipeError(f"{where}: needs {names}. Received: {value!r}.")
     return value
-
-
-def _check(recipe):
-    """Refuse values that are of the right type but mean nothing."""
-    positive = {
-        "data.sigma": recipe.data.sigma,
-        "data.workers": recipe.data.workers,
-        "optimizer.learning_rate": recipe.optimizer.learning_rate,
-        "optimizer.loss_scale": recipe.optimizer.loss_scale,
-        "schedule.divide_by": recipe.schedule.divide_by,
-        "schedule.patience": recipe.schedule.patience,
-        "training.epochs": recipe.training.epochs,
-        "training.batch_size": recipe.training.batch_size,
-        "training.steps_per_epoch": recipe.training.steps_per_epoch,
-    }
-    for where, value in positive.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise RecipeError(f"{where}: must be positive. Received: {value}.")
-    choices = {
-        "data.missing": (recipe.data.missing, ("zero", "ignore")),
-        "augmentation.preset": (recipe.augmentation.preset, (*AUGMENTATIONS, "none")),
-        "schedule.name": (recipe.schedule.name, ("constant", "cosine", "plateau")),
-        "training.precision": (
-            recipe.training.precision,
-            ("float32", "mixed_float16", "mixed_bfloat16"),
-        ),
-    }
-    for where, (value, allowed) in choices.items():
-        if value not in allowed:
-            raise RecipeError(f"{where}: must be one of {', '.join(allowed)}. Received: {value!r}.")
-    try:
-        recipe.augmentation.build()
-    except UserError as error:
-        raise RecipeError(f"augmentation: {error}") from error
-    if recipe.schedule.name == "plateau" and recipe.data.validation is None:
-        raise RecipeError(
-            "schedule.name: a plateau is seen on validation data. Received: plateau without "
-            "data.validation. Name a validation set or another schedule."
-        )
