@@ -71,12 +71,14 @@ class Pictures:
         count: their number, or `None` if unknown.
         kind: `"picture"`, `"list"`, `"folder"`, `"video"`, `"camera"` or `"stream"`.
         fps: frames per second of a video or camera.
+        name: path or name of a video or camera.
     """
 
     items: object
     count: int | None
     kind: str
     fps: float | None = None
+    name: str | None = None
 
     def __iter__(self):
         return iter(self.items)
@@ -181,6 +183,7 @@ def _open_video(source):
         None if camera or count <= 0 else count,
         "camera" if camera else "video",
         fps if fps and np.isfinite(fps) and fps > 0 else 25.0,
+        name,
     )
 
 
@@ -208,6 +211,8 @@ def download(address):
     Raises:
         DataError: if the address is refused, cannot be reached, or holds over 100 MB.
     """
+    import http.client
+    import urllib.error
     import urllib.request
 
     _refuse_insecure(address)
@@ -218,10 +223,12 @@ def download(address):
             data = answer.read(DOWNLOAD_LIMIT + 1)
     except DataError:
         raise
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         raise DataError(
             f"The address cannot be read ({error}). Received: {address}. Check it in a browser."
-        ) from error
+        ) from None
     if len(data) > DOWNLOAD_LIMIT:
         raise DataError(
             f"Pictures from the web may have at most {DOWNLOAD_LIMIT >> 20} MB. "
