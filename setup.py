@@ -2,13 +2,32 @@
 
 import pathlib
 import re
+import shutil
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = pathlib.Path(__file__).parent
 VERSION = re.search(
     r'__version__ = "(.+)"', (HERE / "keras_hourglass/__init__.py").read_text(encoding="utf-8")
 ).group(1)
+
+
+
+class BuildWithWeights(build_py):
+    """Small weights lie in `weights/` of the repository and travel inside the package."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        target = pathlib.Path(self.build_lib) / "keras_hourglass" / "weights"
+        for path in sorted((HERE / "weights").rglob("*")):
+            if path.is_file():
+                copy = target / path.relative_to(HERE / "weights")
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+
 
 setup(
     name="keras_hourglass",
@@ -20,7 +39,8 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["keras_hourglass", "keras_hourglass.*"]),
-    package_data={"keras_hourglass": ["recipes/*.yaml", "weights/*"]},
+    package_data={"keras_hourglass": ["recipes/*.yaml"]},
+    cmdclass={"build_py": BuildWithWeights},
     install_requires=[
         "h5py>=3.8",
         "keras>=2.15",
@@ -45,7 +65,6 @@ setup(
     },
     entry_points={"console_scripts": ["keras-hourglass=keras_hourglass.cli:main"]},
     classifiers=[
-        "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3",
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
