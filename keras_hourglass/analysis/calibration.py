@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_hourglass.errors import UserError
+from keras_hourglass.metrics.pck import TOLERANCE
 
 
 def calibration(scores, distances, threshold, bins=10):
@@ -36,7 +37,7 @@ def calibration(scores, distances, threshold, bins=10):
         )
     counted = ~np.isnan(distances) & ~np.isnan(scores)
     score = np.clip(scores[counted], 0, 1)
-    correct = distances[counted] <= threshold * (1 + 1e-9)
+    correct = distances[counted] <= threshold * TOLERANCE
     place = np.minimum((score * bins).astype(int), bins - 1)
     count = np.bincount(place, minlength=bins)
     known = np.where(count > 0, count, np.nan)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_hourglass.metrics.pck import TOLERANCE
 from keras_hourglass.skeletons import get_skeleton
 
 KINDS = ("correct", "swapped", "other_joint", "other_person", "nowhere")
@@ -43,7 +44,7 @@ def confusion(predictions, joints, visibility, reference, skeleton, images, thre
     reference = np.asarray(reference, np.float64)
     number = skeleton.num_joints
     counted = annotated & ~np.isnan(reference)[:, None]
-    limit = threshold * (1 + 1e-9) * reference
+    limit = threshold * TOLERANCE * reference
     # distance[n, i, j]: prediction of joint i from annotated joint j, in reference lengths.
     offsets = predictions[:, :, None] - joints[:, None, :]
     distance = np.sqrt(np.square(offsets).sum(axis=-1))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_hourglass.metrics import summarize
+from keras_hourglass.metrics.pck import TOLERANCE
 
 
 def person_scores(distances, threshold):
@@ -20,7 +21,7 @@ def person_scores(distances, threshold):
     counted = ~np.isnan(distances)
     number = counted.sum(axis=1)
     known = np.where(number > 0, number, np.nan)
-    correct = ((distances <= threshold * (1 + 1e-9)) & counted).sum(axis=1)
+    correct = ((distances <= threshold * TOLERANCE) & counted).sum(axis=1)
     # Far outliers all count the same, or one of them would outweigh everything else.
     error = np.minimum(np.where(counted, distances, 0), 2).sum(axis=1)
     return np.stack([correct / known, -error / known], axis=1)

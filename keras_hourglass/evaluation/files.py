@@ -54,7 +54,7 @@ def predictions_to_dict(predictions, stack=-1):
 
 
 def _round(values):
-    return [round(float(value), 3) if np.isfinite(value) else None for value in values]
+    return [round(float(value), 6) if np.isfinite(value) else None for value in values]
 
 
 def save_predictions(predictions, path):

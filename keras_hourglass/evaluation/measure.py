@@ -7,6 +7,7 @@ import numpy as np
 from keras_hourglass.data.records import reference_lengths
 from keras_hourglass.errors import UserError
 from keras_hourglass.evaluation.predictions import Predictions, predict_records
+from keras_hourglass.evaluation.runner import stack_names
 from keras_hourglass.metrics import MEANS, auc, nme, oks, summarize
 from keras_hourglass.metrics.oks import COCO_SIGMAS
 
@@ -128,8 +129,7 @@ def evaluate_predictions(
     records, count = predictions.records, len(predictions.stacks)
     normalizer = normalizer or normalizer_name(records)
     threshold = default_threshold(normalizer) if threshold is None else threshold
-    if stack is not None and not 1 <= stack <= count:
-        raise UserError(f"There are stacks 1 to {count}. Received: stack={stack}.")
+    _check_stack(stack, count)
     chosen = count - 1 if stack is None else stack - 1
     distances = predictions.distances()
 
@@ -161,6 +161,11 @@ def evaluate_predictions(
     )
 
 
+def _check_stack(stack, count):
+    if stack is not None and not 1 <= stack <= count:
+        raise UserError(f"There are stacks 1 to {count}. Received: stack={stack}.")
+
+
 def evaluate(model, records, threshold=None, mean_over="counted", stack=None, **options):
     """Predict annotated people and measure the result.
 
@@ -180,5 +185,6 @@ def evaluate(model, records, threshold=None, mean_over="counted", stack=None, **
     >>> evaluate(model, load_records("lsp:lsp_dataset#801-1000")).pck.mean  # doctest: +SKIP
     61.3
     """
+    _check_stack(stack, len(stack_names(model)))  # before the work, not after
     predictions = predict_records(model, records, **options)
     return evaluate_predictions(predictions, threshold, mean_over, stack)

@@ -7,6 +7,8 @@ import numpy as np
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.skeletons import get_skeleton
 
+# A distance equal to the threshold counts, also when a file has rounded the coordinates.
+TOLERANCE = 1 + 1e-6
 # How one number is made of many. The same predictions read differently under each.
 MEANS = {
     "counted": "over all counted joints",
@@ -139,8 +141,7 @@ def summarize(distances, skeleton, threshold=0.2, mean_over="counted"):
     distances = np.asarray(distances, np.float64)
     counted = ~np.isnan(distances)
     with np.errstate(invalid="ignore"):
-        # Annotations are given to pixels: a distance equal to the threshold up to rounding counts.
-        correct = distances <= threshold * (1 + 1e-9)
+        correct = distances <= threshold * TOLERANCE
     people = int(counted.any(axis=1).sum())
     return merge_counts(
         correct.sum(axis=0), counted.sum(axis=0), skeleton, threshold, mean_over, people
@@ -248,7 +249,7 @@ def pck_curve(distances, thresholds):
     ([[1], [1], [2]], [2])
     """
     distances = np.asarray(distances, np.float64)
-    limits = np.asarray(thresholds, np.float64) * (1 + 1e-9)
+    limits = np.asarray(thresholds, np.float64) * TOLERANCE
     correct = np.empty((len(limits), distances.shape[1]), np.int64)
     for joint in range(distances.shape[1]):
         column = distances[:, joint]

@@ -11,6 +11,7 @@ from keras_hourglass.evaluation import predictions_to_dict, save_predictions
 from keras_hourglass.evaluation.files import ARRAYS
 from keras_hourglass.files import atomic_write
 from keras_hourglass.metrics import pck_curve
+from keras_hourglass.metrics.pck import TOLERANCE
 from keras_hourglass.report import figures, tables
 from keras_hourglass.report.environment import environment
 from keras_hourglass.report.gallery import choose_people, gallery_html
@@ -228,7 +229,7 @@ def _people(evaluation, model, gallery):
 
 def _right(distances, threshold):
     counted = ~np.isnan(distances)
-    right = (distances[counted] <= threshold * (1 + 1e-9)).sum()
+    right = (distances[counted] <= threshold * TOLERANCE).sum()
     return f"{right} of {counted.sum()} right"
 
 
