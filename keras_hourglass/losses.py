@@ -43,6 +43,9 @@ class HeatmapMSE(keras.losses.Loss):
         sigma: standard deviation of the Gaussians in heatmap pixels.
         scale: factor on the loss. Errors of mostly empty maps are tiny; optimizers that are not
             invariant to the scale of gradients may want more than 1.
+        reduced: how many times smaller these maps are than those the targets are meant for; 2
+            and 4 for the supervision inside an hourglass. The Gaussians are `sigma` pixels of the
+            smaller maps wide.
         **kwargs: `name`, `reduction` and `dtype` of `keras.losses.Loss`.
 
     Call arguments:
@@ -50,24 +53,39 @@ class HeatmapMSE(keras.losses.Loss):
         y_pred: `(N, height, width, K)` heatmaps.
 
     Raises:
-        UserError: if `sigma` or `scale` is not positive.
+        UserError: if `sigma`, `scale` or `reduced` is not positive.
+
+    Example:
+
+    >>> import numpy as np
+    >>> loss = HeatmapMSE((4, 8), sigma=1.0)
+    >>> target = [[[5.0, 2.0, 1.0, 1.0]]]  # a Gaussian at x = 5, y = 2
+    >>> float(loss(target, draw_heatmaps(target, (4, 8), 1.0)))
+    0.0
 
     Reference:
         [Newell et al., 2016](https://arxiv.org/abs/1603.06937), section 3.4.
     """
 
-    def __init__(self, heatmap_size, sigma=1.5, scale=1.0, name="heatmap_mse", **kwargs):
+    def __init__(self, heatmap_size, sigma=1.5, scale=1.0, reduced=1, name="heatmap_mse", **kwargs):
         super().__init__(name=name, **kwargs)
-        if not sigma > 0 or not scale > 0:
+        if not sigma > 0 or not scale > 0 or not reduced > 0:
             raise UserError(
-                f"`sigma` and `scale` must be positive. Received: sigma={sigma}, scale={scale}."
+                "`sigma`, `scale` and `reduced` must be positive. "
+                f"Received: sigma={sigma}, scale={scale}, reduced={reduced}."
             )
         self.heatmap_size, self.sigma, self.scale = tuple(heatmap_size), sigma, scale
+        self.reduced = reduced
 
     def call(self, y_true, y_pred):
         ops = keras.ops
+        y_true = ops.cast(y_true, "float32")
+        weight = y_true[:, None, None, :, 3]
+        if self.reduced != 1:
+            # Frames are aligned at their outer edges, not at the centres of their first pixels.
+            position = (y_true[..., :2] + 0.5) / self.reduced - 0.5
+            y_true = ops.concatenate([position, y_true[..., 2:]], axis=-1)
         target = draw_heatmaps(y_true, self.heatmap_size, self.sigma)
-        weight = ops.cast(y_true, "float32")[:, None, None, :, 3]
         error = ops.square(ops.cast(y_pred, "float32") - target) * weight
         return self.scale * ops.mean(error, axis=(1, 2, 3))
 
@@ -77,4 +95,5 @@ class HeatmapMSE(keras.losses.Loss):
             "heatmap_size": list(self.heatmap_size),
             "sigma": self.sigma,
             "scale": self.scale,
+            "reduced": self.reduced,
         }

@@ -75,6 +75,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         # The kernel returns the unbiased variance; the other backends keep the biased one.
         count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
         variance = variance * (count - 1) / count
+        replica = tf.distribute.get_replica_context()
+        if replica is not None and replica.num_replicas_in_sync > 1:
+            # The statistics of the whole batch, or the first replica's alone would be kept.
+            square = variance + tf.square(mean)
+            mean, square = replica.all_reduce(tf.distribute.ReduceOp.MEAN, [mean, square])
+            variance = square - tf.square(mean)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             kept = moving * self.momentum
             moving.assign(kept + tf.cast(value, moving.dtype) * (1 - self.momentum))

@@ -6,186 +6,218 @@ import pathlib
 
 import keras
 
-from keras_hourglass.codec import HeatmapCodec
-from keras_hourglass.data.pipeline import PoseDataset
-from keras_hourglass.data.sources import load_records
-from keras_hourglass.errors import RecipeError, UserError
+from keras_hourglass.errors import RecipeError
 from keras_hourglass.files import new_folder
-from keras_hourglass.losses import HeatmapMSE
-from keras_hourglass.metrics import HeatmapPCK
-from keras_hourglass.model import StackedHourglass
-from keras_hourglass.presets import load_model
-from keras_hourglass.training.callbacks import BestWeights, Checkpoint, restore
-from keras_hourglass.training.recipe import load_recipe, save_recipe
+from keras_hourglass.training.averaging import ValidateAverages
+from keras_hourglass.training.building import build_model, compile_model
+from keras_hourglass.training.distribution import layout
+from keras_hourglass.training.feeding import build_data, feed
+from keras_hourglass.training.folder import check_resume, prepare_folder
+from keras_hourglass.training.keeping import Keeper, StopCleanly, StopOnNaN, read_state, restore
+from keras_hourglass.training.recipe import load_recipe
+from keras_hourglass.training.watching import ReportFailures, SourceValidation, Warn
 
 
-def train(recipe, out, data_root=None, resume=False, overrides=(), verbose="auto"):
+def train(recipe, out, data_root=None, resume=False, overrides=(), verbose="auto", callbacks=()):
     """Train a network as a recipe says.
 
     Args:
         recipe: a `Recipe`, or what `load_recipe` takes.
         out: folder for weights and logs. It becomes a preset folder of the best weights
             (`config.json`, `model.weights.h5`), with the latest ones in `last/`, the resolved
-            `recipe.yaml`, `log.csv`, `tensorboard/` and `checkpoint/`.
+            `recipe.yaml`, `environment.json` (versions and seed), `log.csv`, `tensorboard/`,
+            `checkpoint/` and, where pictures could not be read, `skipped.txt`.
         data_root: folder that relative paths of the recipe's data sets start from.
         resume: go on from the last checkpoint in `out`.
         overrides: `section.key=value` strings.
         verbose: as in `keras.Model.fit`.
+        callbacks: further Keras callbacks.
 
     Returns:
-        The trained `StackedHourglass` and its `keras.callbacks.History`.
+        The trained `StackedHourglass` (averaged weights where the recipe asks for them) and its
+        `keras.callbacks.History`.
 
     Raises:
-        UserError: if the recipe, the data or the folder cannot be used.
+        UserError: if the recipe, the data or the folder cannot be used, or the training diverges.
+        KeyboardInterrupt: after Ctrl-C; the weights of that moment are in `out/last`.
     """
     if not dataclasses.is_dataclass(recipe):
         recipe = load_recipe(recipe, overrides)
     out = pathlib.Path(out)
-    if not resume:
-        new_folder(out)
-    elif not (out / "checkpoint").is_dir():
-        raise UserError(f"--resume needs a folder with a checkpoint. Received: {out}.")
-    train_data, validation = build_data(recipe, data_root)
+    state = read_state(out) if resume else None
+    rate_changed = check_resume(recipe, out) if resume else False
+    with layout(recipe) as found:
+        if found.chief and not resume and out.exists():
+            # Before minutes are spent on reading data; it is made when all else is well.
+            new_folder(out)
+        if found.processes > 1 and recipe.training.frozen:
+            raise RecipeError(
+                "training.frozen: cannot be used in several processes. Received: "
+                f"{recipe.training.frozen}. Train the frozen part first, on one machine."
+            )
+        return _train(
+            recipe, out, data_root, state, rate_changed, verbose, list(callbacks), found
+        )  # fmt: skip
+
+
+def _train(recipe, out, data_root, state, rate_changed, verbose, callbacks, found):
     keras.utils.set_random_seed(recipe.training.seed)
-    with _precision(recipe.training.precision):
+    if recipe.training.deterministic:
+        _make_deterministic()
+    train_data, validation = build_data(recipe, data_root, found)
+    with found.scope():
         model = build_model(recipe, train_data.records.skeleton)
-    compile_model(model, recipe, len(train_data))
-    save_recipe(recipe, out / "recipe.yaml")
-    first = restore(model, out) if resume else 0
-    monitor = f"{model.output_names[-1]}_pck"
-    callbacks = _callbacks(recipe, out, monitor, validation)
-    feed = _feed(train_data, recipe, first)
-    history = model.fit(
-        feed,
-        initial_epoch=first,
-        epochs=recipe.training.epochs,
-        steps_per_epoch=len(train_data),
-        validation_data=None if validation is None else _feed(validation, recipe, 0, False),
-        callbacks=callbacks,
-        verbose=verbose,
-    )
+    _check_frozen(model, recipe)
+    history = keras.callbacks.History()
+    for first, last, frozen in _phases(recipe):
+        if state and state["epoch"] >= last and last < recipe.training.epochs:
+            continue
+        _freeze(model, recipe.training.frozen or (), frozen)
+        with found.scope():
+            compile_model(model, recipe, len(train_data), last - first)
+            model.optimizer.build(model.trainable_variables)
+            if state:
+                # A phase has an optimizer of its own.
+                same = state["epoch"] > first or first == 0
+                restore(model, out, state, optimizer=same)
+                if rate_changed and recipe.schedule.name != "cosine":
+                    model.optimizer.learning_rate = recipe.optimizer.learning_rate
+        if found.chief:
+            prepare_folder(recipe, out, state)
+        state = _fit(
+            model, recipe, out, (train_data, validation), (first, last), state, found,
+            history, verbose, callbacks,
+        )  # fmt: skip
+        if state and state.get("stopped"):
+            break
+    model.trainable = True
     return model, history
 
 
-def build_data(recipe, data_root=None):
-    """The training and validation `PoseDataset`s of a recipe (the second may be `None`)."""
-    data, training = recipe.data, recipe.training
-    stacks = recipe.model.get("num_stacks", 2)
-    size = tuple(recipe.model.get("input_shape", (256, 256, 3)))[:2]
-    codec = HeatmapCodec(size, sigma=data.sigma, missing=data.missing)
-    outputs = tuple(f"stack_{number}" for number in range(1, stacks + 1))
-    records = load_records(data.train, data_root)
-    shared = {"codec": codec, "outputs": outputs, "heatmaps": data.heatmaps, "cache": data.cache}
-    train_data = PoseDataset(
-        records,
-        batch_size=training.batch_size,
-        augmentation=recipe.augmentation.build(),
-        shuffle=True,
-        seed=training.seed,
-        **shared,
-    )
-    if data.validation is None:
-        return train_data, None
-    validation = PoseDataset(
-        load_records(data.validation, data_root), batch_size=training.batch_size, **shared
-    )
-    return train_data, validation
-
-
-def build_model(recipe, skeleton):
-    """The network of a recipe, with starting weights if it names any."""
-    arguments = dict(recipe.model)
-    if recipe.training.weights:
-        return load_model(recipe.training.weights, skeleton=skeleton)
+def _fit(
+    model, recipe, out, data, span, state, found, history, verbose, callbacks
+):  # fmt: skip
+    """One phase; returns the state it ended in."""
+    train_data, validation = data
+    first = max(span[0], state["epoch"] if state else 0)
+    watched = f"{model.output_names[-1]}_pck"
+    watched = watched if validation is None else f"val_{watched}"
+    listed, keeper, stop = _callbacks(recipe, out, watched, data, state, found)
+    workers, outputs = recipe.data.workers, model.output_names
     try:
-        return StackedHourglass(**{"skeleton": skeleton, **arguments})
-    except TypeError as error:
-        raise RecipeError(f"model: {error}.") from error
-
-
-def compile_model(model, recipe, steps_per_epoch):
-    """Optimizer, one loss and one PCK per stack."""
-    size = tuple(edge // model.stride for edge in model.input_size)
-    loss = {
-        name: HeatmapMSE(size, recipe.data.sigma, recipe.optimizer.loss_scale)
-        for name in model.output_names
-    }
-    metrics = {name: [HeatmapPCK(heatmap_size=size, name="pck")] for name in model.output_names}
-    weights = recipe.training.stack_weights
-    model.compile(
-        optimizer=_optimizer(recipe, steps_per_epoch),
-        loss=loss,
-        loss_weights=dict(zip(model.output_names, weights, strict=True)) if weights else None,
-        metrics=metrics,
-        jit_compile=recipe.training.jit_compile,
-    )
-
-
-def _optimizer(recipe, steps_per_epoch):
-    settings, schedule = recipe.optimizer, recipe.schedule
-    rate = settings.learning_rate
-    if schedule.name == "cosine":
-        warmup = round(schedule.warmup * steps_per_epoch)
-        rate = keras.optimizers.schedules.CosineDecay(
-            rate / 100 if warmup else rate,
-            max(1, recipe.training.epochs * steps_per_epoch - warmup),
-            alpha=schedule.final if not warmup else schedule.final,
-            warmup_target=rate if warmup else None,
-            warmup_steps=warmup,
+        model.fit(
+            feed(train_data, outputs, workers, first),
+            initial_epoch=first,
+            epochs=span[1] if not (state or {}).get("stopped") else first,
+            steps_per_epoch=len(train_data),
+            validation_data=None if validation is None else feed(validation, outputs, workers),
+            # Shuffled by the data set itself, the same way after a resume.
+            shuffle=False,
+            callbacks=[*listed, *callbacks, history, stop],
+            verbose=verbose if found.chief else 0,
         )
-    try:
-        optimizer = keras.optimizers.get(
-            {
-                "class_name": settings.name,
-                "config": {"learning_rate": 1e-3, **settings.options},
-            }
-        )
-        optimizer.learning_rate = rate
-        return optimizer
-    except (ValueError, TypeError) as error:
-        raise RecipeError(f"optimizer: {' '.join(str(error).split())}") from error
+    finally:
+        stop.release()
+        # Keras closes them at the end of a training only, not when it fails.
+        for callback in listed:
+            if getattr(callback, "csv_file", None) is not None:
+                callback.csv_file.close()
+            if hasattr(callback, "close"):
+                callback.close()
+    return keeper.state if keeper else {"epoch": span[1]}
 
 
-def _feed(dataset, recipe, first, endless=True):
-    if keras.backend.backend() == "tensorflow":
-        return dataset.as_tf_dataset(first, endless, recipe.data.workers)
-    return dataset.as_py_dataset(first, recipe.data.workers)
-
-
-def _callbacks(recipe, out, monitor, validation):
-    """In this order: the checkpoint holds the raw weights, then averaged ones are swapped in."""
-    watched = monitor if validation is None else f"val_{monitor}"
-    callbacks = [Checkpoint(out)]
+def _callbacks(recipe, out, watched, data, state, found):
+    """All callbacks of a run in order, the `Keeper` among them, and the one for Ctrl-C."""
+    train_data, validation = data
+    monitoring, schedule = recipe.monitoring, recipe.schedule
+    shown = train_data if validation is None else validation
+    listed, remembering = [], []
     if recipe.optimizer.options.get("use_ema"):
-        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
-    callbacks += [
-        BestWeights(out, watched, recipe),
-        keras.callbacks.CSVLogger(os.fspath(out / "log.csv"), append=True),
-    ]
-    if keras.backend.backend() == "tensorflow":
-        callbacks.append(keras.callbacks.TensorBoard(os.fspath(out / "tensorboard")))
-    if recipe.schedule.name == "plateau":
-        callbacks.append(
+        listed.append(ValidateAverages())
+    # Networks spread over processes cannot be run by one of them alone.
+    if found.processes == 1:
+        if validation is not None and monitoring.source_every:
+            listed.append(SourceValidation(validation, monitoring.source_every))
+        listed.append(Warn(shown))
+    if schedule.name == "plateau":
+        remembering.append(
             keras.callbacks.ReduceLROnPlateau(
                 watched,
-                factor=1 / recipe.schedule.divide_by,
-                patience=recipe.schedule.patience,
+                factor=1 / schedule.divide_by,
+                patience=schedule.patience,
                 mode="max",
+                min_lr=recipe.optimizer.learning_rate / schedule.divide_by**schedule.times,
                 verbose=1,
             )
         )
-    return callbacks
+    if schedule.early_stopping:
+        remembering.append(
+            keras.callbacks.EarlyStopping(
+                watched, patience=schedule.early_stopping, mode="max", verbose=1
+            )
+        )
+    listed += remembering
+    listed.append(StopOnNaN(out))
+    if not found.chief:
+        return listed, None, StopCleanly()
+    listed.append(ReportFailures(out, train_data, validation))
+    listed += _logs(recipe, out, shown, found)
+    keeper = Keeper(out, watched, recipe, remembering, state)
+    return [*listed, keeper], keeper, StopCleanly(keeper)
 
 
-class _precision:
-    """The global dtype policy within a block."""
+def _logs(recipe, out, shown, found):
+    monitoring = recipe.monitoring
+    listed = [keras.callbacks.CSVLogger(os.fspath(out / "log.csv"), append=True)]
+    if monitoring.tensorboard:
+        from keras_hourglass.training.board import Board
 
-    def __init__(self, policy):
-        self.policy = policy
+        images = monitoring.images if found.processes == 1 else 0
+        listed.append(Board(os.fspath(out / "tensorboard"), shown, images))
+    if monitoring.profile:
+        if keras.backend.backend() != "tensorflow":
+            raise RecipeError(
+                "monitoring.profile: needs the TensorFlow backend. Received: "
+                f"{keras.backend.backend()}. Leave the key out."
+            )
+        listed.append(
+            keras.callbacks.TensorBoard(
+                os.fspath(out / "tensorboard"),
+                profile_batch=tuple(monitoring.profile),
+                write_graph=False,
+            )
+        )
+    return listed
 
-    def __enter__(self):
-        self.previous = keras.mixed_precision.dtype_policy()
-        keras.mixed_precision.set_dtype_policy(self.policy)
 
-    def __exit__(self, *unused):
-        keras.mixed_precision.set_dtype_policy(self.previous)
+def _phases(recipe):
+    """First epoch, end, and whether layers are frozen, of each part of a training."""
+    epochs, frozen = recipe.training.epochs, recipe.training.frozen_epochs
+    phases = [(0, frozen, True), (frozen, epochs, False)]
+    return [phase for phase in phases if phase[0] < phase[1]]
+
+
+def _check_frozen(model, recipe):
+    names = [layer.name for layer in model.layers if layer.weights]
+    unknown = sorted(set(recipe.training.frozen or ()) - set(names))
+    if unknown:
+        raise RecipeError(
+            f"training.frozen: names layers, {', '.join(names)}. Received: {unknown[0]!r}."
+        )
+
+
+def _freeze(model, names, frozen):
+    for layer in model.layers:
+        layer.trainable = not (frozen and layer.name in names)
+
+
+def _make_deterministic():
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(True)

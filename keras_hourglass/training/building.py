@@ -1,0 +1,174 @@
+"""From a recipe to a compiled model."""
+
+import inspect
+
+import keras
+
+from keras_hourglass.errors import RecipeError, UserError, WeightsError
+from keras_hourglass.heads import match_heads
+from keras_hourglass.losses import HeatmapMSE
+from keras_hourglass.metrics import HeatmapPCK
+from keras_hourglass.model import StackedHourglass
+from keras_hourglass.optimizers import LossScaleOptimizer, TorchRMSprop
+from keras_hourglass.presets import joints_of, load_model, resolve
+from keras_hourglass.weights import assign_arrays, load_weights, read_arrays
+
+
+def build_model(recipe, skeleton):
+    """The network of a recipe, with starting weights if it names any.
+
+    Args:
+        recipe: a `Recipe`.
+        skeleton: the `Skeleton` of the data.
+
+    Raises:
+        RecipeError: if the arguments are no network.
+        WeightsError: if the weights belong to another architecture.
+    """
+    arguments = dict(recipe.model)
+    preset, pretrained = arguments.pop("preset", None), arguments.pop("pretrained", True)
+    arguments["skeleton"] = skeleton
+    if arguments.pop("num_keypoints", skeleton.num_joints) != skeleton.num_joints:
+        raise RecipeError(
+            f"model.num_keypoints: the data have {skeleton.num_joints} joints. Received: "
+            f"{recipe.model['num_keypoints']}. Leave the key out."
+        )
+    with precision(recipe.training.precision):
+        try:
+            if preset is None:
+                model = StackedHourglass(**arguments)
+            else:
+                wanted = bool(pretrained) and recipe.training.weights is None
+                model = load_model(preset, load_weights=wanted, **arguments)
+        except WeightsError:
+            raise
+        except (UserError, TypeError, ValueError) as error:
+            raise RecipeError(f"model: {' '.join(str(error).split())}") from error
+    if recipe.training.weights is not None:
+        start_from(model, recipe.training.weights)
+    return model
+
+
+def start_from(model, source):
+    """Load weights of the same architecture; heads of other joints start anew.
+
+    Args:
+        model: a `StackedHourglass`.
+        source: a `.weights.h5` file, or what `load_model` takes.
+    """
+    try:
+        if str(source).endswith(".weights.h5"):
+            load_weights(model, source)
+            return
+        config, found = resolve(source)
+        if found is None:
+            raise WeightsError(f"There are no trained weights. Received: {source}.")
+        arrays = read_arrays(model, found, str(source))
+        joints = joints_of(config)
+        if joints is None or tuple(joints) != tuple(model.skeleton.joints):
+            arrays = match_heads(model, arrays, joints, str(source))
+        assign_arrays(model, arrays, str(source))
+    except UserError as error:
+        raise WeightsError(f"training.weights: {error}") from error
+
+
+def compile_model(model, recipe, steps_per_epoch, epochs=None):
+    """Optimizer, one loss per output and one PCK per stack.
+
+    Args:
+        model: a `StackedHourglass`.
+        recipe: a `Recipe`.
+        steps_per_epoch: batches per epoch.
+        epochs: length of the schedule in epochs; the recipe's by default.
+    """
+    losses, metrics = {}, {}
+    for name, stride in model.output_strides.items():
+        size = tuple(edge // stride for edge in model.input_size)
+        losses[name] = HeatmapMSE(
+            size, recipe.data.sigma, recipe.optimizer.loss_scale, stride // model.stride
+        )
+        if name in model.stack_names:
+            metrics[name] = [HeatmapPCK(heatmap_size=size, name="pck")]
+    weights = recipe.training.stack_weights
+    backend = keras.backend.backend()
+    model.compile(
+        optimizer=make_optimizer(recipe, steps_per_epoch, epochs or recipe.training.epochs),
+        loss=losses,
+        loss_weights=dict(zip(model.output_names, weights, strict=True)) if weights else None,
+        metrics=metrics,
+        # Without compilation JAX would run operation by operation.
+        jit_compile=True if backend == "jax" else _jit(recipe.training.jit_compile),
+    )
+
+
+def _jit(value):
+    return "auto" if value is None else value
+
+
+def make_optimizer(recipe, steps_per_epoch, epochs):
+    """The optimizer of a recipe with its schedule.
+
+    Raises:
+        RecipeError: if there is no such optimizer or it does not take an option.
+    """
+    settings = recipe.optimizer
+    kind = _optimizer_class(settings.name)
+    rate = _rate(recipe, steps_per_epoch, epochs)
+    try:
+        optimizer = kind(learning_rate=rate, **settings.options)
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"optimizer.options: {' '.join(str(error).split())}") from error
+    if recipe.training.precision == "mixed_float16":
+        return LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _optimizer_class(name):
+    if name.lower() in ("torch_rmsprop", "torchrmsprop"):
+        return TorchRMSprop
+    known = {
+        key.lower(): value
+        for key, value in vars(keras.optimizers).items()
+        if inspect.isclass(value) and issubclass(value, keras.optimizers.Optimizer)
+    }
+    known.pop("optimizer", None)
+    known.pop("lossscaleoptimizer", None)
+    if name.lower() not in known:
+        raise RecipeError(
+            f"optimizer.name: must be one of torch_rmsprop, {', '.join(sorted(known))}. "
+            f"Received: {name!r}."
+        )
+    return known[name.lower()]
+
+
+def _rate(recipe, steps_per_epoch, epochs):
+    schedule, rate = recipe.schedule, recipe.optimizer.learning_rate
+    if schedule.name != "cosine":
+        return rate
+    warmup = round(schedule.warmup * steps_per_epoch)
+    steps = max(1, epochs * steps_per_epoch - warmup)
+    return keras.optimizers.schedules.CosineDecay(
+        rate / 100 if warmup else rate,
+        steps,
+        alpha=schedule.final,
+        warmup_target=rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+class precision:
+    """The global dtype policy within a block.
+
+    Args:
+        policy: a Keras dtype policy by name.
+    """
+
+    def __init__(self, policy):
+        self.policy = policy
+
+    def __enter__(self):
+        self.previous = keras.mixed_precision.dtype_policy()
+        keras.mixed_precision.set_dtype_policy(self.policy)
+
+    def __exit__(self, *unused):
+        keras.mixed_precision.set_dtype_policy(self.previous)
