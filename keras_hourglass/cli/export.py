@@ -3,47 +3,81 @@
 import argparse
 import pathlib
 
+FORMATS = ("savedmodel", "onnx", "openvino", "litert", "litert-int8")
+
 
 def add_arguments(parser):
     """The options of `export`."""
     parser.add_argument(
         "--model", required=True, help="name of a preset, preset folder or training output"
     )
-    parser.add_argument("--out", required=True, help="folder of all served models")
-    parser.add_argument("--name", help="name on the server; by default that of the model")
+    parser.add_argument(
+        "--out", required=True, help="folder of all served models, or of the file to write"
+    )
+    parser.add_argument("--name", help="name on the server or of the file; by default the model's")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="savedmodel",
+        help="savedmodel (default) takes pictures and returns joints, for TensorFlow Serving; the "
+        "others take crops and return heatmaps",
+    )
     parser.add_argument(
         "--flip",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="average with the mirrored crop (default: yes)",
+        help="savedmodel: average with the mirrored crop (default: yes)",
     )
     parser.add_argument(
         "--decoder",
         choices=("quarter", "max", "dark"),
         default="quarter",
-        help="how a joint is read from its map (default: quarter)",
+        help="savedmodel: how a joint is read from its map (default: quarter)",
     )
     parser.add_argument(
         "--max-pixels",
         type=int,
         default=50_000_000,
-        help="refuse larger pictures before decoding them (default: 50 million)",
+        help="savedmodel: refuse larger pictures before decoding them (default: 50 million)",
+    )
+    parser.add_argument(
+        "--calibration",
+        metavar="DIR",
+        help="litert-int8: folder of typical pictures of one person each, from which the 8-bit "
+        "ranges are taken (up to 100 are used)",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a file (a SavedModel gets a new number)"
     )
 
 
 def run(args):
     """Export the model named by the arguments."""
     from keras_hourglass.errors import UserError
-    from keras_hourglass.export import export_model
     from keras_hourglass.presets import load_model
 
     if args.max_pixels <= 0:
         raise UserError(
             f"`--max-pixels` must be positive. Received: {args.max_pixels}. Leave it out."
         )
+    if (args.calibration is not None) != (args.format == "litert-int8"):
+        raise UserError(
+            "`--calibration` goes with `--format litert-int8` and is needed there. Received: "
+            f"--format {args.format}, --calibration {args.calibration}. Give both or neither."
+        )
     name = args.name or pathlib.Path(args.model).resolve().stem
+    model = load_model(args.model)
+    if args.format == "savedmodel":
+        _saved_model(model, name, args)
+    else:
+        _file(model, name, args)
+
+
+def _saved_model(model, name, args):
+    from keras_hourglass.export import export_model
+
     folder = export_model(
-        load_model(args.model),
+        model,
         args.out,
         name=name,
         flip=args.flip,
@@ -52,3 +86,42 @@ def run(args):
         preset=pathlib.Path(args.model).name,
     )
     print(f"{folder}: exported, and its joints agree with the Keras model's")
+    print(f"{folder / 'assets.extra' / 'signature.md'}: how to call it")
+    print(f"{pathlib.Path(args.out) / 'compose.yaml'}: how to serve it")
+
+
+def _file(model, name, args):
+    from keras_hourglass.export import export_format
+
+    crops = None if args.calibration is None else _crops(args.calibration, model.input_size)
+    path, difference = export_format(
+        model, args.out, args.format, name=name, calibration=crops, overwrite=args.overwrite
+    )
+    print(f"{path}: exported; heatmaps differ from the Keras model's by {difference:.2g} of their")
+    print("highest value")
+
+
+def _crops(folder, size, limit=100):
+    """Crops of the pictures of a folder, evenly chosen."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from keras_hourglass.errors import UserError
+    from keras_hourglass.geometry import boxes_from_xywh, crop_affine
+    from keras_hourglass.images import read_image, warp
+
+    suffixes = (".jpg", ".jpeg", ".png")
+    files = sorted(
+        path for path in pathlib.Path(folder).rglob("*") if path.suffix.lower() in suffixes
+    )
+    if not files:
+        raise UserError(
+            f"Pictures (.jpg, .png) are needed for calibration. Received: {folder}, which holds "
+            "none. Name another folder."
+        )
+    crops = []
+    for path in tqdm(files[:: -(-len(files) // limit)], desc="calibration", unit="picture"):
+        image = read_image(path)
+        box = boxes_from_xywh((0, 0, image.shape[1], image.shape[0]))
+        crops.append(warp(image, crop_affine(box, size), size))
+    return np.stack(crops)

@@ -37,7 +37,7 @@ def describe(model, name, codec, flip, preset):
     """
     skeleton = model.skeleton
     joints = skeleton.joints if skeleton else [f"joint_{k}" for k in range(model.num_keypoints)]
-    known = getattr(model, "thresholds", None) or {}
+    known = model.thresholds
     return {
         "name": name,
         "preset": preset,

@@ -4,7 +4,10 @@ import tensorflow as tf
 
 
 class Network(tf.Module):
-    """Run a `Program` with TensorFlow, its weights kept as variables that all signatures share.
+    """Run a `Program` with TensorFlow.
+
+    Weights are constants, not variables: then the kernels may bring them into their own layout
+    once instead of at every call. All signatures call one function, so they are stored once.
 
     Args:
         program: a `folding.Program`.
@@ -13,10 +16,8 @@ class Network(tf.Module):
     def __init__(self, program):
         super().__init__(name="network")
         self._program = program
-        self._weights = [
-            [tf.Variable(array, trainable=False, name=f"step{number}") for array in step.weights]
-            for number, step in enumerate(program.steps)
-        ]
+        spec = tf.TensorSpec((None, *program.input_shape), tf.float32)
+        self._function = tf.function(self._run, autograph=False).get_concrete_function(spec)
 
     def __call__(self, images, outputs):
         """Heatmaps of a batch of crops.
@@ -28,11 +29,16 @@ class Network(tf.Module):
         Returns:
             Dict of float32 tensors `(N, H, W, K)`.
         """
-        results = [tf.cast(images, tf.float32)]
-        for step, weights in zip(self._program.steps[1:], self._weights[1:], strict=True):
+        results = self._function(tf.cast(images, tf.float32))
+        return {name: results[name] for name in outputs}
+
+    def _run(self, images):
+        results = [images]
+        for step in self._program.steps[1:]:
             inputs = [results[number] for number in step.inputs]
+            weights = [tf.constant(array) for array in step.weights]
             results.append(_OPERATIONS[step.kind](*inputs, *weights, **step.options))
-        return {name: results[self._program.outputs[name]] for name in outputs}
+        return {name: results[number] for name, number in self._program.outputs.items()}
 
 
 def _conv(x, kernel, bias, stride, pad):

@@ -2,12 +2,12 @@
 
 import os
 import pathlib
-import re
 import secrets
 import shutil
 
 from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.errors import UserError
+from keras_hourglass.export.names import check_name
 
 
 def export_model(model, out, name=None, flip=True, decoder="quarter", max_pixels=None, preset=None):
@@ -76,23 +76,8 @@ def export_model(model, out, name=None, flip=True, decoder="quarter", max_pixels
     return folder
 
 
-def check_name(name):
-    """A name that can stand in paths and URLs.
-
-    Raises:
-        UserError: if it cannot.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        raise UserError(
-            "A served model's name consists of letters, digits, dots, dashes and underscores. "
-            f"Received: {name!r}. Give another with --name."
-        )
-    return name
-
-
 def _codec(model, decoder):
-    preprocessing = getattr(model, "metadata", {}).get("preprocessing") or {}
-    sigma = preprocessing.get("sigma", 1.5)
+    sigma = model.preprocessing.get("sigma", 1.5)
     return HeatmapCodec(model.input_size, model.stride, sigma=sigma, decoder=decoder)
 
 

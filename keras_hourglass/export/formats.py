@@ -1,0 +1,235 @@
+"""Formats of other runtimes: crops in, heatmaps of every stack out."""
+
+import pathlib
+import tempfile
+import warnings
+
+import numpy as np
+
+from keras_hourglass.errors import UserError
+from keras_hourglass.export.folding import fold
+from keras_hourglass.export.names import check_name
+from keras_hourglass.files import atomic_path, atomic_write
+
+FORMATS = ("onnx", "openvino", "litert", "litert-int8")
+SUFFIXES = {
+    "onnx": ".onnx",
+    "openvino": ".xml",
+    "litert": ".tflite",
+    "litert-int8": ".int8.tflite",
+}
+
+
+def export_format(model, out, format, name=None, calibration=None, overwrite=False):
+    """Write a model for another runtime, load it again and compare it with the Keras model.
+
+    Args:
+        model: the `StackedHourglass`.
+        out: folder to write into.
+        format: `"onnx"`, `"openvino"` (an `.xml` and a `.bin` file), `"litert"`, or
+            `"litert-int8"`, whose weights and activations are 8-bit integers.
+        name: of the file, without suffix; the Keras model's name by default.
+        calibration: `(N, height, width, 3)` crops of typical pictures, from which 8-bit ranges
+            are taken; needed for `"litert-int8"`.
+        overwrite: replace files that are already there.
+
+    Returns:
+        The file's path, and the greatest difference of heatmaps as part of their highest
+        absolute value (on the calibration crops, or on random ones).
+
+    Raises:
+        UserError: if a package is missing, a file exists, or heatmaps differ by more than
+            rounding (8-bit ones may differ).
+
+    Example:
+
+    >>> export_format(model, "out", "onnx")  # doctest: +SKIP
+    (PosixPath('out/hourglass.onnx'), 3.1e-07)
+    """
+    if format not in FORMATS:
+        raise UserError(
+            f"Unknown format. Received: {format!r}. Choose one of {', '.join(FORMATS)}."
+        )
+    path = pathlib.Path(out) / f"{check_name(name or model.name)}{SUFFIXES[format]}"
+    if path.exists() and not overwrite:
+        raise UserError(f"The file exists already. Received: {path}. Allow it with --overwrite.")
+    if format == "litert-int8" and (calibration is None or not len(calibration)):
+        raise UserError(
+            "8-bit ranges are taken from typical pictures. Received: none. "
+            "Name a folder with some with --calibration."
+        )
+    program = fold(model)
+    try:
+        _WRITERS[format](program, path, calibration)
+        difference = compare(load_engine(path), model, calibration)
+    except ImportError as error:
+        raise UserError(
+            f"The format {format} needs another package. Received: {error}. "
+            f"Run `pip install keras_hourglass[{format.split('-')[0]}]`."
+        ) from error
+    if format != "litert-int8" and not difference <= 0.01:
+        raise UserError(
+            "The exported model does not agree with the Keras model. Received: heatmaps that "
+            f"differ by {difference:.2g} of their highest value. Please report this model's config."
+        )
+    return path, difference
+
+
+def compare(engine, model, crops=None):
+    """Greatest difference of heatmaps as part of their highest absolute value.
+
+    Args:
+        engine: as `load_engine` returns.
+        model: the Keras model.
+        crops: `(N, height, width, 3)`; two random ones by default.
+    """
+    if crops is None:
+        shape = (2, *model.input_size, 3)
+        crops = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    expected, actual = model.predict(crops, verbose=0), engine(crops)
+    highest = max(float(np.abs(maps).max()) for maps in expected.values())
+    worst = max(float(np.abs(expected[name] - actual[name]).max()) for name in expected)
+    return worst / max(highest, 1e-6)
+
+
+def load_engine(path, threads=None):
+    """Load an exported file; `Predictor(model, engine=...)` takes the result.
+
+    Args:
+        path: an `.onnx`, `.xml` or `.tflite` file, or the folder of a SavedModel.
+        threads: of the runtime (not for a SavedModel); its own choice by default.
+
+    Returns:
+        A callable from `(N, height, width, 3)` crops to a dict of float32 heatmaps of every stack.
+
+    Raises:
+        UserError: if the path is none of these.
+    """
+    path = pathlib.Path(path)
+    kind = "saved_model" if (path / "saved_model.pb").is_file() else path.suffix
+    if kind not in _LOADERS or not path.exists():
+        raise UserError(
+            f"An exported model is needed. Received: {path}. "
+            "Name an .onnx, .xml or .tflite file, or the folder of a SavedModel's version."
+        )
+    return _LOADERS[kind](str(path), threads)
+
+
+def _write_onnx(program, path, _):
+    from keras_hourglass.export.onnx_graph import to_onnx
+
+    atomic_write(path, to_onnx(program).SerializeToString())
+
+
+def _write_openvino(program, path, _):
+    import openvino
+
+    from keras_hourglass.export.onnx_graph import to_onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder, "model.onnx")
+        source.write_bytes(to_onnx(program).SerializeToString())
+        converted = openvino.convert_model(source)
+    with atomic_path(path) as temporary:
+        openvino.save_model(converted, temporary, compress_to_fp16=False)
+        # The weights first: a reader that finds the .xml finds its weights, too.
+        temporary.with_suffix(".bin").replace(path.with_suffix(".bin"))
+
+
+def _write_litert(program, path, calibration):
+    import tensorflow as tf
+
+    from keras_hourglass.export.network import Network
+
+    network = Network(program)
+    # One crop at a time: with a free batch size, the fast kernels are not used.
+    spec = tf.TensorSpec((1, *program.input_shape), tf.float32, "images")
+    module = tf.Module()
+    module.function = tf.function(
+        lambda images: network(images, list(program.outputs)), autograph=False
+    )
+    function = module.function.get_concrete_function(spec)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    if calibration is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: (
+            [np.asarray(crop, np.float32)[None]] for crop in calibration
+        )
+    atomic_write(path, converter.convert())
+
+
+def _load_saved_model(path, _):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(path)
+    function = loaded.signatures["heatmaps"]
+
+    def engine(crops):
+        outputs = function(images=tf.constant(np.asarray(crops, np.float32)))
+        return {name: maps.numpy() for name, maps in outputs.items()}
+
+    engine.loaded = loaded  # its variables live as long as it does
+    return engine
+
+
+def _load_onnx(path, threads):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def engine(crops):
+        outputs = session.run(names, {"images": np.asarray(crops, np.float32)})
+        return dict(zip(names, outputs, strict=True))
+
+    return engine
+
+
+def _load_openvino(path, threads):
+    import openvino
+
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    compiled = openvino.Core().compile_model(path, "CPU", settings)
+    names = [output.get_any_name() for output in compiled.outputs]
+
+    def engine(crops):
+        outputs = compiled(np.asarray(crops, np.float32))
+        return {name: outputs[place].copy() for place, name in enumerate(names)}
+
+    return engine
+
+
+def _load_litert(path, threads):
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        from tensorflow.lite import Interpreter
+    with warnings.catch_warnings():
+        # TensorFlow announces that its copy will go; then the package above is there.
+        warnings.simplefilter("ignore")
+        runner = Interpreter(path, num_threads=threads).get_signature_runner()
+
+    def engine(crops):
+        crops = np.asarray(crops, np.float32)
+        outputs = [runner(images=crops[row : row + 1]) for row in range(len(crops))]
+        return {name: np.concatenate([one[name] for one in outputs]) for name in outputs[0]}
+
+    return engine
+
+
+_WRITERS = {
+    "onnx": _write_onnx,
+    "openvino": _write_openvino,
+    "litert": lambda program, path, _: _write_litert(program, path, None),
+    "litert-int8": _write_litert,
+}
+_LOADERS = {
+    "saved_model": _load_saved_model,
+    ".onnx": _load_onnx,
+    ".xml": _load_openvino,
+    ".tflite": _load_litert,
+}

@@ -1,0 +1,105 @@
+"""A folded network as an ONNX model, written without a converter."""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 17
+
+
+def to_onnx(program):
+    """The ONNX model of a program.
+
+    Inside, it computes with channels first, as ONNX's operators do; both ends have channels last.
+
+    Args:
+        program: a `folding.Program`.
+
+    Returns:
+        `onnx.ModelProto` from `images` `(N, height, width, 3)` float32 to one output per stack.
+    """
+    graph = _Graph()
+    graph.node("Transpose", ["images"], "step0", perm=[0, 3, 1, 2])
+    for number, step in enumerate(program.steps[1:], start=1):
+        inputs = [f"step{other}" for other in step.inputs]
+        _WRITERS[step.kind](graph, inputs, f"step{number}", step)
+    outputs = []
+    for name, number in program.outputs.items():
+        graph.node("Transpose", [f"step{number}"], name, perm=[0, 2, 3, 1])
+        outputs.append(
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", None, None, None])
+        )
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", *program.input_shape])
+    body = helper.make_graph(graph.nodes, "hourglass", [images], outputs, graph.weights)
+    opsets = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(body, opset_imports=opsets, producer_name="keras_hourglass")
+    model.ir_version = 8  # what belongs to the opset, so that older runtimes take it
+    model = onnx.shape_inference.infer_shapes(model)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+class _Graph:
+    def __init__(self):
+        self.nodes, self.weights = [], []
+
+    def node(self, kind, inputs, output, **attributes):
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+
+    def weight(self, array, name):
+        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def channels(self, array, name):
+        """A weight per channel, to be broadcast over height and width."""
+        return self.weight(array.reshape(1, -1, 1, 1), name)
+
+
+def _conv(graph, inputs, output, step):
+    kernel, bias = step.weights
+    names = [
+        graph.weight(kernel.transpose(3, 2, 0, 1), f"{output}_kernel"),
+        graph.weight(bias, f"{output}_bias"),
+    ]
+    (top, bottom), (left, right) = step.options["pad"]
+    stride = step.options["stride"]
+    graph.node(
+        "Conv",
+        [*inputs, *names],
+        output,
+        kernel_shape=list(kernel.shape[:2]),
+        strides=[stride, stride],
+        pads=[top, left, bottom, right],
+    )
+
+
+def _affine(graph, inputs, output, step):
+    scale, offset = step.weights
+    names = graph.channels(scale, f"{output}_scale"), graph.channels(offset, f"{output}_offset")
+    graph.node("Mul", [*inputs, names[0]], f"{output}_scaled")
+    graph.node("Add", [f"{output}_scaled", names[1]], output)
+
+
+def _shift(graph, inputs, output, step):
+    graph.node("Add", [*inputs, graph.channels(step.weights[0], f"{output}_offset")], output)
+
+
+def _up(graph, inputs, output, step):
+    scales = graph.weight(np.array([1, 1, 2, 2], np.float32), f"{output}_scales")
+    options = {"mode": "nearest", "nearest_mode": "floor"}
+    options["coordinate_transformation_mode"] = "asymmetric"
+    graph.node("Resize", [*inputs, "", scales], output, **options)
+
+
+_WRITERS = {
+    "conv": _conv,
+    "affine": _affine,
+    "shift": _shift,
+    "up": _up,
+    "relu": lambda graph, inputs, output, _: graph.node("Relu", inputs, output),
+    "add": lambda graph, inputs, output, _: graph.node("Add", inputs, output),
+    "concat": lambda graph, inputs, output, _: graph.node("Concat", inputs, output, axis=1),
+    "pool": lambda graph, inputs, output, _: graph.node(
+        "MaxPool", inputs, output, kernel_shape=[2, 2], strides=[2, 2]
+    ),
+}
