@@ -10,7 +10,8 @@ def cell(value, digits=1):
     """A number as a table shows it; `n/a` where there is none."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "n/a"
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+    # + 0.0 turns -0.0 into 0.0.
+    return f"{round(value, digits) + 0.0:.{digits}f}" if isinstance(value, float) else str(value)
 
 
 def caption(evaluation):
