@@ -188,6 +188,7 @@ def build_page(models):
         numbers = demo.stacks(name)
         return gradio.update(choices=numbers, value=numbers[0])
 
+    buttons = ["download", "fullscreen"]  # and none that uploads the picture to share it
     with gradio.Blocks(title="keras_hourglass") as page:
         gradio.Markdown(
             "## Stacked hourglass\nDrop a photo. Drag a box around one person, or click once to "
@@ -206,16 +207,18 @@ def build_page(models):
                 with gradio.Row():
                     model = gradio.Dropdown(demo.models, value=demo.models[0], label="Model")
                     stack = gradio.Dropdown(stacks, value=stacks[0], label="Stack")
-                    flip = gradio.Checkbox(True, label="Average with the mirrored picture")
+                flip = gradio.Checkbox(True, label="Average with the mirrored picture")
                 button = gradio.Button("Predict", variant="primary", elem_id="predict")
             with gradio.Column():
-                painted = gradio.Image(label="Skeleton", elem_id="painted", height=420)
+                painted = gradio.Image(
+                    label="Skeleton", elem_id="painted", height=420, buttons=buttons
+                )
                 facts = gradio.Markdown(elem_id="facts")
                 gradio.Markdown(
                     "Left is blue, right is orange (the person's own sides); joints below "
                     "their threshold are left out."
                 )
-        sheet = gradio.Image(label="Heatmaps", elem_id="sheet")
+        sheet = gradio.Image(label="Heatmaps", elem_id="sheet", buttons=buttons)
         with gradio.Accordion("JSON", open=False):
             document = gradio.Code(language="json", elem_id="document")
         inputs = [photo, box, model, stack, flip]

@@ -117,7 +117,7 @@ class Predictor:
         self.keep_heatmaps, self.workers = bool(heatmaps), workers
         self.input_size = tuple(model.input_shape[1:3])
         maps = model.output[self.output].shape
-        self.skeleton = find_skeleton(skeleton, model, maps[-1])
+        self.skeleton = find_skeleton(skeleton, model, maps[-1], flip)
         sigma = getattr(model, "preprocessing", {}).get("sigma", 1.5)
         stride = self.input_size[0] // maps[1]
         self.codec = HeatmapCodec(self.input_size, stride, sigma, decoder)

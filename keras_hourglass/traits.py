@@ -27,11 +27,31 @@ def output_name(model, stack):
     return f"stack_{stack}"
 
 
-def find_skeleton(skeleton, model, joints):
-    """The named skeleton, the model's, the package's with as many joints, or one without names."""
+def find_skeleton(skeleton, model, joints, flip):
+    """The skeleton of a model's joints.
+
+    Args:
+        skeleton: name, `Skeleton` or dict, or `None` for the model's own.
+        model: the model.
+        joints: K, the number of its heatmaps.
+        flip: whether mirrored pictures will be averaged, which needs to know the sides.
+
+    Returns:
+        The `Skeleton`. A model without one has, by their number, the joints of one of the
+        package's skeletons; failing that, joints without names.
+
+    Raises:
+        UserError: if the numbers of joints differ, or sides are needed and not known.
+    """
     found = skeleton if skeleton is not None else getattr(model, "skeleton", None)
     if found is None:
         known = [known for known in SKELETONS.values() if known.num_joints == joints]
+        if flip and not known:
+            raise UserError(
+                "Mirror averaging needs a skeleton, which says which joints change sides. "
+                f"Received: a model of {joints} joints without one. "
+                "Pass skeleton=... or flip=False."
+            )
         names = tuple(f"joint_{index}" for index in range(1, joints + 1))
         found = known[0] if known else Skeleton("unnamed", names)
     found = get_skeleton(found)

@@ -12,11 +12,14 @@ import keras_hourglass
 PACKAGE = pathlib.Path(keras_hourglass.__file__).parent
 LEVELS = (
     ("errors", "files", "geometry", "skeletons"),
-    ("images", "codec", "layers", "losses", "metrics", "optimizers", "compat", "architecture", "cost"),
+    (
+        "images", "drawing", "codec", "layers", "losses", "metrics", "optimizers", "compat",
+        "architecture", "cost",
+    ),
     ("model", "data", "pose", "rectangles"),
     ("presets", "weights", "porting", "fetch", "manifest", "heads", "cards", "sources", "engines"),
     (
-        "training", "evaluation", "prediction", "drawing", "detection", "smoothing",
+        "training", "evaluation", "prediction", "traits", "detection", "smoothing",
         "export", "serving", "pictures", "analysis", "writing",
     ),
     ("report", "cli", "demo", "demo_page", "__main__"),
@@ -24,10 +27,9 @@ LEVELS = (
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Jobs that are split into several modules of one level, which may know each other.
 JOBS = (
-    {"prediction", "drawing", "detection", "engines", "smoothing", "pictures", "writing"},
+    {"prediction", "traits", "detection", "engines", "smoothing", "pictures", "writing"},
     {"presets", "weights", "porting", "fetch", "manifest", "heads", "cards", "sources"},
     {"evaluation", "analysis"},
-    {"pose", "drawing"},
     {"architecture", "cost"},
     {"errors", "files", "geometry", "skeletons"},
 )

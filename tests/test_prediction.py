@@ -291,8 +291,15 @@ def test_impossible_arguments(model, arguments):
 
 def test_a_model_without_skeleton():
     model = StackedHourglass(num_keypoints=3, num_features=4, depth=1, input_shape=(*SIZE, 3))
-    [pose] = Predictor(model, engine=ColourEngine(SIZE))(paint(120, 200, *POINTS))
+    with pytest.raises(UserError, match="3 joints without one"):
+        Predictor(model)
+    [pose] = Predictor(model, engine=ColourEngine(SIZE), flip=False)(paint(120, 200, *POINTS))
     assert pose.names == ("joint_1", "joint_2", "joint_3")
+
+
+def test_the_number_of_joints_names_the_common_skeletons():
+    model = StackedHourglass(num_keypoints=16, num_features=4, depth=1, input_shape=(*SIZE, 3))
+    assert Predictor(model).skeleton.name == "mpii"
 
 
 def test_real_network(model):
