@@ -70,7 +70,7 @@ def test_only_norms_before_a_residual_are_left(model):
 
 
 def all_layers(model):
-    return model._flatten_layers()
+    return [*model._flatten_layers()]
 
 
 def test_a_program_of_fewer_outputs_needs_fewer_steps(model):

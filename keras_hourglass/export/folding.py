@@ -129,6 +129,8 @@ class _Builder:
             pooled = self.chain(layer.first, *inputs)
             features = self.chain(layer.second, pooled)
             return [features, pooled] if layer.return_pooled else [features]
+        if isinstance(layer, Hourglass):
+            return self.hourglass(layer, *inputs)
         if isinstance(layer, IntermediateSupervision):
             return self.supervision(layer, *inputs)
         if isinstance(layer, keras.layers.Add):
@@ -157,7 +159,7 @@ class _Builder:
             if isinstance(layer, Residual):
                 x = self.residual(layer, x)
             elif isinstance(layer, Hourglass):
-                x = self.hourglass(layer, x)
+                (x,) = self.hourglass(layer, x)
             elif isinstance(layer, keras.layers.ZeroPadding2D):
                 pad = tuple(tuple(edge) for edge in layer.padding)
             elif isinstance(layer, keras.layers.Conv2D):
@@ -198,23 +200,31 @@ class _Builder:
         return self._append(Step("add", (self.chain(layer.branch, x), skip)))
 
     def hourglass(self, layer, x):
+        """Features that leave an hourglass, and with `return_inner` those of its inner levels."""
         upper = self.chain(layer.upper, x)
-        lower = self.chain([layer.pool, *layer.lower, *layer.inner, *layer.after, layer.up], x)
-        return self._append(Step("add", (upper, lower)))
+        inner = self.chain([layer.pool, *layer.lower], x)
+        if layer.return_inner:
+            levels = self.layer(layer.inner[0], [inner])
+            inner = levels[0]
+        else:
+            levels, inner = [], self.chain(layer.inner, inner)
+        lower = self.chain([*layer.after, layer.up], inner)
+        return [self._append(Step("add", (upper, lower))), *levels]
 
     def supervision(self, layer, x, skip=None):
         y = self.chain([*layer.residuals, *layer.linear], x)
-        heatmaps = self.conv(layer.heatmaps, y)
         if not layer.merge:
-            return [heatmaps]
+            return [self.conv(layer.heatmaps, y)]
         if layer.merge == "concat":
-            y = self._append(Step("concat", (y, skip)))
-        back = self.conv(layer.merge_features, y)
+            merged = self._append(Step("concat", (y, skip)))
+            merged = self.conv(layer.merge_features, merged)
+        else:
+            merged = self._append(Step("add", (skip, self.conv(layer.merge_features, y))))
+        if not layer.heatmaps:
+            return [merged]
+        heatmaps = self.conv(layer.heatmaps, y)
         remapped = self.conv(layer.merge_heatmaps, heatmaps)
-        back = self._append(Step("add", (back, remapped)))
-        if layer.merge == "add":
-            back = self._append(Step("add", (skip, back)))
-        return [heatmaps, back]
+        return [heatmaps, self._append(Step("add", (merged, remapped)))]
 
 
 def _is_norm(layer):

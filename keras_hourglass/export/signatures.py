@@ -26,7 +26,7 @@ class ServedModel(tf.Module):
         super().__init__(name="keras_hourglass")
         program = fold(model)
         self._names = list(program.outputs)
-        self._last = self._names[-1]
+        self._last = f"stack_{model.num_stacks}"
         self._network = Network(program)
         self._reader = PictureReader(codec.input_size, max_pixels)
         self._codec, self._flip_order = codec, flip_order

@@ -39,9 +39,10 @@ def verify(folder, model, codec, flip, pictures=3):
     if not difference <= tolerance:
         _refuse(f"heatmaps differ by {difference:.2g} of their highest value")
 
-    maps = expected[list(expected)[-1]]
+    last = f"stack_{model.num_stacks}"
+    maps = expected[last]
     if flip:
-        mirrored = model.predict(crops[:, :, ::-1], verbose=0)[list(expected)[-1]]
+        mirrored = model.predict(crops[:, :, ::-1], verbose=0)[last]
         maps = codec.merge_flipped(maps, mirrored, model.skeleton.flip_order)
     served = loaded.signatures["serving_default"](image_bytes=tf.constant(encoded))
     points = geometry.apply_affine(affines, served["keypoints"].numpy())
