@@ -108,7 +108,7 @@ class Augmentation:
     def _spread(self, rng, spread, limit):
         if self.distribution == "uniform":
             return rng.uniform(-limit, limit)
-        return np.clip(rng.normal(0, spread) if spread else 0.0, -limit, limit)
+        return min(max(rng.normal(0, spread) if spread else 0.0, -limit), limit)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,17 +144,18 @@ AUGMENTATIONS = {
 }
 
 
-def apply_gains(image, gains):
+def apply_gains(image, gains, out=None):
     """Multiply the colour channels of a crop.
 
     Args:
         image: `(height, width, 3)` uint8 RGB.
         gains: three factors.
+        out: array of the same shape to put the result into; a new one by default.
 
     Returns:
         uint8 array of the same shape, rounded and clipped to 0–255.
     """
-    return cv2.transform(image, np.diag(np.asarray(gains, np.float32)))
+    return cv2.transform(image, np.diag(np.asarray(gains, np.float32)), out)
 
 
 def erase(image, erased):

@@ -92,12 +92,13 @@ class PoseDataset:
             self._orders = {**dict(list(self._orders.items())[-1:]), epoch: order}
         return order
 
-    def sample(self, person, epoch=0):
+    def sample(self, person, epoch=0, out=None):
         """One crop and its joints.
 
         Args:
             person: index into the records.
             epoch: picks the augmentation.
+            out: `(height, width, 3)` uint8 array to put the crop into, e.g. a row of a batch.
 
         Returns:
             `(height, width, 3)` uint8 crop, `(K, 2)` joints in input pixels, `(K,)` visibility
@@ -123,8 +124,24 @@ class PoseDataset:
             joints, visibility, weights = joints[order], visibility[order], weights[order]
         crop = self._crop(records.images[person], matrix)
         if crop is None:
-            return np.zeros((*size, 3), np.uint8), joints, visibility, weights * 0
-        return _recolour(crop, transform), joints, visibility, weights
+            crop, weights, transform = np.zeros((*size, 3), np.uint8), weights * 0, Transform()
+        return _recolour(crop, transform, out), joints, visibility, weights
+
+    def samples(self, people, epoch=0):
+        """Several samples as arrays.
+
+        Args:
+            people: n indices into the records.
+            epoch: picks the augmentation.
+
+        Returns:
+            `(n, height, width, 3)` uint8 crops, `(n, K, 2)` joints in input pixels, `(n, K)`
+            visibility and `(n, K)` weights.
+        """
+        crops = np.empty((len(people), *self.codec.input_size, 3), np.uint8)
+        rows = [self.sample(person, epoch, out) for person, out in zip(people, crops, strict=True)]
+        _, *columns = zip(*rows, strict=True)
+        return crops, *(np.stack(column) for column in columns)
 
     def _crop(self, path, matrix):
         """The picture resampled once into the input frame, `None` if it cannot be read."""
@@ -170,8 +187,7 @@ class PoseDataset:
             `HeatmapCodec.targets`.
         """
         people = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
-        columns = zip(*(self.sample(person, epoch) for person in people), strict=True)
-        crops, joints, visibility, weights = (np.stack(column) for column in columns)
+        crops, joints, visibility, weights = self.samples(people, epoch)
         return crops, self.codec.targets(joints, visibility, weights)
 
     def _answers(self, targets):
@@ -256,12 +272,15 @@ class _Batches(keras.utils.PyDataset):
         self.epoch, self.skipped = self.epoch + 1, 0
 
 
-def _recolour(crop, transform):
-    """What a transform does to the pixels of a crop."""
+def _recolour(crop, transform, out):
+    """What a transform does to the pixels of a crop, put into `out` without a further copy."""
     if transform.blur is not None:
         crop = motion_blur(crop, transform.blur)
     if transform.gains is not None:
-        crop = apply_gains(crop, transform.gains)
+        crop = apply_gains(crop, transform.gains, out)
+    elif out is not None:
+        out[:] = crop
+        crop = out
     if transform.erased is not None:
         erase(crop, transform.erased)
     return crop
