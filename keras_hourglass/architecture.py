@@ -168,7 +168,8 @@ def check_input_size(input_shape, depth=4):
         nearest = []
         for edge in shape[:2]:
             below = max(edge, 0) // multiple * multiple
-            nearest.append(" or ".join(str(size) for size in (below, below + multiple) if size))
+            sizes = [below] if below == edge else [below, below + multiple]
+            nearest.append(" or ".join(str(size) for size in sizes if size))
         raise UserError(
             f"Height and width must be multiples of {multiple} (stride {STRIDE}, depth {depth}). "
             f"Received: {shape[0]}×{shape[1]}. Nearest heights that fit: {nearest[0]}; "
@@ -199,6 +200,12 @@ def _check(config):
             f"Received: heads={heads!r}. Give one tuple per stack."
         )
     filters, branches = hourglass_widths(config)
+    for key in ("upper", "bottom", "after"):
+        if branches[key][-1] != filters:
+            raise UserError(
+                f"The branch `{key}` of an hourglass must end in {filters} filters, to be added. "
+                f"Received: {key}={branches[key]}. Change its last width."
+            )
     residuals = [filters, config["num_features"], *(w for row in branches.values() for w in row)]
     residuals += [width for part in stem_widths(config)[1:] for width in part]
     for width in residuals:

@@ -163,7 +163,7 @@ def _architecture(source, layout, skeleton):
         skeleton = "mpii"
     return complete(
         {
-            "num_keypoints": None if skeleton else int(joints),
+            "num_keypoints": int(joints),
             "skeleton": skeleton,
             "num_stacks": len(heads),
             "num_features": int(features),

@@ -7,6 +7,7 @@ from keras_hourglass.layers.common import (
     build_chain,
     call_chain,
     check_channels_last,
+    check_positive,
     conv,
     policy_of,
 )
@@ -36,6 +37,9 @@ class Stem(keras.layers.Layer):
         `(batch, height / 4, width / 4, after[-1])`; with `return_pooled` a pair with
         `(batch, height / 4, width / 4, before[-1])`.
 
+    Raises:
+        ValueError: if a width is not a positive integer, that of a residual even.
+
     Example:
 
     >>> import keras
@@ -48,6 +52,7 @@ class Stem(keras.layers.Layer):
 
     def __init__(self, filters, before, after, return_pooled=False, synchronized=False, **kwargs):
         super().__init__(**kwargs)
+        check_positive("filters", filters)
         self.filters, self.before, self.after = filters, tuple(before), tuple(after)
         self.return_pooled, self.synchronized = return_pooled, synchronized
         dtype = policy_of(self)

@@ -51,7 +51,6 @@ class IntermediateSupervision(keras.layers.Layer):
 
     >>> import keras
     >>> x = keras.Input((64, 48, 256))
-    >>> y = Hourglass(256)(x)  # doctest: +SKIP
     >>> heatmaps, features = IntermediateSupervision(16, 256)([x, x])
     >>> heatmaps.shape, features.shape
     ((None, 64, 48, 16), (None, 64, 48, 256))
@@ -102,7 +101,7 @@ class IntermediateSupervision(keras.layers.Layer):
         )
 
     def build(self, input_shape):
-        features, skip = input_shape if self.merge else (input_shape, None)
+        features, skip = self._split(input_shape)
         check_channels_last(features, "IntermediateSupervision")
         self.residuals = [
             Residual(features[-1], self.synchronized, name=f"residual{index}", dtype=self._policy)
@@ -112,7 +111,6 @@ class IntermediateSupervision(keras.layers.Layer):
         if self.heatmaps:
             self.heatmaps.build(shape)
         if self.merge:
-            check_channels_last(skip, "IntermediateSupervision")
             merged = shape[-1] + skip[-1] if self.merge == "concat" else skip[-1]
             self.merge_features = conv(merged, 1, "merge_features", self._policy)
             self.merge_features.build(
@@ -123,6 +121,24 @@ class IntermediateSupervision(keras.layers.Layer):
                 self.merge_heatmaps = conv(merged, 1, "merge_heatmaps", self._policy)
                 self.merge_heatmaps.build((*shape[:-1], self.num_keypoints))
         self.built = True
+
+    def _split(self, input_shape):
+        """The shapes of features and skip, the latter `None` where nothing is fed back."""
+        if not self.merge:
+            return input_shape, None
+        if len(input_shape) != 2 or not all(isinstance(s, (list, tuple)) for s in input_shape):
+            raise ValueError(
+                "IntermediateSupervision that feeds back expects a pair of features and skip. "
+                f"Received: shape={input_shape}"
+            )
+        features, skip = input_shape
+        check_channels_last(skip, "IntermediateSupervision")
+        if tuple(features)[1:3] != tuple(skip)[1:3]:
+            raise ValueError(
+                "IntermediateSupervision expects features and skip of the same height and width. "
+                f"Received: shapes={tuple(features)} and {tuple(skip)}"
+            )
+        return features, skip
 
     def call(self, inputs):
         features, skip = inputs if self.merge else (inputs, None)
