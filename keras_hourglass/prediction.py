@@ -3,10 +3,12 @@
 import collections
 import concurrent.futures
 import dataclasses
+import threading
 
 import numpy as np
 
 from keras_hourglass.codec import HeatmapCodec
+from keras_hourglass.detection import make_detector
 from keras_hourglass.engines import make_engine
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine, invert_affine
@@ -124,11 +126,8 @@ class Predictor:
         self.thresholds = joint_thresholds(
             thresholds, getattr(model, "thresholds", {}), self.skeleton
         )
-        if isinstance(detector, str):
-            from keras_hourglass.detection import make_detector
-
-            detector = make_detector(detector)
-        self.detector = detector
+        self.detector = make_detector(detector, self) if isinstance(detector, str) else detector
+        self._lock = threading.Lock()
         self._engine = make_engine(engine, model, (self.output,))
 
     def __call__(self, source, boxes=None):
@@ -172,22 +171,24 @@ class Predictor:
         pictures = open_pictures(source)
         return self._stream(pictures, Rectangles(boxes, pictures), on_error)
 
-    def predict_crops(self, crops):
-        """Heatmaps of crops, mirror-averaged if the predictor does that.
+    def predict_crops(self, crops, flip=None):
+        """Heatmaps of crops.
 
         Args:
             crops: `(N, H, W, 3)` uint8 RGB in input pixels.
+            flip: average with the mirrored crops; the predictor's own choice by default.
 
         Returns:
             `(N, h, w, K)` float32 heatmaps of the chosen stack.
         """
-        crops = np.asarray(crops)
+        crops, flip = np.asarray(crops), self.flip if flip is None else flip
         parts = []
         for start in range(0, len(crops), self.batch_size):
             part = crops[start : start + self.batch_size]
-            batch = np.concatenate([part, part[:, :, ::-1]]) if self.flip else part
-            maps = self._engine(batch)[self.output]
-            if self.flip:
+            batch = np.concatenate([part, part[:, :, ::-1]]) if flip else part
+            with self._lock:  # detectors call from the threads that read
+                maps = self._engine(batch)[self.output]
+            if flip:
                 order = self.skeleton.flip_order
                 maps = self.codec.merge_flipped(maps[: len(part)], maps[len(part) :], order)
             parts.append(maps)

@@ -24,11 +24,12 @@ def add_arguments(parser):
         "detections",
     )  # fmt: skip
     people.add_argument(
-        "--detect", nargs="?", const="auto", metavar="DETECTOR", help="find people first"
-    )
+        "--detect", nargs="?", const="auto", choices=("auto", "search", "hog"),
+        help="find people first: by the network itself (search) or OpenCV 4's detector (hog)",
+    )  # fmt: skip
     people.add_argument(
-        "--padding", type=float,
-        help="factor by which boxes grow (default: 1; with --detect 1.25)",
+        "--padding", type=float, default=1.0,
+        help="factor by which given or found boxes grow (default: 1)",
     )  # fmt: skip
     results = parser.add_argument_group("results")
     results.add_argument(
@@ -94,7 +95,7 @@ def run(args):
         engine=args.engine,
         thresholds=args.threshold,
         detector=args.detect,
-        padding=args.padding or (1.25 if args.detect else 1.0),
+        padding=args.padding,
         heatmaps=args.heatmaps,
     )
     return job.run(predictor)
