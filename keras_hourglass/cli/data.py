@@ -51,10 +51,10 @@ def run(args):
     return actions[args.action](args, functools.partial(tqdm, disable=None, leave=False))
 
 
-def _load(specs, root, need_pictures=True):
+def _load(specs, root, need_pictures=True, skeleton=None):
     from keras_hourglass.data.sources import load_records
 
-    records = load_records(specs, root, need_pictures)
+    records = load_records(specs, root, need_pictures, skeleton)
     for note in records.notes:
         print(f"note: {note}", file=sys.stderr)
     return records
@@ -100,23 +100,25 @@ def _check(args, progress):
 def _show(args, progress):
     import os
 
+    from keras_hourglass.errors import UserError
+
+    # Asked before anything slow is loaded.
+    if os.path.exists(args.out) and not args.overwrite:
+        raise UserError(f"{args.out} exists already. Name another file, or pass --overwrite.")
     from keras_hourglass.cli.sheets import crops_sheet
     from keras_hourglass.codec import HeatmapCodec
     from keras_hourglass.data.pipeline import PoseDataset
-    from keras_hourglass.errors import UserError
     from keras_hourglass.images import write_image
 
-    if os.path.exists(args.out) and not args.overwrite:
-        raise UserError(f"{args.out} exists already. Name another file, or pass --overwrite.")
-    codec, augmentation = HeatmapCodec(), None
+    codec, augmentation, skeleton = HeatmapCodec(), None, None
     if args.recipe:
         from keras_hourglass.training.recipe import load_recipe
 
         recipe = load_recipe(args.recipe)
         size = tuple(recipe.model.get("input_shape", (256, 256, 3)))[:2]
         codec = HeatmapCodec(size, sigma=recipe.data.sigma, missing=recipe.data.missing)
-        augmentation = recipe.augmentation.build()
-    records = _load(args.spec, args.data_root)
+        augmentation, skeleton = recipe.augmentation.build(), recipe.model.get("skeleton")
+    records = _load(args.spec, args.data_root, skeleton=skeleton)
     dataset = PoseDataset(records, codec, augmentation=augmentation, seed=args.seed)
     people = dataset.order(0)[: max(1, args.people)]
     sheet = crops_sheet(dataset, progress(people.tolist(), desc="people"))
