@@ -75,6 +75,9 @@ def read_config(path):
         config = json.loads(path.read_text(encoding="utf-8"))
         architecture = dict(config.pop("architecture"))
         record = dict(config.pop("weights", {}))
+        for part in config:
+            # Preprocessing, thresholds, card: all of them tables.
+            config[part] = dict(config[part])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} is not a preset's config ({type(error).__name__}: {error}). "

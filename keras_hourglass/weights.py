@@ -7,13 +7,14 @@ counts them, and `file_keys` says which of those groups holds which array. Readi
 private part of Keras and refuses whatever is missing, left over or of another shape.
 """
 
+import io
 import pathlib
 import re
 
 import numpy as np
 
 from keras_hourglass.errors import WeightsError
-from keras_hourglass.files import atomic_path
+from keras_hourglass.files import atomic_write
 
 FILE_DTYPES = ("float32", "float16")
 # What a compiled model's file holds besides the network.
@@ -94,7 +95,9 @@ def save_weights(model, path, dtype="float32"):
     import h5py
 
     keys = file_keys(model)
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    buffer = io.BytesIO()
+    # In memory first: on a full disk HDF5 may take the whole process down.
+    with h5py.File(buffer, "w") as file:
         # Keras 2.15 looks for these groups in the model and every layer, even empty ones.
         file.create_group("vars")
         for _, key, _, _ in _walk_layers(model.layers, "", "layers"):
@@ -108,6 +111,7 @@ def save_weights(model, path, dtype="float32"):
                     f"values up to {np.abs(array).max()}. Save an earlier checkpoint or float32."
                 )
             file.create_dataset(keys[name], data=stored)
+    atomic_write(path, buffer.getvalue())
 
 
 def load_weights(model, path):
@@ -207,9 +211,11 @@ def _walk_layers(layers, name, key):
 
 
 def _walk_layer(layer, name, key):
+    # PyTorch, as a backend, keeps the layers among the attributes in a place of its own.
+    attributes = {**vars(layer), **vars(layer).get("_modules", {})}
     children = {
         attribute: value
-        for attribute, value in vars(layer).items()
+        for attribute, value in attributes.items()
         if not attribute.startswith("_") and _holds_layers(value)
     }
     yield name, key, layer, not children

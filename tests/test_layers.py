@@ -130,9 +130,15 @@ def test_in_someone_elses_model(case, tmp_path):
     model.compile("sgd", loss="mse")
     before = [np.array(v) for v in model.trainable_variables]
     model.fit(data, [np.ones((2, *t.shape[1:]), "float32") for t in model.outputs], verbose=0)
-    after = model.trainable_variables
-    still = [v.path for v, old in zip(after, before, strict=True) if np.array_equal(v, old)]
-    assert still == []
+    assert unmoved(model, before) == []
+
+
+def unmoved(model, before):
+    """Variables as they were before a step, but for biases that a batch norm takes out again."""
+    cancelled = ("/conv/bias", "/conv1/bias", "/conv2/bias")
+    pairs = zip(model.trainable_variables, before, strict=True)
+    still = [variable.path for variable, old in pairs if np.array_equal(variable, old)]
+    return [path for path in still if not path.endswith(cancelled)]
 
 
 def silence(layer):

@@ -159,9 +159,11 @@ def test_trains_every_variable():
     history = model.fit(x, y, batch_size=3, epochs=3, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     assert {f"{name}_loss" for name in y} <= set(history)
-    after = model.trainable_variables
-    still = [v.path for v, old in zip(after, before, strict=True) if np.array_equal(v, old)]
-    assert still == []
+    # A bias before a batch norm has no effect, so it need not move.
+    cancelled = ("/conv/bias", "/conv1/bias", "/conv2/bias")
+    pairs = zip(model.trainable_variables, before, strict=True)
+    still = [variable.path for variable, old in pairs if np.array_equal(variable, old)]
+    assert [path for path in still if not path.endswith(cancelled)] == []
 
 
 def test_published_count_of_parameters():

@@ -165,6 +165,45 @@ def test_a_checksum_in_the_config_is_held_to(model, folder):
         presets.load_model(folder)
 
 
+FACTS = {
+    "architecture": "hourglass_small",
+    "training_data": "nothing",
+    "licence": "apache-2.0",
+    "metric": {"name": "mean PCK@0.2", "value": 12.5, "data": "nothing"},
+    "command": "keras-hourglass train x.yaml",
+}
+
+
+def test_publishing(folder, tmp_path, monkeypatch, capsys, images):
+    from keras_hourglass import manifest
+    from keras_hourglass.publish import publish
+
+    with pytest.raises(WeightsError, match=r"Received none of: licence \(terms of the weights\)"):
+        publish(folder, "mine", {k: v for k, v in FACTS.items() if k != "licence"})
+    root = tmp_path / "weights"
+    made = publish(folder, "mine", {**FACTS, "hours": 3}, folder=root)
+    assert sorted(path.name for path in made.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.weights.h5",
+    ]
+    assert "| value | 12.5 |" in (made / "README.md").read_text()
+    # The package finds it by name.
+    monkeypatch.setattr(manifest, "weights_folder", lambda: root)
+    monkeypatch.setattr("keras_hourglass.sources.weights_folder", lambda: root)
+    agree(presets.load_model("mine"), presets.load_model(made), images)
+    assert main(["list"]) == 0
+    assert "mean PCK@0.2 12.5 % on nothing" in capsys.readouterr().out
+    assert main(["info", "mine"]) == 0
+    told = capsys.readouterr().out
+    assert "apache-2.0" in told and "keras-hourglass train x.yaml" in told
+    weights_file = made / "model.weights.h5"
+    weights_file.write_bytes(weights_file.read_bytes()[:-1] + b"?")
+    for source in ("mine", made):
+        with pytest.raises(WeightsError, match="damaged or was changed"):
+            presets.load_model(source)
+
+
 def pin(name):
     """What is pinned of a preset: its counts, and a digest of all names and shapes."""
     import hashlib

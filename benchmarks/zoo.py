@@ -1,0 +1,115 @@
+"""Parameters, work and milliseconds of the presets, as a table in `weights/README.md`.
+
+    python benchmarks/zoo.py [--presets NAME ...] [--repetitions 30]
+
+Each network runs alone, compiled by TensorFlow, one image at a time. The networks take turns, so
+that a busy spell of the machine meets all of them; the table gives the median and the spread
+between the 10th and 90th percentile. Results go to `benchmarks/results/zoo.json`.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import statistics
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from keras_hourglass.files import atomic_write
+from keras_hourglass.presets import PRESETS, describe, load_model
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+RESULT = ROOT / "benchmarks" / "results" / "zoo.json"
+PAGE = ROOT / "weights" / "README.md"
+START, END = "<!-- zoo -->", "<!-- /zoo -->"
+TIMED = ("hourglass_tiny", "hourglass_small", "hourglass_1s", "hourglass_2s", "hourglass_8s")
+
+
+def runner(name):
+    """A function that runs a preset's network once, warmed up."""
+    import tensorflow as tf
+
+    model = load_model(name, load_weights=False)
+    image = tf.random.uniform((1, *model.input_size, 3), maxval=255)
+    network = tf.function(lambda pixels: model(pixels, training=False))
+
+    def once():
+        start = time.perf_counter()
+        for value in network(image).values():
+            value.numpy()
+        return 1000 * (time.perf_counter() - start)
+
+    for _ in range(3):
+        once()
+    return once
+
+
+def measure(names, repetitions):
+    """Milliseconds of each preset, measured in turns."""
+    runs = {name: runner(name) for name in names}
+    times = {name: [] for name in names}
+    load = [os.getloadavg()[0]]
+    for _ in range(repetitions):
+        for name, once in runs.items():
+            times[name].append(once())
+    load.append(os.getloadavg()[0])
+    rows = {}
+    for name, values in times.items():
+        tenths = statistics.quantiles(values, n=10)
+        rows[name] = {
+            "median": statistics.median(values),
+            "low": tenths[0],
+            "high": tenths[-1],
+            "least": min(values),
+        }
+    return rows, load
+
+
+def table(milliseconds):
+    """The Markdown table of all presets."""
+    lines = [
+        "| preset | input | joints | parameters | GFLOPs | ms | what |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in PRESETS:
+        row = describe(name, {})
+        found = milliseconds.get(name)
+        took = f"{found['median']:.1f} ({found['low']:.1f}–{found['high']:.1f})" if found else ""
+        size = "×".join(map(str, row["input_size"]))
+        lines.append(
+            f"| `{name}` | {size} | {row['num_keypoints']} | {row['parameters']:,} | "
+            f"{row['gflops']:.2f} | {took} | {row['description']} |"
+        )
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--presets", nargs="*", default=TIMED, choices=sorted(PRESETS))
+    parser.add_argument("--repetitions", type=int, default=30)
+    args = parser.parse_args()
+    milliseconds, load = measure(args.presets, args.repetitions)
+    import tensorflow as tf
+
+    result = {
+        "hardware": f"{os.cpu_count()} × {platform.processor() or platform.machine()}",
+        "tensorflow": tf.__version__,
+        "repetitions": args.repetitions,
+        "load_average": load,
+        "milliseconds": milliseconds,
+        "presets": {name: describe(name, {}) for name in PRESETS},
+    }
+    atomic_write(RESULT, json.dumps(result, indent=1) + "\n")
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(START)
+    after = rest.partition(END)[2]
+    note = f"{result['hardware']}, TensorFlow {tf.__version__}, median (10th–90th percentile)"
+    text = f"{START}\n{note}:\n\n{table(milliseconds)}\n{END}"
+    atomic_write(PAGE, before + text + after)
+    print(table(milliseconds))
+
+
+if __name__ == "__main__":
+    main()
