@@ -180,24 +180,21 @@ class HeatmapCodec:
 def _maxima(maps):
     """Rows, columns and heights of the first maxima, each `(N, K)`.
 
-    One pass over the memory: the maxima of rows first, then the winning rows alone.
+    One pass over the memory: the maxima of columns first, whose inner loops are long, then the
+    winning columns alone.
     """
-    count, _, width, joints = maps.shape
-    in_rows = np.empty((count, maps.shape[1], joints), maps.dtype)
-    for person in range(count):
-        # Halving keeps the inner loops long; numpy's own reduction over a middle axis does not.
-        part = maps[person]
-        while part.shape[1] > 1:
-            half = part.shape[1] // 2
-            folded = np.maximum(part[:, :half], part[:, half : 2 * half])
-            if part.shape[1] % 2:
-                folded[:, 0] = np.maximum(folded[:, 0], part[:, -1])
-            part = folded
-        in_rows[person] = part[:, 0]
-    rows = in_rows.argmax(axis=1)
-    scores = np.take_along_axis(in_rows, rows[:, None], axis=1)[:, 0]
+    count, height, width, joints = maps.shape
+    in_columns = maps.max(axis=1)
+    scores = in_columns.max(axis=1)
+    columns = in_columns.argmax(axis=1)
     people, joint = np.ogrid[:count, :joints]
-    columns = maps[people, rows, :, joint].argmax(axis=-1)
+    rows = maps[people, :, columns, joint].argmax(axis=-1)
+    # Where several columns share the maximum, the first one in reading order counts.
+    tied = (in_columns == scores[:, None]).sum(axis=1) > 1
+    if tied.any():
+        person, kind = np.nonzero(tied)
+        first = maps[person, :, :, kind].reshape(len(person), height * width).argmax(axis=1)
+        rows[tied], columns[tied] = np.divmod(first, width)
     return rows, columns, scores
 
 
@@ -230,8 +227,10 @@ def _newton_steps(maps, rows, columns, sigma):
     # Smoothing a Gaussian with a Gaussian leaves its centre where it is.
     kernel = np.exp(np.arange(-blur, blur + 1) ** 2 / (-2 * (sigma / 2) ** 2))
     kernel /= kernel.sum()
-    windows = np.lib.stride_tricks.sliding_window_view(around, (len(kernel),) * 2, axis=(2, 3))
-    smooth = np.log(np.maximum(np.einsum("nkyxij,i,j->nkyx", windows, kernel, kernel), 1e-10))
+    # The smoothing of the middle 3×3 values as one matrix for the rows and for the columns.
+    band = np.stack([np.pad(kernel, (shift, 2 - shift)) for shift in range(3)])
+    smooth = np.tensordot(np.tensordot(around, band, (3, 1)), band, (2, 1)).swapaxes(2, 3)
+    smooth = np.log(np.maximum(smooth, 1e-10))
     dx = (smooth[..., 1, 2] - smooth[..., 1, 0]) / 2
     dy = (smooth[..., 2, 1] - smooth[..., 0, 1]) / 2
     dxx = smooth[..., 1, 2] - 2 * smooth[..., 1, 1] + smooth[..., 1, 0]

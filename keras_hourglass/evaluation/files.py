@@ -141,7 +141,8 @@ def save_thresholds(folder, thresholds):
     Raises:
         UserError: if the folder holds no preset, or the preset has no such joint.
     """
-    from keras_hourglass.presets import CONFIG, joints_of, read_config
+    from keras_hourglass.presets import joints_of
+    from keras_hourglass.sources import CONFIG, read_config
 
     path = pathlib.Path(folder) / CONFIG
     names = joints_of(read_config(path))

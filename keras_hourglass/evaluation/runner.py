@@ -147,21 +147,18 @@ def _rescale(heatmaps, scale):
     """Maps of crops whose box was `scale` times as large, in the frame of the plain crop."""
     if scale == 1.0:
         return heatmaps
-    import cv2
+    count, height, width, joints = heatmaps.shape
+    rows, columns = _interpolation(height, scale), _interpolation(width, scale)
+    maps = rows @ heatmaps.reshape(count, height, width * joints)
+    return columns @ maps.reshape(count, height, width, joints)
 
-    height, width = heatmaps.shape[1:3]
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    matrix = np.column_stack([np.eye(2) / scale, centre - centre / scale])
-    result = np.empty_like(heatmaps)
-    for person, maps in enumerate(heatmaps):
-        for joint in range(maps.shape[-1]):
-            result[person, :, :, joint] = cv2.warpAffine(
-                np.ascontiguousarray(maps[:, :, joint]),
-                matrix,
-                (width, height),
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            )
-    return result
+
+def _interpolation(size, scale):
+    """`(size, size)` float32 weights of a linear interpolation about the middle; 0 outside."""
+    middle = (size - 1) / 2
+    places = middle + (np.arange(size) - middle) / scale
+    distance = np.abs(places[:, None] - np.arange(size))
+    return np.maximum(0, 1 - distance).astype(np.float32)
 
 
 def stack_names(model):

@@ -152,10 +152,11 @@ def _tables(evaluation):
         parts.append(f"<p>The last stack against the first: {difference} percentage points.</p>")
     joints = f"{stack}; AUC and NME (mean distance) in percent of the reference length"
     parts += [
-        '<div class="pair">',
+        '<div class="pair"><div>',
         tables.as_html(tables.joint_table(evaluation), joints),
+        "</div><div>",
         tables.as_html(tables.mean_table(evaluation), "The same predictions under each convention"),
-        "</div>",
+        "</div></div>",
     ]
     rows = published_rows(
         evaluation.predictions.records.skeleton, evaluation.metric, evaluation.pck.threshold
