@@ -30,6 +30,7 @@ from keras_hourglass.data.augment import AUGMENTATIONS
 from keras_hourglass.data.pipeline import PoseDataset
 from keras_hourglass.data.sources import load_records
 from keras_hourglass.data.synthetic import write_dataset
+from keras_hourglass.data.tfrecords import read_tfrecords, write_tfrecords
 from keras_hourglass.files import atomic_write
 from keras_hourglass.geometry import crop_affine
 
@@ -75,14 +76,17 @@ def in_threads(work, count, threads):
         thread.join()
 
 
-def rates(records, threads, repeats):
-    """Speed of the bare loop and of one epoch of the pipeline in both forms, alternating."""
+def rates(records, threads, repeats, originals=None):
+    """Speed of the bare loop and of one epoch of the pipeline in both forms, alternating.
+
+    The bare loop reads the pictures of `originals`, by default those of `records`.
+    """
     dataset = PoseDataset(
         records, HeatmapCodec(SIZE), BATCH, augmentation=AUGMENTATIONS["newell"], seed=1
     )
     steps, epoch = len(dataset), itertools.count()
     count = steps * dataset.batch_size
-    bare = decode_and_warp(records)
+    bare = decode_and_warp(records if originals is None else originals)
 
     def batches():
         turn = next(epoch)
@@ -210,16 +214,18 @@ def measure(args, folder):
     """All results as one dict."""
     cv2.setNumThreads(1)  # threads share out samples, not the rows of one picture
     if args.data_root:
-        sets = {
-            "lspet": load_records("lspet:lspet", args.data_root),
-            "mpii_1280x720": load_records("mpii:mpii_sample", args.data_root),
-        }
-        photos = sets["mpii_1280x720"]
+        photos = load_records("mpii:mpii_sample", args.data_root)
         wide = [cv2.imread(path).shape[:2] == (720, 1280) for path in photos.images]
-        sets["mpii_1280x720"] = photos.select(np.flatnonzero(wide))
+        photos = photos.select(np.flatnonzero(wide))
+        write_tfrecords(photos, folder, overwrite=True)
+        sets = {
+            "lspet": (load_records("lspet:lspet", args.data_root), None),
+            "mpii_1280x720": (photos, None),
+            "mpii_1280x720 after data convert": (read_tfrecords(folder), photos),
+        }
     else:
         write_dataset(folder, 400, 1, size=256, overwrite=True)
-        sets = {"figures_256": load_records(f"synthetic:{folder}")}
+        sets = {"figures_256": (load_records(f"synthetic:{folder}"), None)}
     result = {
         "hardware": {"cores": os.cpu_count(), "threads": args.threads},
         "software": {"python": sys.version.split()[0], "opencv": cv2.__version__},
@@ -227,13 +233,14 @@ def measure(args, folder):
         "load_average_before": os.getloadavg()[0],
         "sets": {},
     }
-    for name, records in sets.items():
+    for name, (records, originals) in sets.items():
         samples = args.samples if len(records) > 200 else args.samples // 4
         people = np.resize(np.arange(len(records)), samples)
-        found = rates(records.select(people), args.threads, args.repeats)
+        originals = originals if originals is None else originals.select(people)
+        found = rates(records.select(people), args.threads, args.repeats, originals)
         result["sets"][name] = found
         print(name, json.dumps(found))
-    first = next(iter(sets.values()))
+    first = next(iter(sets.values()))[0]
     if args.memory_samples:
         result["memory"] = memory_growth(first, args.memory_samples, args.threads)
     if not args.no_training:

@@ -85,7 +85,7 @@ def read_hdf5(path, names):
         ) from error
 
 
-def numbers(values, shape, what, path):
+def numbers(values, shape, what, path, limit=1e9):
     """An array of finite or NaN float64 numbers of a given shape.
 
     Args:
@@ -93,6 +93,7 @@ def numbers(values, shape, what, path):
         shape: expected shape, with `None` for axes of any length.
         what: name of the value for the message.
         path: the annotation file for the message.
+        limit: larger numbers, which no picture's pixels have, become NaN.
 
     Raises:
         DataError: if the values are not numbers or have another shape.
@@ -113,7 +114,7 @@ def numbers(values, shape, what, path):
             f"{what} in {path} needs shape {named}. Received: {array.shape}. "
             "Is it the annotation file of this data set?"
         )
-    return array
+    return np.where(np.abs(array) <= limit, array, np.nan)
 
 
 def picture_path(folder, name, annotation):

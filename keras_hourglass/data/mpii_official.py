@@ -82,4 +82,4 @@ def _number(value):
         values = np.asarray(value, dtype=np.float64).ravel()
     except (TypeError, ValueError):
         return np.nan
-    return float(values[0]) if len(values) == 1 else np.nan
+    return float(values[0]) if len(values) == 1 and abs(values[0]) <= 1e9 else np.nan

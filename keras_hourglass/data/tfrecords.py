@@ -112,8 +112,14 @@ def read_tfrecords(folder):
         raise DataError(f"{folder} is damaged: {error}. Convert the data again.") from error
     for path in shards:
         existing(path, "shard")
-    place = [numbers(columns[name], (None,), name, index) for name in ("shard", "offset", "length")]
-    if not len(place[0]) or place[0].max() >= len(shards) or min(map(np.min, place)) < 0:
+    places = ("shard", "offset", "length")
+    place = [numbers(columns[name], (None,), name, index, np.inf) for name in places]
+    if (
+        not len(place[0])
+        or not np.isfinite(place).all()
+        or place[0].max() >= len(shards)
+        or min(map(np.min, place)) < 0
+    ):
         raise DataError(f"{index} does not fit {folder}. Convert the data again.")
     images = [
         f"{PREFIX}{shards[int(shard)]}@{int(offset)}+{int(length)}"
