@@ -229,7 +229,7 @@ def _newton_steps(maps, rows, columns, sigma):
     kernel /= kernel.sum()
     # The smoothing of the middle 3×3 values as one matrix for the rows and for the columns.
     band = np.stack([np.pad(kernel, (shift, 2 - shift)) for shift in range(3)])
-    smooth = np.tensordot(np.tensordot(around, band, (3, 1)), band, (2, 1)).swapaxes(2, 3)
+    smooth = np.einsum("nkya,by->nkba", np.einsum("nkyx,ax->nkya", around, band), band)
     smooth = np.log(np.maximum(smooth, 1e-10))
     dx = (smooth[..., 1, 2] - smooth[..., 1, 0]) / 2
     dy = (smooth[..., 2, 1] - smooth[..., 0, 1]) / 2

@@ -145,7 +145,7 @@ def save_thresholds(folder, thresholds):
     from keras_hourglass.sources import CONFIG, read_config
 
     path = pathlib.Path(folder) / CONFIG
-    names = joints_of(read_config(path))
+    names = joints_of(read_config(path)[0])
     unknown = sorted(set(thresholds) - set(names or thresholds))
     if unknown:
         raise UserError(
