@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import platform
+import sys
 import tempfile
 import time
 
@@ -72,7 +73,7 @@ def runtimes(model, crops, folder):
             calibration = crops if format.endswith("int8") else None
             path, _ = export_format(model, folder, format, calibration=calibration)
         except Exception as error:  # a runtime that is missing or fails is a line of its own
-            print(f"{format}: {error}")
+            print(f"{format}: {error}", file=sys.stderr)
             continue
         engines[format] = load_engine(path, threads=os.cpu_count())
         files = [path, path.with_suffix(".bin")]

@@ -63,10 +63,27 @@ def test_folded_programs_compute_what_the_model_does(options, crops):
         np.testing.assert_allclose(found[name], expected[name], atol=1e-4 * scale)
 
 
-def test_only_norms_before_a_residual_are_left(model):
-    kinds = [step.kind for step in fold(model).steps]
+def test_no_norm_is_left(model):
     residuals = sum("Residual" in type(layer).__name__ for layer in all_layers(model))
-    assert kinds.count("affine") == residuals
+    kinds = [step.kind for step in fold(model).steps]
+    assert kinds.count("affine") == 0 and kinds.count("clamp") == residuals
+    kinds = [step.kind for step in fold(model, clamp=False).steps]
+    assert kinds.count("affine") == residuals and kinds.count("clamp") == 0
+
+
+def test_norms_that_switch_channels_off(crops):
+    tf = pytest.importorskip("tensorflow")
+    from keras_hourglass.export.network import Network
+
+    model = make(num_stacks=1)
+    for variable in model.variables:
+        if variable.name == "gamma":
+            values = np.array(variable)
+            values[::3], values[1::3] = 0, 1e-9
+            variable.assign(values)
+    found = Network(fold(model))(tf.constant(crops), ["stack_1"])["stack_1"]
+    expected = model.predict(crops, verbose=0)["stack_1"]
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def all_layers(model):

@@ -12,6 +12,8 @@ import numpy as np
 from keras_hourglass.errors import UserError
 from keras_hourglass.layers import Hourglass, IntermediateSupervision, Residual, Stem
 
+_HUGE = 3e38  # no bound
+
 
 @dataclasses.dataclass(frozen=True)
 class Step:
@@ -19,7 +21,8 @@ class Step:
 
     Args:
         kind: `conv` (stride and zero padding; weights: kernel HWIO and bias), `relu`, `pool`
-            (2×2 maximum), `up` (2×2 nearest), `add`, `concat` (channels), `shift` (weights: what
+            (2×2 maximum), `clamp` (weights: least and greatest value per channel), `up` (2×2
+            nearest), `add`, `concat` (channels), `shift` (weights: what
             is added per channel) or `affine` (weights: scale and offset per channel).
         inputs: numbers of the steps whose results it takes; step 0 is the picture.
         weights: float32 arrays.
@@ -68,16 +71,18 @@ class Program:
         return Program(steps, outputs, self.input_shape)
 
 
-def fold(model):
+def fold(model, clamp=True):
     """Turn a model into a `Program`.
 
-    A batch norm that follows a convolution scales its filters; one that precedes a ReLU and a
-    convolution (as at the start of every residual) stays one multiplication and addition. The
-    normalisation of pixels goes into the first convolution.
+    A batch norm that follows a convolution scales its filters. One that precedes a ReLU and a 1×1
+    convolution, as at the start of every residual, becomes a bound of each channel, since
+    `relu(s x + b) = s max(x, -b / s) + b` (the minimum for a negative `s`): the convolution takes
+    over `s` and `b`. The normalisation of pixels goes into the first convolution.
 
     Args:
         model: a `StackedHourglass`, or any functional model of this package's layers with one
             picture as input and a dict of outputs.
+        clamp: whether norms become bounds; they are too wide for 8-bit numbers.
 
     Returns:
         The `Program`.
@@ -85,7 +90,7 @@ def fold(model):
     Raises:
         UserError: if the model holds a layer that cannot be exported.
     """
-    builder = _Builder()
+    builder = _Builder(clamp)
     known = {id(model.inputs[0]): builder.input()}
     for node in _nodes_in_order(model):
         layer = getattr(node, "operation", None) or node.layer
@@ -110,8 +115,8 @@ def _flat(values):
 class _Builder:
     """Appends steps; every method takes and returns numbers of steps."""
 
-    def __init__(self):
-        self.steps = []
+    def __init__(self, clamp):
+        self.steps, self.clamp = [], clamp
         self.rescaled = (None, 1)
 
     def input(self):
@@ -167,6 +172,9 @@ class _Builder:
                 norm = following if _is_norm(following) else None
                 x = self.conv(layer, x, norm, pad)
                 layers, pad = layers[1:] if norm else layers, ((0, 0), (0, 0))
+            elif self.clamp and _starts_residual([layer, *layers]):
+                x = self.bounded(layer, layers[1], x, layers[2])
+                layers = layers[3:]
             elif _is_norm(layer):
                 x = self._append(Step("affine", (x,), _float32(*_scale_and_offset(layer))))
             elif isinstance(layer, keras.layers.ReLU):
@@ -194,6 +202,24 @@ class _Builder:
             pad = tuple(((size - 1) // 2, size // 2) for size in kernel.shape[:2])
         options = {"stride": layer.strides[0], "pad": pad}
         return self._append(Step("conv", (x,), _float32(kernel, bias), options))
+
+    def bounded(self, norm, layer, x, following):
+        """Norm, ReLU, 1×1 convolution and norm as bounds and one convolution."""
+        scale, offset = _scale_and_offset(norm)
+        constant = np.abs(scale) < 1e-12
+        safe = np.where(constant, 1, scale)
+        bound = np.clip(-offset / safe, -_HUGE, _HUGE)
+        low = np.where(~constant & (scale > 0), bound, -_HUGE)
+        high = np.where(~constant & (scale < 0), bound, _HUGE)
+        x = self._append(Step("clamp", (x,), _float32(low, high)))
+        kernel, bias = _array(layer.kernel), _array(layer.bias)
+        offset = np.where(constant, np.maximum(offset, 0), offset)
+        bias = bias + offset @ kernel[0, 0]
+        kernel = kernel * np.where(constant, 0, scale)[:, None]
+        scale, offset = _scale_and_offset(following)
+        weights = _float32(kernel * scale, bias * scale + offset)
+        options = {"stride": 1, "pad": ((0, 0), (0, 0))}
+        return self._append(Step("conv", (x,), weights, options))
 
     def residual(self, layer, x):
         skip = self.conv(layer.skip, x) if layer.project else x
@@ -225,6 +251,18 @@ class _Builder:
         heatmaps = self.conv(layer.heatmaps, y)
         remapped = self.conv(layer.merge_heatmaps, heatmaps)
         return [heatmaps, self._append(Step("add", (merged, remapped)))]
+
+
+def _starts_residual(layers):
+    """Whether layers go norm, ReLU, 1×1 convolution, norm."""
+    if len(layers) < 4 or not (_is_norm(layers[0]) and _is_norm(layers[3])):
+        return False
+    return (
+        isinstance(layers[1], keras.layers.ReLU)
+        and isinstance(layers[2], keras.layers.Conv2D)
+        and tuple(layers[2].kernel_size) == (1, 1)
+        and tuple(layers[2].strides) == (1, 1)
+    )
 
 
 def _is_norm(layer):

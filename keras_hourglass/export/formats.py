@@ -58,7 +58,7 @@ def export_format(model, out, format, name=None, calibration=None, overwrite=Fal
             "8-bit ranges are taken from typical pictures. Received: none. "
             "Name a folder with some with --calibration."
         )
-    program = fold(model)
+    program = fold(model, clamp=format != "litert-int8")
     try:
         _WRITERS[format](program, path, calibration)
         difference = compare(load_engine(path), model, calibration)

@@ -50,6 +50,14 @@ def _conv(x, kernel, bias, stride, pad):
     return tf.nn.bias_add(tf.nn.conv2d(x, kernel, stride, padding), bias)
 
 
+def _clamp(x, low, high):
+    if tf.get_static_value(low).max() > -3e38:
+        x = tf.maximum(x, low)
+    if tf.get_static_value(high).min() < 3e38:
+        x = tf.minimum(x, high)
+    return x
+
+
 def _up(x):
     height, width = x.shape[1:3]
     return tf.raw_ops.ResizeNearestNeighbor(images=x, size=(2 * height, 2 * width))
@@ -62,6 +70,7 @@ _OPERATIONS = {
     "up": _up,
     "add": lambda a, b: a + b,
     "concat": lambda *inputs: tf.concat(inputs, axis=-1),
+    "clamp": _clamp,
     "shift": lambda x, offset: x + offset,
     "affine": lambda x, scale, offset: x * scale + offset,
 }

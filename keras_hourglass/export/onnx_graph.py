@@ -80,6 +80,16 @@ def _affine(graph, inputs, output, step):
     graph.node("Add", [f"{output}_scaled", names[1]], output)
 
 
+def _clamp(graph, inputs, output, step):
+    low = graph.channels(step.weights[0], f"{output}_low")
+    high = graph.channels(step.weights[1], f"{output}_high")
+    if step.weights[1].min() >= 3e38:
+        graph.node("Max", [*inputs, low], output)
+    else:
+        graph.node("Max", [*inputs, low], f"{output}_raised")
+        graph.node("Min", [f"{output}_raised", high], output)
+
+
 def _shift(graph, inputs, output, step):
     graph.node("Add", [*inputs, graph.channels(step.weights[0], f"{output}_offset")], output)
 
@@ -94,6 +104,7 @@ def _up(graph, inputs, output, step):
 _WRITERS = {
     "conv": _conv,
     "affine": _affine,
+    "clamp": _clamp,
     "shift": _shift,
     "up": _up,
     "relu": lambda graph, inputs, output, _: graph.node("Relu", inputs, output),
