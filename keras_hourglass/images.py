@@ -69,7 +69,7 @@ def read_reduced(source, reduction, max_pixels=MAX_PIXELS):
             f"{width}×{height}. Make it smaller first."
         )
     _check_complete(data, name)
-    if header is None or (header[2] and reduction > 1 and _is_turned(data)):
+    if header is None or (header[2] and reduction > 1 and _orientation(data) != 1):
         reduction = 1
     image = _decode(data, reduction)
     return (_decode_with_pillow(data, name), 1) if image is None else (image, reduction)
@@ -112,6 +112,23 @@ def image_size(source, name=None):
             f"A picture (JPEG, PNG, …) is needed. Received: {name or found}, which is none or is "
             "damaged. Replace or leave out that file."
         ) from error
+
+
+def shown_size(source):
+    """Height and width of a picture as `read_image` returns it, that is after EXIF rotation.
+
+    Args:
+        source: a path, or the bytes of a file.
+
+    Returns:
+        `(height, width)` in pixels.
+
+    Raises:
+        DataError: if the file is missing, empty or not a picture.
+    """
+    data, name = _load(source)
+    height, width = image_size(data, name)
+    return (width, height) if _orientation(data) in (5, 6, 7, 8) else (height, width)
 
 
 def warp(image, matrix, size):
@@ -208,12 +225,13 @@ def _jpeg_header(data):
     return None
 
 
-def _is_turned(data):
+def _orientation(data):
+    """EXIF's number for how the picture is turned; 1 as it is, `None` where it cannot be read."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return image.getexif().get(0x0112, 1) != 1
+            return image.getexif().get(0x0112, 1)
     except (OSError, ValueError, SyntaxError):
-        return True
+        return None
 
 
 def _check_complete(data, name):

@@ -1,5 +1,9 @@
 """Input pipeline: geometry of crops, determinism, resuming, reduced decoding, bad pictures."""
 
+import os
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -18,7 +22,7 @@ from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.data.synthetic import synthetic_records
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine, crop_affine
-from keras_hourglass.images import read_image, read_reduced, warp
+from keras_hourglass.images import read_image, read_reduced, shown_size, warp
 from keras_hourglass.skeletons import LSP, Skeleton
 
 STILL = Augmentation(flip=0.0, scale=0.0, rotation=0.0, colour=0.0)
@@ -102,6 +106,19 @@ def test_other_formats_and_turned_pictures_are_read_in_full(tmp_path):
     turned, used = read_reduced(tmp_path / "b.jpg", 4)
     assert turned.shape == (60, 40, 3) and used == 1
     assert read_reduced(tmp_path / "c.jpg", 2)[0].shape == (20, 30, 3)
+    assert shown_size(tmp_path / "b.jpg") == (60, 40)
+    assert shown_size(tmp_path / "c.jpg") == (40, 60)
+
+
+def test_batches_without_tensorflow():
+    code = (
+        "import sys; from keras_hourglass.data.pipeline import PoseDataset;"
+        "from keras_hourglass.data.synthetic import synthetic_records;"
+        "batches = PoseDataset(synthetic_records(2, 1)).as_py_dataset();"
+        "assert batches[0][0].shape == (2, 256, 256, 3); assert 'tensorflow' not in sys.modules"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_a_flip_swaps_sides_and_keeps_each_joint_on_its_spot(tmp_path):
@@ -291,8 +308,6 @@ def test_settings_out_of_range():
 
 @pytest.mark.full
 def test_memory_stays_flat(tmp_path):
-    import os
-
     if not os.path.exists("/proc/self/statm"):
         pytest.skip("needs Linux's /proc")
 

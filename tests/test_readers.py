@@ -297,6 +297,15 @@ def test_own_joint_names_become_a_skeleton(tmp_path):
     assert records.areas.tolist() == [55.5]
 
 
+def test_the_layout_of_cvat(tmp_path):
+    (tmp_path / "annotations").mkdir()
+    path = tmp_path / "annotations" / "person_keypoints_default.json"
+    path.write_text(json.dumps(coco_content()))
+    picture(tmp_path / "images" / "default" / "p.png")
+    records = load_records(f"coco:{tmp_path}")
+    assert records.images[0].endswith("images/default/p.png")
+
+
 @pytest.mark.parametrize(
     "changes, reason",
     [

@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from keras_hourglass.errors import DataError
-from keras_hourglass.images import image_size
+from keras_hourglass.images import shown_size
 
 _PAIRS = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
 _EYES = ("left_eye", "right_eye")
@@ -50,7 +50,7 @@ def _look_at_pictures(records, progress):
         if not os.path.exists(path) and ":" in path:
             continue  # a figure that is drawn when asked for, or part of a larger file
         try:
-            sizes[path] = image_size(path)
+            sizes[path] = shown_size(path)
             with open(path, "rb") as file:
                 digest = hashlib.sha1(file.read()).digest()
         except (DataError, OSError) as error:
