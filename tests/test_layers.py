@@ -127,7 +127,7 @@ def test_in_someone_elses_model(case, tmp_path):
     ):  # noqa: E501
         np.testing.assert_array_equal(one, other)
     # Everything trainable takes part: no variable is left without a gradient.
-    model.compile("sgd", loss="mse")
+    model.compile("sgd", loss="mse", run_eagerly=True)
     before = [np.array(v) for v in model.trainable_variables]
     model.fit(data, [np.ones((2, *t.shape[1:]), "float32") for t in model.outputs], verbose=0)
     assert unmoved(model, before) == []

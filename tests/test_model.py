@@ -151,8 +151,8 @@ def test_keras_saves_and_loads_it_whole(tmp_path):
 @pytest.mark.full
 def test_trains_every_variable():
     """Fit moves all trainable variables, those of the first stack included."""
-    model = build(supervision="inner", merge="concat")
-    model.compile("adam", loss="mse")
+    model = build(supervision="inner", merge="concat", depth=2)
+    model.compile("adam", loss="mse", run_eagerly=True)
     before = [np.array(v) for v in model.trainable_variables]
     x = images()
     y = {name: np.ones((3, *shape), "float32") for name, shape in shapes(model).items()}
