@@ -109,6 +109,7 @@ def test_calibration(stored, tmp_path, capsys):
     assert "expected calibration error" in capsys.readouterr().out
 
 
+@pytest.mark.full
 def test_sensitivity_of_a_model(preset, tmp_path, capsys):
     words = ["--model", str(preset), "--data", "synthetic:3@5", "--out", str(tmp_path)]
     assert main(["analyze", "sensitivity", *words]) == 0
@@ -118,6 +119,7 @@ def test_sensitivity_of_a_model(preset, tmp_path, capsys):
     assert image_size(tmp_path / "sensitivity.png")[0] > 200
 
 
+@pytest.mark.full
 def test_a_model_instead_of_a_stored_evaluation(preset, tmp_path):
     words = ["--model", str(preset), "--data", "synthetic:4@5", "--limit", "3"]
     assert main(["analyze", "confusion", *words, "--out", str(tmp_path)]) == 0

@@ -14,6 +14,7 @@ from keras_hourglass.evaluation import (
     load_predictions,
     normalizer_name,
     predict_records,
+    stack_names,
 )
 from keras_hourglass.files import atomic_write
 from keras_hourglass.report import figures, tables
@@ -138,20 +139,22 @@ def presence(args, out):
 
 def sensitivity(args, out):
     """Predictions as the box shifts and scales."""
+    from keras_hourglass.engines import make_engine
     from keras_hourglass.presets import load_model
 
     model = load_model(args.model)
     records = limited_records(args.data, args.data_root, args.limit)
+    # One compiled network for all runs.
+    engine = make_engine("keras", model, (stack_names(model)[-1],))
+    options = {"stacks": stack_names(model)[-1:], "engine": engine, "batch_size": args.batch_size}
     # People whose picture cannot be read are left out at once, so that all runs have the same.
-    records = predict_records(model, records, batch_size=args.batch_size).records
+    records = predict_records(model, records, **options).records
     threshold, normalizer = _threshold(args, records)
     runs = 1 + 2 * len(analysis.SHIFTS) + len(analysis.SCALES)
     with progress_bar(runs * len(records), "people") as bar:
 
         def predict(moved):
-            return predict_records(
-                model, moved, batch_size=args.batch_size, progress=bar.update
-            ).keypoints[-1]
+            return predict_records(model, moved, progress=bar.update, **options).keypoints[-1]
 
         result = analysis.sensitivity(predict, records, threshold, mean_over=args.mean_over)
     metric = "PCKh" if normalizer == "head" else "PCK"

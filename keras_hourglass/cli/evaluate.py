@@ -63,11 +63,13 @@ def run(args):
     records = limited_records(args.data, args.data_root, args.limit)
     out = new_folder(args.out, args.overwrite)
 
-    from keras_hourglass.evaluation import evaluate, sweep
+    from keras_hourglass.engines import make_engine
+    from keras_hourglass.evaluation import evaluate, stack_names, sweep
     from keras_hourglass.presets import load_model
     from keras_hourglass.report import write_report
 
     model = load_model(args.model)
+    engine = make_engine("keras", model, stack_names(model))
     options = {"batch_size": args.batch_size, "workers": args.workers}
     with progress_bar(len(records), "people") as bar:
         evaluation = evaluate(
@@ -80,6 +82,7 @@ def run(args):
             decoder=args.decoder,
             scales=args.scales,
             progress=bar.update,
+            engine=engine,
             **options,
         )
     rows = None
@@ -88,7 +91,15 @@ def run(args):
             model, evaluation.predictions.records, args.threshold, args.mean_over, **options
         )
     facts = {"model": args.model, "data": args.data, "command": command_line()}
-    write_report(evaluation, out, model=model, facts=facts, sweep=rows, gallery=args.gallery)
+    write_report(
+        evaluation,
+        out,
+        model=model,
+        facts=facts,
+        sweep=rows,
+        gallery=args.gallery,
+        engine=engine,
+    )
     print_result(evaluation, rows)
     print(
         f"\nwritten: {out}/metrics.json, predictions.json, predictions.npz, report.md, report.html"

@@ -24,9 +24,8 @@ class HeatmapRunner:
         stacks: names of the wanted outputs; all stacks by default.
         batch_size: people per run of the network.
         workers: threads that read and crop pictures while the network runs.
-        engine: `"keras"`, or another of `engines.make_engine`.
-        engine_model: the part of the model to run, with (at least) the wanted outputs; all of it
-            by default.
+        engine: `"keras"`, another name that `engines.make_engine` knows, or the callable it
+            makes, which several runners may share so that the network is compiled once.
 
     Raises:
         UserError: if an argument is out of range.
@@ -42,7 +41,6 @@ class HeatmapRunner:
         batch_size=16,
         workers=2,
         engine="keras",
-        engine_model=None,
     ):
         self.stacks = stack_names(model) if stacks is None else tuple(stacks)
         self.skeleton = model.skeleton or skeleton
@@ -62,7 +60,7 @@ class HeatmapRunner:
         self.flip, self.scales = bool(flip), tuple(float(scale) for scale in scales)
         self.batch_size, self.workers = batch_size, workers
         self.codec = HeatmapCodec(self.input_size, self.stride)
-        self.engine = make_engine(engine, engine_model or model, self.stacks)
+        self.engine = make_engine(engine, model, self.stacks)
         self.failures, self.seconds = {}, 0.0
 
     def run(self, records, progress=None):

@@ -2,6 +2,7 @@
 
 from keras_hourglass.codec import DECODERS, HeatmapCodec
 from keras_hourglass.data.mixture import match_joints
+from keras_hourglass.engines import make_engine
 from keras_hourglass.evaluation.measure import evaluate_predictions
 from keras_hourglass.evaluation.predictions import Collector
 from keras_hourglass.evaluation.runner import HeatmapRunner, stack_names
@@ -9,7 +10,15 @@ from keras_hourglass.evaluation.runner import HeatmapRunner, stack_names
 SCALES = (0.85, 1.0, 1.2)
 
 
-def sweep(model, records, threshold=None, mean_over="counted", scales=SCALES, **options):
+def sweep(
+    model,
+    records,
+    threshold=None,
+    mean_over="counted",
+    scales=SCALES,
+    engine="keras",
+    **options,
+):
     """Accuracy and time of the choices at test time, one row each.
 
     Rows with the same heatmaps share one run of the network. Earlier stacks are run as a network
@@ -20,7 +29,8 @@ def sweep(model, records, threshold=None, mean_over="counted", scales=SCALES, **
         records: `PoseRecords`.
         threshold, mean_over: as in `evaluate_predictions`.
         scales: factors on the person box of the multi-scale row.
-        **options: `batch_size`, `workers`, `engine` of `HeatmapRunner`.
+        engine: name of an engine, see `engines.make_engine`.
+        **options: `batch_size` and `workers` of `HeatmapRunner`.
 
     Returns:
         A list of dicts with `stack`, `flip`, `scales`, `decoder`, `mean` (percent), `groups` and
@@ -30,8 +40,10 @@ def sweep(model, records, threshold=None, mean_over="counted", scales=SCALES, **
     passes = [(names[-1], flip, (1.0,), DECODERS) for flip in (False, True)]
     passes.append((names[-1], True, tuple(scales), ("quarter",)))
     passes += [(name, True, (1.0,), ("quarter",)) for name in names[:-1]]
-    rows = []
+    rows, engines = [], {}
     for name, flip, factors, decoders in passes:
+        if name not in engines:
+            engines[name] = make_engine(engine, _until(model, name), (name,))
         runner = HeatmapRunner(
             model,
             records.skeleton,
@@ -39,7 +51,7 @@ def sweep(model, records, threshold=None, mean_over="counted", scales=SCALES, **
             factors,
             **options,
             stacks=(name,),
-            engine_model=_until(model, name),
+            engine=engines[name],
         )
         rows += _rows(model, runner, records, name, decoders, threshold, mean_over)
     return rows

@@ -41,7 +41,7 @@ def choose_people(distances, threshold, count):
     return {"best": best, "median": rest[start : start + count], "worst": worst}
 
 
-def gallery_html(predictions, stack, people, correct, model=None):
+def gallery_html(predictions, stack, people, correct, model=None, engine="keras"):
     """Cards of some people as HTML.
 
     Args:
@@ -50,12 +50,13 @@ def gallery_html(predictions, stack, people, correct, model=None):
         people: indices into the predictions.
         correct: for each of them, text that says how well it went.
         model: the model that predicted, for the heatmaps; `None` leaves them out.
+        engine: what runs it, see `HeatmapRunner`.
 
     Returns:
         HTML; people whose picture cannot be read are left out.
     """
     records = predictions.records.select(np.asarray(people, int))
-    overlays = _overlays(model, records, predictions) if model is not None else {}
+    overlays = _overlays(model, engine, records, predictions) if model is not None else {}
     cards = []
     for row, (person, caption) in enumerate(zip(people, correct, strict=True)):
         try:
@@ -114,12 +115,16 @@ def _stick_figure(skeleton, points, shown, truth):
     return "".join(parts)
 
 
-def _overlays(model, records, predictions):
+def _overlays(model, engine, records, predictions):
     """Row -> one transparent PNG per stack with all joints' heatmaps, coloured by side."""
     if not len(records):
         return {}
     runner = HeatmapRunner(
-        model, records.skeleton, predictions.settings.get("flip", True), batch_size=8
+        model,
+        records.skeleton,
+        predictions.settings.get("flip", True),
+        batch_size=8,
+        engine=engine,
     )
     if runner.stacks != predictions.stacks:
         return {}

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from keras_hourglass.analysis import KINDS, calibration, confusion, published_rows
+from keras_hourglass.engines import make_engine
 from keras_hourglass.evaluation import predictions_to_dict, save_predictions
 from keras_hourglass.evaluation.files import ARRAYS
 from keras_hourglass.files import atomic_write
@@ -20,7 +21,7 @@ from keras_hourglass.report.style import CSS
 THRESHOLDS = np.linspace(0, 0.5, 51)
 
 
-def write_report(evaluation, folder, model=None, facts=None, sweep=None, gallery=6):
+def write_report(evaluation, folder, model=None, facts=None, sweep=None, gallery=6, engine="keras"):
     """Write `metrics.json`, `predictions.json`, `predictions.npz`, `report.md`, `report.html`.
 
     Args:
@@ -30,6 +31,7 @@ def write_report(evaluation, folder, model=None, facts=None, sweep=None, gallery
         facts: label -> text, e.g. `model`, `data`, `command`.
         sweep: rows of `evaluation.sweep`, if it was run.
         gallery: people shown of each kind: best, median, worst.
+        engine: what runs the model for them, see `HeatmapRunner`.
     """
     folder, facts = pathlib.Path(folder), dict(facts or {})
     predictions = evaluation.predictions
@@ -41,7 +43,7 @@ def write_report(evaluation, folder, model=None, facts=None, sweep=None, gallery
     atomic_write(folder / "predictions.json", json.dumps(stored, allow_nan=False) + "\n")
     save_predictions(predictions, folder / ARRAYS)
     atomic_write(folder / "report.md", markdown(evaluation, facts, sweep))
-    page = html_page(evaluation, model, facts, sweep, gallery)
+    page = html_page(evaluation, model, facts, sweep, gallery, engine)
     atomic_write(folder / "report.html", page)
 
 
@@ -89,7 +91,7 @@ def markdown(evaluation, facts=None, sweep=None):
     return "\n\n".join([*parts, "\n".join(lines)]) + "\n"
 
 
-def html_page(evaluation, model=None, facts=None, sweep=None, gallery=6):
+def html_page(evaluation, model=None, facts=None, sweep=None, gallery=6, engine="keras"):
     """The report as one self-contained page; arguments as in `write_report`."""
     facts = dict(facts or {})
     hover = "\n".join(
@@ -104,7 +106,7 @@ def html_page(evaluation, model=None, facts=None, sweep=None, gallery=6):
             _tables(evaluation),
             _charts(evaluation),
             _sweep(sweep),
-            _people(evaluation, model, gallery),
+            _people(evaluation, model, gallery, engine),
             _footer(evaluation, facts),
         ]
     )
@@ -208,13 +210,15 @@ def _sweep(sweep):
     return "<h2>Choices at test time</h2>" + tables.as_html(tables.sweep_table(sweep), caption)
 
 
-def _people(evaluation, model, gallery):
+def _people(evaluation, model, gallery, engine):
     predictions, threshold = evaluation.predictions, evaluation.pck.threshold
     distances = predictions.distances()[evaluation.stack]
+    if model is not None and isinstance(engine, str):
+        engine = make_engine(engine, model, predictions.stacks)  # once for all of them
     parts = []
     for kind, people in choose_people(distances, threshold, gallery).items():
         texts = [_right(distances[person], threshold) for person in people]
-        cards = gallery_html(predictions, evaluation.stack, people, texts, model)
+        cards = gallery_html(predictions, evaluation.stack, people, texts, model, engine)
         if cards:
             parts.append(f"<h3>{kind.capitalize()}</h3>{cards}")
     if not parts:
