@@ -11,7 +11,6 @@ import numpy as np
 from keras_hourglass.drawing import draw_poses, heatmap_sheet
 from keras_hourglass.engines import keras_engine
 from keras_hourglass.pose import Pose
-from keras_hourglass.training.averaging import averaged
 
 
 class EventFile:
@@ -72,11 +71,13 @@ class Board(keras.callbacks.Callback):
     Args:
         folder: where TensorBoard looks.
         batches: a `PoseDataset`; its first `images` people are shown.
+        averages: the `Averages` of the model.
         images: how many.
     """
 
-    def __init__(self, folder, batches, images=4):
+    def __init__(self, folder, batches, averages, images=4):
         super().__init__()
+        self.averages = averages
         self.folder, self.batches, self.images = folder, batches, images
         self.files, self.engine = {}, None
 
@@ -93,7 +94,7 @@ class Board(keras.callbacks.Callback):
             if values:
                 self._file(part).scalars(epoch, values)
         if self.images:
-            self._file("validation").images(epoch, self._pictures())
+            self._file("validation").images(epoch, self._pictures(epoch))
 
     def close(self):
         """Finish the files."""
@@ -106,14 +107,14 @@ class Board(keras.callbacks.Callback):
             self.files[part] = EventFile(os.path.join(self.folder, part))
         return self.files[part]
 
-    def _pictures(self):
+    def _pictures(self, epoch):
         model, batches = self.model, self.batches
         name = model.output_names[-1]
         if self.engine is None:
             self.engine = keras_engine(model, (name,))
         count = min(self.images, len(batches.records))
         crops = np.stack([batches.sample(person)[0] for person in range(count)])
-        with averaged(model):
+        with self.averages.shown(epoch):
             maps = self.engine(crops)[name]
         joints, scores = batches.codec.decode(maps)
         height, width = model.input_size

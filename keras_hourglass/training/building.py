@@ -65,11 +65,17 @@ def start_from(model, source):
             raise WeightsError(f"There are no trained weights. Received: {source}.")
         arrays = read_arrays(model, found, str(source))
         joints = joints_of(config)
-        if joints is None or tuple(joints) != tuple(model.skeleton.joints):
+        known = joints is not None or config.get("num_keypoints") != model.num_keypoints
+        if known and tuple(joints or ()) != tuple(model.skeleton.joints):
             arrays = match_heads(model, arrays, joints, str(source))
         assign_arrays(model, arrays, str(source))
     except UserError as error:
         raise WeightsError(f"training.weights: {error}") from error
+    except ValueError as error:
+        raise WeightsError(
+            "training.weights: the arrays must be those of the network, one for one. Received: "
+            f"{source} ({error}). Use weights of this architecture."
+        ) from error
 
 
 def compile_model(model, recipe, steps_per_epoch, epochs=None):

@@ -45,8 +45,9 @@ def model_config(recipe):
             )
         config, _ = resolve(preset, load_weights=False)
         known = {key: value for key, value in config.items() if key not in ("name", "dtype")}
-        shape = arguments.get("input_shape", known["input_shape"])
-        return complete({**known, "input_shape": shape})
+        if "input_shape" in arguments:
+            known["input_shape"] = arguments["input_shape"]
+        return complete(known)
     except RecipeError:
         raise
     except (UserError, TypeError, ValueError) as error:

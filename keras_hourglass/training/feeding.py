@@ -22,7 +22,7 @@ class Batches(PoseDataset):
             process loads its own share only.
     """
 
-    def __init__(self, records, codec, steps=None, layout=None, **options):
+    def __init__(self, records, codec=None, steps=None, layout=None, **options):
         super().__init__(records, codec, **options)
         self.layout = layout or Layout()
         self.steps = steps

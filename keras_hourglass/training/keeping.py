@@ -1,20 +1,22 @@
 """What a training leaves on disk at any moment: a whole checkpoint and usable weights."""
 
+import io
 import json
 import pathlib
 import signal
 import sys
 import threading
+import zipfile
 
 import keras
 import numpy as np
 
 from keras_hourglass.errors import UserError, WeightsError
-from keras_hourglass.files import atomic_path, atomic_write
-from keras_hourglass.training.averaging import averaged
-from keras_hourglass.weights import load_weights
+from keras_hourglass.files import atomic_write
+from keras_hourglass.weights import arrays_of, assign_arrays
 
 STATE = "state.json"
+_OPTIMIZER = "optimizer/"
 # What Keras's callbacks remember from epoch to epoch.
 _MEMORY = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
 
@@ -30,15 +32,16 @@ class Keeper(keras.callbacks.Callback):
         out: the run's folder.
         monitor: the logged value that says which weights are the best.
         recipe: the `Recipe`, for the facts that travel with the weights.
+        averages: the `Averages` of the model, which are what is kept as weights.
         others: callbacks whose memory belongs to the checkpoint.
         state: the state to go on from, as `read_state` returned it.
     """
 
-    def __init__(self, out, monitor, recipe, others=(), state=None):
+    def __init__(self, out, monitor, recipe, averages, others=(), state=None):
         super().__init__()
         self.out, self.monitor, self.recipe = pathlib.Path(out), monitor, recipe
         self.folder = self.out / "checkpoint"
-        self.others = list(others)
+        self.averages, self.others = averages, list(others)
         self.state = dict(state or {"epoch": 0, "best": None, "memory": {}})
 
     def on_train_begin(self, logs=None):
@@ -81,25 +84,21 @@ class Keeper(keras.callbacks.Callback):
         }
         if np.isfinite(value):
             card[self.monitor] = value
-        with averaged(self.model):
+        with self.averages.shown(self.state["epoch"]):
             for folder in [self.out / "last"] + [self.out] * better:
                 self.model.save_to_preset(
                     folder, preprocessing=preprocessing, card=card, overwrite=True
                 )
 
     def _checkpoint(self, epoch):
-        name = f"epoch-{epoch:05d}.weights.h5"
-        with atomic_path(self.folder / name) as path:
-            # Keras insists on the whole suffix.
-            target = path.with_name(path.name.removesuffix(".h5") + ".weights.h5")
-            try:
-                self.model.save_weights(target)
-                target.replace(path)
-            finally:
-                target.unlink(missing_ok=True)
+        name = f"epoch-{epoch:05d}.npz"
+        buffer = io.BytesIO()
+        # Not HDF5, which may take the whole process down when the disk is full.
+        np.savez(buffer, **_all_arrays(self.model))
+        atomic_write(self.folder / name, buffer.getvalue())
         self.state.update(epoch=epoch, file=name)
         atomic_write(self.folder / STATE, json.dumps(self.state))
-        for old in self.folder.glob("*epoch-*.h5"):
+        for old in self.folder.glob("*epoch-*.npz"):
             if old.name != name:
                 old.unlink()
 
@@ -215,17 +214,39 @@ def restore(model, out, state, optimizer=True):
     """
     path = pathlib.Path(out) / "checkpoint" / state["file"]
     try:
-        if optimizer:
-            # Optimizer variables exist only once it was built.
-            model.optimizer.build(model.trainable_variables)
-            model.load_weights(path)
-        else:
-            load_weights(model, path)
-    except (OSError, ValueError, KeyError) as error:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(
             f"The checkpoint cannot be read. Received: {path} ({' '.join(str(error).split())}). "
             "Start a new training in another folder."
         ) from error
+    network = {name: array for name, array in arrays.items() if not name.startswith(_OPTIMIZER)}
+    assign_arrays(model, network, str(path))
+    if not optimizer:
+        return
+    # Optimizer variables exist only once it was built.
+    model.optimizer.build(model.trainable_variables)
+    variables = model.optimizer.variables
+    shapes = [tuple(variable.shape) for variable in variables]
+    found = [arrays[name] for name in _optimizer_names(model) if name in arrays]
+    if [array.shape for array in found] != shapes or len(arrays) - len(network) != len(shapes):
+        raise UserError(
+            f"The checkpoint belongs to another optimizer. Received: {path}. "
+            "Start a new training in another folder."
+        )
+    for variable, array in zip(variables, found, strict=True):
+        variable.assign(array)
+
+
+def _optimizer_names(model):
+    return [f"{_OPTIMIZER}{index}" for index in range(len(model.optimizer.variables))]
+
+
+def _all_arrays(model):
+    """The network's arrays by name, the optimizer's by number."""
+    values = [np.asarray(keras.ops.convert_to_numpy(v)) for v in model.optimizer.variables]
+    return {**arrays_of(model), **dict(zip(_optimizer_names(model), values, strict=True))}
 
 
 def _plain(value):

@@ -8,7 +8,7 @@ import keras
 
 from keras_hourglass.errors import RecipeError
 from keras_hourglass.files import new_folder
-from keras_hourglass.training.averaging import ValidateAverages
+from keras_hourglass.training.averaging import Averages, ValidateAverages
 from keras_hourglass.training.building import build_model, compile_model
 from keras_hourglass.training.distribution import layout
 from keras_hourglass.training.feeding import build_data, feed
@@ -100,9 +100,12 @@ def _fit(
     """One phase; returns the state it ended in."""
     train_data, validation = data
     first = max(span[0], state["epoch"] if state else 0)
-    watched = f"{model.output_names[-1]}_pck"
+    # Keras leaves out the output's name where there is only one.
+    watched = "pck" if len(model.output_names) == 1 else f"{model.output_names[-1]}_pck"
     watched = watched if validation is None else f"val_{watched}"
-    listed, keeper, stop = _callbacks(recipe, out, watched, data, state, found)
+    # A network spread over processes cannot be run by one of them alone.
+    averages = Averages(model, train_data if found.processes == 1 else None)
+    listed, keeper, stop = _callbacks(recipe, out, watched, data, state, found, averages)
     workers, outputs = recipe.data.workers, model.output_names
     try:
         model.fit(
@@ -124,22 +127,24 @@ def _fit(
                 callback.csv_file.close()
             if hasattr(callback, "close"):
                 callback.close()
-    return keeper.state if keeper else {"epoch": span[1]}
+    reached = keeper.state if keeper else {"epoch": span[1]}
+    # Keras has put averages there, too, but without statistics of their own.
+    averages.put(reached["epoch"] - 1)
+    return reached
 
 
-def _callbacks(recipe, out, watched, data, state, found):
+def _callbacks(recipe, out, watched, data, state, found, averages):
     """All callbacks of a run in order, the `Keeper` among them, and the one for Ctrl-C."""
     train_data, validation = data
     monitoring, schedule = recipe.monitoring, recipe.schedule
     shown = train_data if validation is None else validation
     listed, remembering = [], []
-    if recipe.optimizer.options.get("use_ema"):
-        listed.append(ValidateAverages())
-    # Networks spread over processes cannot be run by one of them alone.
+    if averages.active:
+        listed.append(ValidateAverages(averages))
     if found.processes == 1:
         if validation is not None and monitoring.source_every:
-            listed.append(SourceValidation(validation, monitoring.source_every))
-        listed.append(Warn(shown))
+            listed.append(SourceValidation(validation, monitoring.source_every, averages))
+        listed.append(Warn(shown, averages))
     if schedule.name == "plateau":
         remembering.append(
             keras.callbacks.ReduceLROnPlateau(
@@ -162,19 +167,19 @@ def _callbacks(recipe, out, watched, data, state, found):
     if not found.chief:
         return listed, None, StopCleanly()
     listed.append(ReportFailures(out, train_data, validation))
-    listed += _logs(recipe, out, shown, found)
-    keeper = Keeper(out, watched, recipe, remembering, state)
+    listed += _logs(recipe, out, shown, found, averages)
+    keeper = Keeper(out, watched, recipe, averages, remembering, state)
     return [*listed, keeper], keeper, StopCleanly(keeper)
 
 
-def _logs(recipe, out, shown, found):
+def _logs(recipe, out, shown, found, averages):
     monitoring = recipe.monitoring
     listed = [keras.callbacks.CSVLogger(os.fspath(out / "log.csv"), append=True)]
     if monitoring.tensorboard:
         from keras_hourglass.training.board import Board
 
         images = monitoring.images if found.processes == 1 else 0
-        listed.append(Board(os.fspath(out / "tensorboard"), shown, images))
+        listed.append(Board(os.fspath(out / "tensorboard"), shown, averages, images))
     if monitoring.profile:
         if keras.backend.backend() != "tensorflow":
             raise RecipeError(

@@ -12,7 +12,6 @@ from keras_hourglass.errors import DataError
 from keras_hourglass.files import atomic_write
 from keras_hourglass.geometry import apply_affine, crop_affine, invert_affine
 from keras_hourglass.metrics import normalized_distances, summarize
-from keras_hourglass.training.averaging import averaged
 
 _LOG = logging.getLogger("keras_hourglass")
 
@@ -68,11 +67,12 @@ class SourceValidation(keras.callbacks.Callback):
     Args:
         batches: the validation `PoseDataset`.
         every: epochs between measurements; in the others the values are NaN.
+        averages: the `Averages` of the model.
     """
 
-    def __init__(self, batches, every):
+    def __init__(self, batches, every, averages):
         super().__init__()
-        self.batches, self.every, self.engine = batches, every, None
+        self.batches, self.every, self.averages, self.engine = batches, every, averages, None
         self.threshold = source_threshold(batches.records)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -81,7 +81,7 @@ class SourceValidation(keras.callbacks.Callback):
         if (epoch + 1) % self.every == 0 or epoch + 1 == self.params["epochs"]:
             if self.engine is None:
                 self.engine = keras_engine(model, tuple(names))
-            with averaged(model):
+            with self.averages.shown(epoch):
                 values = measure_source(model, self.engine, self.batches, self.threshold)
         if logs is not None:
             logs.update({f"val_{name}_source_pck": values[name] for name in names})
@@ -95,15 +95,16 @@ class Warn(keras.callbacks.Callback):
 
     Args:
         batches: crops to look at, a `PoseDataset`; its first batch is used.
+        averages: the `Averages` of the model.
         epochs: how long to look for empty maps.
     """
 
     # Mean height of the maxima where joints are; a perfect map reaches 1.
     EMPTY = 0.05
 
-    def __init__(self, batches, epochs=5):
+    def __init__(self, batches, averages, epochs=5):
         super().__init__()
-        self.batches, self.epochs = batches, epochs
+        self.batches, self.averages, self.epochs = batches, averages, epochs
         self.engine, self.told, self.apart = None, set(), 0
 
     def on_epoch_end(self, epoch, logs=None):
@@ -129,7 +130,7 @@ class Warn(keras.callbacks.Callback):
         if self.engine is None:
             self.engine = keras_engine(model, (name,))
         crops, targets = self.batches.batch(0)
-        with averaged(model):
+        with self.averages.shown(epoch):
             peaks = self.engine(crops)[name].max(axis=(1, 2))
         there = (targets[..., 2] > 0) & (targets[..., 3] > 0)
         if there.any() and peaks[there].mean() < self.EMPTY:
