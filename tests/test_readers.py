@@ -192,6 +192,13 @@ def test_mpii_validation_split_of_the_paper(shared_data):
     assert np.isfinite(records.reference).all()
 
 
+def test_a_file_of_one_split_cannot_give_the_other(shared_data):
+    for kind, file in (("mpii", "mpii_annot/valid.h5"), ("flic", "flic_annot/valid.h5")):
+        with pytest.raises(DataError, match="one split only"):
+            load_records(f"{kind}:{file}@train", shared_data, need_pictures=False)
+        assert len(load_records(f"{kind}:{file}@valid", shared_data, need_pictures=False)) > 1000
+
+
 def test_mpii_forms_agree_on_real_people(shared_data):
     listed = load_records("mpii:mpii_annot", shared_data, need_pictures=False).select(slice(5))
     json_form = load_records("mpii:mpii_sample", shared_data)

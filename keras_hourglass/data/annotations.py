@@ -190,6 +190,20 @@ def field(struct, name, default=None):
     return value
 
 
+def check_split(path, split):
+    """Refuse a split that a file of one split alone cannot give.
+
+    Raises:
+        DataError: if the file is named after another split.
+    """
+    stem, suffix = os.path.splitext(os.path.basename(path))
+    if split is not None and suffix.lower() != ".mat" and stem != split:
+        raise DataError(
+            f"{path} holds one split only, which its name must say. Received: split {split!r}. "
+            "Name the folder, or leave the split out."
+        )
+
+
 def find_pictures(path, names):
     """The folder, near an annotation file, in which the first few named pictures are.
 

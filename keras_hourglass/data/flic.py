@@ -9,6 +9,7 @@ import os
 import numpy as np
 
 from keras_hourglass.data.annotations import (
+    check_split,
     existing,
     field,
     find_pictures,
@@ -182,6 +183,7 @@ def _number_pictures(names):
 def _find_file(path, split):
     path = existing(path, "annotation file or folder")
     if not os.path.isdir(path):
+        check_split(path, split)
         return path
     found = [name for name in _NAMES if os.path.isfile(os.path.join(path, name))]
     if split is not None and f"{split}.h5" in found:

@@ -53,7 +53,7 @@ def write_tfrecords(
         )
     folder = new_folder(folder, overwrite)
     columns = {name: [] for name in (*_COLUMNS, "ids", "shard", "offset", "length")}
-    failures, shards = {}, []
+    failures = {}
     people = progress(list(range(len(records))))
     writer = _Shards(folder, per_shard)
     with writer:
@@ -68,7 +68,6 @@ def write_tfrecords(
             row["shard"], row["offset"], row["length"] = writer.write(_example(row, data), data)
             for name, value in row.items():
                 columns[name].append(value)
-    shards = writer.names
     if not columns["ids"]:
         raise DataError("None of the pictures could be read, so nothing was written.")
     arrays = {name: np.array(values) for name, values in columns.items()}
@@ -77,7 +76,7 @@ def write_tfrecords(
     content = {
         "skeleton": records.skeleton.to_dict(),
         "people": len(columns["ids"]),
-        "shards": shards,
+        "shards": writer.names,
         "size": size,
         "margin": margin,
         "quality": quality,
