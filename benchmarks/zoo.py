@@ -106,6 +106,8 @@ def main():
     before, _, rest = page.partition(START)
     after = rest.partition(END)[2]
     note = f"{result['hardware']}, TensorFlow {tf.__version__}, median (10th–90th percentile)"
+    if max(load) > 0.5 * os.cpu_count() + 1:
+        note += f", measured beside other work (load {load[0]:.1f} to {load[1]:.1f})"
     text = f"{START}\n{note}:\n\n{table(milliseconds)}\n{END}"
     atomic_write(PAGE, before + text + after)
     print(table(milliseconds))
