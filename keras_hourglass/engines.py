@@ -26,7 +26,8 @@ def make_engine(engine, model, outputs):
 
     Args:
         engine: one of `ENGINES`; the path of a network that was exported (`.tflite`, `.onnx`,
-            `.xml`); or an engine of your own, a callable as described above.
+            `.xml`, or the folder of a SavedModel); or an engine of your own, a callable as
+            described above.
         model: the Keras model to run, of which a file is an export.
         outputs: names of the outputs that are wanted.
 
@@ -38,9 +39,12 @@ def make_engine(engine, model, outputs):
     """
     if callable(engine):
         return engine
-    suffix = pathlib.PurePath(engine).suffix
+    path = pathlib.Path(engine)
+    if (path / "saved_model.pb").is_file():
+        return _saved_model_engine(str(engine), tuple(outputs))
+    suffix = path.suffix
     name = SUFFIXES.get(suffix, engine)
-    if name not in ENGINES or (suffix and not os.path.exists(engine)):
+    if name not in ENGINES or (suffix and not path.exists()):
         raise UserError(
             f"No such engine or exported network. Received: engine={os.fspath(engine)!r}. "
             f"Choose one of {', '.join(ENGINES)}, or a file that `export` wrote."
@@ -163,6 +167,18 @@ def _quiet():
         contextlib.redirect_stderr(nowhere),
     ):
         yield
+
+
+def _saved_model_engine(path, outputs):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(path)
+
+    def engine(crops):
+        heatmaps = loaded.signatures["heatmaps"](images=tf.constant(crops, tf.float32))
+        return {name: heatmaps[name].numpy() for name in outputs}
+
+    return engine
 
 
 def _litert_engine(path, outputs):

@@ -55,6 +55,19 @@ def test_converted(name, package, model, crops):
     check(make_engine(name, model, OUTPUTS), model, crops)
 
 
+@pytest.mark.full
+def test_exported_files(model, crops, tmp_path):
+    """What `export` writes runs by its path; its heads may differ by rounding."""
+    from keras_hourglass.export import export_format, export_model
+
+    paths = [export_model(model, tmp_path / "served", flip=False)]
+    for kind, package in (("litert", "tensorflow"), ("onnx", "onnxruntime")):
+        pytest.importorskip(package)
+        paths.append(export_format(model, tmp_path / kind, kind)[0])
+    for path in paths:
+        check(make_engine(path, model, OUTPUTS), model, crops)
+
+
 def test_callable_is_taken_as_it_is(model):
     assert make_engine(print, model, OUTPUTS) is print
 
