@@ -168,6 +168,10 @@ def test_mpii_split_of_the_official_file_is_listed_in_valid_h5(tmp_path):
     path = tmp_path / "mpii_human_pose_v1_u12_1.mat"
     assert read_mpii(path, "valid").ids.tolist() == ["mpii/d.jpg/0"]
     assert read_mpii(path, "train").ids.tolist() == ["mpii/a.jpg/0"]
+    # In the folder too, where valid.h5 is the only HDF5 file.
+    assert load_records(f"mpii:{tmp_path}@train", need_pictures=False).ids.tolist() == (
+        ["mpii/a.jpg/0"]
+    )
 
 
 def test_mpii_hrnet_json(tmp_path):
@@ -192,10 +196,13 @@ def test_mpii_validation_split_of_the_paper(shared_data):
     assert np.isfinite(records.reference).all()
 
 
-def test_a_file_of_one_split_cannot_give_the_other(shared_data):
+def test_a_file_of_one_split_cannot_give_the_other(shared_data, tmp_path):
     for kind, file in (("mpii", "mpii_annot/valid.h5"), ("flic", "flic_annot/valid.h5")):
         with pytest.raises(DataError, match="one split only"):
             load_records(f"{kind}:{file}@train", shared_data, need_pictures=False)
+        (tmp_path / "valid.h5").write_bytes((shared_data / file).read_bytes())
+        with pytest.raises(DataError, match="train.h5"):
+            load_records(f"{kind}:{tmp_path}@train", need_pictures=False)
         assert len(load_records(f"{kind}:{file}@valid", shared_data, need_pictures=False)) > 1000
 
 

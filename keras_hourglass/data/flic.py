@@ -185,14 +185,13 @@ def _find_file(path, split):
     if not os.path.isdir(path):
         check_split(path, split)
         return path
-    found = [name for name in _NAMES if os.path.isfile(os.path.join(path, name))]
-    if split is not None and f"{split}.h5" in found:
-        found = [f"{split}.h5"]
+    names = _NAMES if split is None else ("examples.mat", f"{split}.h5")
+    found = [name for name in names if os.path.isfile(os.path.join(path, name))]
     if "examples.mat" in found:
         found = ["examples.mat"]
     if len(found) == 1:
         return os.path.join(path, found[0])
     raise DataError(
-        f"{path} needs one annotation file of FLIC: {', '.join(_NAMES)}. "
+        f"{path} needs one annotation file of FLIC: {', '.join(names)}. "
         f"Received: {', '.join(found) or 'none'}. Name the file itself, or a split."
     )

@@ -202,13 +202,11 @@ def _find_file(path, split):
     if not os.path.isdir(path):
         check_split(path, split)
         return path
-    found = [name for name in _NAMES if os.path.isfile(os.path.join(path, name))]
-    if split is not None:
-        # The official file is the most complete, but it needs the list in valid.h5 to be split.
-        found = [name for name in found if name.startswith(f"{split}.")] or found
+    names = _NAMES if split is None else (f"{split}.json", f"{split}.h5", OFFICIAL)
+    found = [name for name in names if os.path.isfile(os.path.join(path, name))]
     if len(found) == 1 or (found and split is not None):
         return os.path.join(path, found[0])
     raise DataError(
-        f"{path} needs one annotation file of MPII: {', '.join(_NAMES)}. "
+        f"{path} needs one annotation file of MPII: {', '.join(names)}. "
         f"Received: {', '.join(found) or 'none'}. Name the file itself."
     )
