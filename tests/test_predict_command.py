@@ -69,6 +69,30 @@ def test_a_photo(predict, photos, tmp_path, capsys):
     assert "1 person in 1 picture" in capsys.readouterr().out
 
 
+def test_a_hint_where_nobody_fills_the_picture(predict, photos, capsys):
+    assert predict(photos / "one.png", "--threshold", 1e9) == 0
+    assert "try --detect" in capsys.readouterr().err
+    assert predict(photos / "one.png", "--threshold", 1e9, "--box=1,1,60,60", "--overwrite") == 0
+    assert "try --detect" not in capsys.readouterr().err
+
+
+def test_detection_says_when_it_finds_nobody(predict, photos, tmp_path, capsys):
+    write_image(tmp_path / "dark.png", np.zeros((64, 64, 3), np.uint8))
+    assert predict(tmp_path / "dark.png", "--detect") == 0
+    captured = capsys.readouterr()
+    assert "nobody found in" in captured.err and "dark.png" in captured.err
+    assert "0 people in 1 picture, 1 without anybody" in captured.out
+    assert json.loads((tmp_path / "out/dark.json").read_text())["people"] == []
+
+
+def test_show_needs_a_display(predict, photos, monkeypatch, capsys):
+    import matplotlib
+
+    monkeypatch.setattr(matplotlib, "get_backend", lambda: "agg")
+    assert predict(photos / "one.png", "--show") == 2
+    assert "needs a display" in capsys.readouterr().err
+
+
 def test_a_folder_with_boxes_tables_and_sheets(predict, photos, tmp_path):
     (tmp_path / "boxes.json").write_text(json.dumps({"one.png": [[0, 0, 50, 50], [9, 9, 40, 60]]}))
     words = ("--boxes", tmp_path / "boxes.json", "--save", "json,csv", "--heatmaps")

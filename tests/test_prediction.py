@@ -217,6 +217,37 @@ def test_video(predictor, tmp_path):
     assert sum(1 for _ in predictor(path)) == 5
 
 
+def test_camera_shows_each_picture_at_once(predictor, monkeypatch):
+    class Camera:
+        taken, released = 0, False
+
+        def __init__(self, index):
+            assert index == 3
+
+        def isOpened(self):
+            return True
+
+        def get(self, _):
+            return 0.0
+
+        def read(self):
+            Camera.taken += 1
+            return True, paint(120, 200, *POINTS)[..., ::-1].copy()
+
+        def release(self):
+            Camera.released = True
+
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    results = predictor.stream(3)
+    for number in range(3):
+        result = next(results)
+        assert result.frame == number and close(result.poses[0])
+        # No picture waits for others: at most one is being read ahead.
+        assert Camera.taken <= number + 2
+    results.close()
+    assert Camera.released
+
+
 def test_mirror_average_swaps_sides(model):
     """What the network sees as left in a mirrored crop is the person's right."""
     from keras_hourglass.skeletons import Skeleton

@@ -38,7 +38,7 @@ class Job:
         self.video_kinds = set(args.save or ("video", "json"))
         self.window = _Window() if args.show else None
         self._name_files([picture.name for picture in stills])
-        self.pictures, self.people, self.failed, self.empty = 0, 0, 0, 0
+        self.pictures, self.people, self.failed, self.empty, self.doubtful = 0, 0, 0, 0, 0
 
     def _name_files(self, paths):
         args = self.args
@@ -134,6 +134,7 @@ class Job:
             self._report(f"nobody found in {result.name}")
         self.empty += not result.poses
         self.people += len(result.poses)
+        self.doubtful += any(not pose.present.any() for pose in result.poses)
         if self.table:
             self.table.add(result)
         if self.window:
@@ -153,6 +154,11 @@ class Job:
         if self.failed:
             parts.append(f", {self.failed} not readable")
         print(f"{''.join(parts)}: {self.folder}")
+        if self.doubtful and self.boxes is None and not self.args.detect:
+            self._report(
+                f"no joint is sure in {_number(self.doubtful, 'picture', 'pictures')}; where one "
+                "person does not fill the picture, give --box or --boxes, or try --detect"
+            )
         if interrupted:
             self._report("interrupted; what was predicted until then is written")
             return 130
@@ -188,12 +194,7 @@ class _Window:
         import matplotlib
         from matplotlib import pyplot
 
-        if matplotlib.get_backend().lower() not in map(
-            str.lower,
-            matplotlib.backends.backend_registry.list_builtin(
-                matplotlib.backends.BackendFilter.INTERACTIVE
-            ),
-        ):
+        if matplotlib.get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg"):
             raise UserError(
                 "--show needs a display. Received: none here. Leave --show out and look at --out."
             )
