@@ -47,8 +47,12 @@ def test_two_recipes_are_trained_and_compared(tmp_path):
     for name, stacks in (("one", 1), ("two", 2)):
         (tmp_path / f"{name}.yaml").write_text(
             f"""
-model: 
-  {{num_stacks: {stacks}, num_features: 4, depth: 1, input_shape: [32, 24, 3], stem: [2, [2], [2, 4]]}}
+model:
+  num_stacks: {stacks}
+  num_features: 4
+  depth: 1
+  input_shape: [32, 24, 3]
+  stem: [2, [2], [2, 4]]
 data: {{train: "synthetic:8@1x64", validation: "synthetic:4@2x64", sigma: 1.0, cache: true}}
 training: {{epochs: 2, batch_size: 4}}
 monitoring: {{tensorboard: false, source_every: 0}}
