@@ -48,6 +48,8 @@ def print_result(evaluation, sweep_rows=None):
     print(tables.as_text(tables.stack_table(evaluation)))
     print()
     print(tables.as_text(tables.joint_table(evaluation)))
+    if evaluation.oks is not None:
+        print(f"\nmean object keypoint similarity: {evaluation.oks:.1f} %")
     if sweep_rows:
         print()
         print(tables.as_text(tables.sweep_table(sweep_rows)))

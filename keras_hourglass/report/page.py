@@ -136,7 +136,7 @@ def _summary(evaluation, title, facts):
         f"<li><b>{html.escape(text)}</b>{html.escape(label)}</li>"
         for label, text in numbers.items()
     )
-    data = f" on {html.escape(str(facts['data']))}" if "data" in facts else ""
+    data = f". Data: {html.escape(str(facts['data']))}" if "data" in facts else ""
     return (
         f"<h1>{html.escape(title)}</h1>"
         f'<p class="soft">{html.escape(tables.caption(evaluation))}{data}.</p>'
