@@ -134,9 +134,8 @@ def accuracy(engines, model, spec):
     from keras_hourglass.data.sources import load_records
 
     records = load_records(spec)
-    root, ends = records.joints, (model.skeleton.index(name) for name in model.skeleton.reference)
-    first, second = ends
-    lengths = np.linalg.norm(root[:, first] - root[:, second], axis=-1)
+    first, second = (model.skeleton.index(name) for name in model.skeleton.reference)
+    lengths = np.linalg.norm(records.joints[:, first] - records.joints[:, second], axis=-1)
     boxes = geometry.boxes_to_xywh(records.boxes)
     results = {}
     for name, engine in engines.items():
@@ -148,11 +147,20 @@ def accuracy(engines, model, spec):
         for row in tqdm(range(len(records)), desc=name, leave=False):
             pose = predictor(records.images[row], boxes=[boxes[row]])[0]
             known = records.visibility[row] > 0
-            distance = np.linalg.norm(pose.keypoints - root[row], axis=-1) / lengths[row]
+            distance = np.linalg.norm(pose.keypoints - records.joints[row], axis=-1) / lengths[row]
             right += int((distance[known] <= 0.2).sum())
             total += int(known.sum())
         results[name] = round(100 * right / total, 2)
     return results
+
+
+def whole_crop(data, size):
+    """The crop of a whole picture."""
+    from keras_hourglass import geometry, images
+
+    image = images.read_image(data)
+    box = geometry.boxes_from_xywh((0, 0, image.shape[1], image.shape[0]))
+    return images.warp(image, geometry.crop_affine(box, size), size)
 
 
 def served(saved, model, encoded, repetitions):
@@ -165,7 +173,7 @@ def served(saved, model, encoded, repetitions):
     predictor = Predictor(model)
     calls = {}
     for count in (1, 8):
-        batch = tf.constant((encoded * 8)[:count])
+        batch = tf.constant(encoded[:count])
         calls[f"SavedModel, {count} at once"] = functools.partial(signature, batch), count
     calls["Predictor, 1 at once"] = (lambda: predictor(encoded[0])), 1
     return {
@@ -180,9 +188,9 @@ def measure(model, arguments):
 
     from keras_hourglass.export.bundle import random_picture
 
-    crops = np.random.default_rng(0).integers(0, 256, (8, *model.input_size, 3), np.uint8)
-    photos = sorted(pathlib.Path(arguments.photos or ".").glob("*.jpg"))[:8]
-    encoded = [path.read_bytes() for path in photos] or [random_picture(0, ".jpg")]
+    photos = sorted(pathlib.Path(arguments.photos).glob("*.jpg"))[:32] if arguments.photos else []
+    encoded = [path.read_bytes() for path in photos] or [random_picture(0, ".jpg")] * 8
+    crops = np.stack([whole_crop(data, model.input_size) for data in encoded])
     result = {"model": model.name, "versions": {"tensorflow": tf.__version__}}
     with tempfile.TemporaryDirectory() as folder:
         engines, sizes, saved = runtimes(model, crops, folder)
@@ -235,7 +243,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", help="preset or folder; two random networks by default")
     parser.add_argument("--data", help="records to measure accuracy on, e.g. lsp:DIR#801-1000")
-    parser.add_argument("--photos", help="folder of .jpg files to send")
+    parser.add_argument("--photos", help="folder of .jpg files to send and calibrate with")
     parser.add_argument("--repetitions", type=int, default=30)
     parser.add_argument("--small", action="store_true", help="leave out the 256×256 network")
     arguments = parser.parse_args()

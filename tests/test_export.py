@@ -327,6 +327,7 @@ def test_metadata_says_what_a_client_needs(exported, served):
     assert set(stored["sha256"]) >= {"saved_model.pb", "assets.extra/signature.md"}
 
 
+@pytest.mark.full
 def test_versions_count_up_and_nothing_half_written_stays(model, tmp_path, monkeypatch):
     (tmp_path / "pose" / "7").mkdir(parents=True)
     assert export_model(model, tmp_path, name="pose", flip=False).name == "8"

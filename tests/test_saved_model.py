@@ -49,6 +49,7 @@ def as_by_server(exported, tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1]), pictures
 
 
+@pytest.mark.full
 def test_runs_without_this_package_single_batched_and_in_threads(exported, as_by_server):
     result, pictures = as_by_server
     signatures = tf.saved_model.load(str(exported)).signatures
@@ -59,6 +60,7 @@ def test_runs_without_this_package_single_batched_and_in_threads(exported, as_by
     assert result["valid"] == [True, False]
 
 
+@pytest.mark.full
 def test_only_stock_operations_and_no_python(as_by_server):
     result, _ = as_by_server
     assert result["unknown"] == []
@@ -68,6 +70,7 @@ def test_only_stock_operations_and_no_python(as_by_server):
     assert "FusedBatchNormV3" not in result["ops"] and "Rsqrt" not in result["ops"]
 
 
+@pytest.mark.full
 def test_warmup_requests_can_be_replayed(exported):
     logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
     signatures = tf.saved_model.load(str(exported)).signatures
@@ -132,6 +135,7 @@ def test_signature_page_fills_in_everything(exported):
     assert "$" not in text and "input 32×48, 14 joints" in text and "(N, 8, 12, 14)" in text
 
 
+@pytest.mark.full
 def test_command_line(tmp_path, capsys):
     from keras_hourglass import StackedHourglass
     from keras_hourglass.cli import main
