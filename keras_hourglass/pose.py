@@ -80,9 +80,10 @@ class Pose:
             self.image = os.fspath(self.image)
 
     def __repr__(self):
+        name = None if self.image is None else pathlib.PurePath(self.image).name
         return (
             f"Pose({int(self.present.sum())} of {len(self.names)} {self.skeleton.name} joints, "
-            f"score {self.score:.2f}, box {_rounded(self.box, 1)}, image {self.image!r})"
+            f"score {self.score:.2f}, box {_rounded(self.box, 1)}, image {name!r})"
         )
 
     @property

@@ -103,7 +103,7 @@ def test_shows_itself_in_notebooks():
     shown = make_pose(picture=np.zeros((50, 40, 3), np.uint8))._repr_png_()
     assert shown[:4] == b"\x89PNG" and read_image(shown).shape == (50, 40, 3)
     assert make_pose()._repr_png_() is None
-    assert repr(make_pose(image="a.jpg")) == (
+    assert repr(make_pose(image="photos/a.jpg")) == (
         "Pose(1 of 3 stick joints, score 0.90, box [1.0, 2.0, 30.0, 40.5], image 'a.jpg')"
     )
 
