@@ -92,9 +92,11 @@ def rates(records, threads, repeats, originals=None):
         turn = next(epoch)
         in_threads(lambda step: dataset.batch(step, turn), steps, threads)
 
+    # Whole epochs, so that nothing is prepared before or after it is counted.
+    stream = dataset.as_tf_dataset(endless=False, workers=threads)
+
     def tf_data():
-        # A whole epoch, so that nothing is prepared before or after it is counted.
-        for _ in dataset.as_tf_dataset(next(epoch), endless=False, workers=threads):
+        for _ in stream:
             pass
 
     ways = {

@@ -2,7 +2,6 @@
 
 import threading
 
-import keras
 import numpy as np
 
 from keras_hourglass.codec import HeatmapCodec
@@ -190,7 +189,7 @@ class PoseDataset:
         crops, joints, visibility, weights = self.samples(people, epoch)
         return crops, self.codec.targets(joints, visibility, weights)
 
-    def _answers(self, targets):
+    def answers(self, targets):
         """Targets in the form the model's outputs want them."""
         if self.heatmaps:
             targets = self.codec.draw(targets)
@@ -233,14 +232,14 @@ class PoseDataset:
         if self.heatmaps:
             dataset = dataset.map(self._tf_answers)
         else:
-            dataset = dataset.map(lambda crops, targets: (crops, self._answers(targets)))
+            dataset = dataset.map(lambda crops, targets: (crops, self.answers(targets)))
         return dataset.prefetch(2)
 
     def _tf_answers(self, crops, targets):
         import tensorflow as tf
 
         maps = tf.numpy_function(
-            lambda values: next(iter(self._answers(values).values())), [targets], tf.float32
+            lambda values: next(iter(self.answers(values).values())), [targets], tf.float32
         )
         maps.set_shape((crops.shape[0], *self.codec.heatmap_size, targets.shape[1]))
         return crops, dict.fromkeys(self.outputs, maps)
@@ -253,23 +252,9 @@ class PoseDataset:
             workers: threads that prepare batches.
             start_step: the batch of that epoch to begin with; its epoch is shorter.
         """
-        return _Batches(self, start_epoch, workers, start_step)
+        from keras_hourglass.data.py_dataset import PoseBatches
 
-
-class _Batches(keras.utils.PyDataset):
-    def __init__(self, dataset, start_epoch, workers, start_step):
-        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
-        self.dataset, self.epoch, self.skipped = dataset, start_epoch, start_step
-
-    def __len__(self):
-        return len(self.dataset) - self.skipped
-
-    def __getitem__(self, step):
-        crops, targets = self.dataset.batch(step + self.skipped, self.epoch)
-        return crops, self.dataset._answers(targets)
-
-    def on_epoch_end(self):
-        self.epoch, self.skipped = self.epoch + 1, 0
+        return PoseBatches(self, start_epoch, workers, start_step)
 
 
 def _recolour(crop, transform, out):

@@ -1,0 +1,33 @@
+"""Batches for Keras without `tf.data`; the only module of the data part that needs Keras."""
+
+import keras
+
+# Keras 2 calls it Sequence, and takes the number of workers in `fit`.
+_IN_KERAS_3 = hasattr(keras.utils, "PyDataset")
+
+
+class PoseBatches(keras.utils.PyDataset if _IN_KERAS_3 else keras.utils.Sequence):
+    """The batches of a `PoseDataset`, epoch after epoch.
+
+    Args:
+        dataset: the `PoseDataset`.
+        start_epoch: the epoch to begin with.
+        workers: threads that prepare batches.
+        start_step: the batch of that epoch to begin with; its epoch is shorter.
+    """
+
+    def __init__(self, dataset, start_epoch=0, workers=2, start_step=0):
+        if _IN_KERAS_3:
+            super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
+        self.dataset, self.epoch, self.skipped = dataset, start_epoch, start_step
+
+    def __len__(self):
+        return len(self.dataset) - self.skipped
+
+    def __getitem__(self, step):
+        crops, targets = self.dataset.batch(step + self.skipped, self.epoch)
+        return crops, self.dataset.answers(targets)
+
+    def on_epoch_end(self):
+        """Go on to the next epoch: another order, other augmentations."""
+        self.epoch, self.skipped = self.epoch + 1, 0
