@@ -11,27 +11,28 @@ import keras_hourglass
 
 PACKAGE = pathlib.Path(keras_hourglass.__file__).parent
 LEVELS = (
-    ("errors", "files", "geometry", "skeletons"),
+    ("errors", "files", "geometry", "skeletons", "architecture", "fetch", "compat"),
+    ("images", "codec", "layers", "losses", "metrics", "optimizers", "cost"),
+    ("model", "data", "rectangles", "pose", "drawing"),
     (
-        "images", "drawing", "codec", "layers", "losses", "metrics", "optimizers", "compat",
-        "architecture", "cost",
+        "presets", "weights", "porting", "manifest", "heads", "cards", "sources", "engines",
+        "checkpoints", "publish", "traits",
     ),
-    ("model", "data", "pose", "rectangles"),
-    ("presets", "weights", "porting", "fetch", "manifest", "heads", "cards", "sources", "engines"),
     (
-        "training", "evaluation", "prediction", "traits", "detection", "smoothing",
-        "export", "serving", "pictures", "analysis", "writing",
+        "training", "evaluation", "prediction", "detection", "smoothing", "export", "serving",
+        "pictures", "analysis", "writing",
     ),
-    ("report", "cli", "demo", "demo_page", "__main__"),
+    ("report",),
+    ("cli", "demo", "demo_page", "__main__"),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Jobs that are split into several modules of one level, which may know each other.
 JOBS = (
-    {"prediction", "traits", "detection", "engines", "smoothing", "pictures", "writing"},
-    {"presets", "weights", "porting", "fetch", "manifest", "heads", "cards", "sources"},
+    {"errors", "files", "geometry", "skeletons", "architecture", "fetch"},
+    {"pose", "drawing"},
+    {"presets", "weights", "porting", "manifest", "heads", "cards", "sources", "publish"},
+    {"prediction", "detection", "smoothing", "pictures", "writing"},
     {"evaluation", "analysis"},
-    {"architecture", "cost"},
-    {"errors", "files", "geometry", "skeletons"},
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
