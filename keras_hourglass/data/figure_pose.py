@@ -56,7 +56,6 @@ class Figures:
     Args:
         joints: `(N, 14, 2)`, LSP order, `x, y` as shares of the picture's side, the outer edge
             of the picture being 0 and 1.
-        depth: `(N, 14)` towards the viewer, in body heights.
         frames: dict of `(N, 3, 3)` rotations: pelvis, chest, head, and shins `shin_l`, `shin_r`.
         points: dict of `(N, 3)` points in space: pelvis.
         unit: `(N,)` picture sides per body height.
@@ -68,7 +67,6 @@ class Figures:
     """
 
     joints: np.ndarray
-    depth: np.ndarray
     frames: dict
     points: dict
     unit: np.ndarray
@@ -115,7 +113,7 @@ def pose_figures(uniform, normal):
     centre = 0.5 + shift - (low + high) / 2 * unit[:, None]
     joints = flat * unit[:, None, None] + centre[:, None]
     return Figures(
-        joints, space[..., 2], frames, {"pelvis": pelvis}, unit, centre, perspective,
+        joints, frames, {"pelvis": pelvis}, unit, centre, perspective,
         body["girth"], body["head"], space,
     )  # fmt: skip
 
@@ -187,7 +185,6 @@ def _place_joints(angles, camera, body):
         knee = hip - thigh[:, :, 1] * (THIGH * body["leg"])[:, None]
         ankle = knee - shin[:, :, 1] * (SHIN * body["leg"])[:, None]
         frames[f"shin_{side}"] = shin @ _turn("x", angle[f"ankle_{side}"])
-        frames[f"fore_{side}"] = fore
         order = (L_SHOULDER, L_ELBOW, L_WRIST, L_HIP, L_KNEE, L_ANKLE) if left else (
             R_SHOULDER, R_ELBOW, R_WRIST, R_HIP, R_KNEE, R_ANKLE)  # fmt: skip
         for joint, place in zip(order, (shoulder, elbow, wrist, hip, knee, ankle), strict=True):
