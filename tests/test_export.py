@@ -241,6 +241,25 @@ def test_a_bad_picture_does_not_fail_the_others(served):
     np.testing.assert_allclose(outputs["keypoints"][:1], call(served, [good])["keypoints"])
 
 
+def test_mutilated_files_never_fail_their_batch(served):
+    rng = np.random.default_rng(8)
+    whole = [
+        with_exif(jpeg(scene()), 6),
+        png(scene()),
+        jpeg(scene(), cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    ]
+    files = []
+    for number in range(60):
+        data = bytearray(whole[number % 3])
+        for place in rng.integers(0, min(len(data), 400 if number % 2 else len(data)), 5):
+            data[place] = rng.integers(256)
+        files.append(bytes(data[: rng.integers(1, len(data) + 1)] if number % 5 == 0 else data))
+    outputs = call(served, [*files, whole[1]])
+    assert outputs["valid"][-1]
+    finite = np.isfinite(outputs["keypoints"]).all(axis=(1, 2))
+    np.testing.assert_array_equal(finite, outputs["valid"])
+
+
 def test_a_bad_box_does_not_fail_the_others(served):
     boxes = [
         (5, 5, 50, 60),
