@@ -3,7 +3,6 @@
 from keras_hourglass.evaluation.files import (
     load_predictions,
     predictions_to_dict,
-    read_keypoints,
     save_predictions,
     save_thresholds,
 )
@@ -19,6 +18,7 @@ from keras_hourglass.evaluation.predictions import (
     Predictions,
     predict_records,
 )
+from keras_hourglass.evaluation.reading import read_keypoints
 from keras_hourglass.evaluation.runner import HeatmapRunner, stack_names
 from keras_hourglass.evaluation.sweep import sweep
 

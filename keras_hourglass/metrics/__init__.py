@@ -5,16 +5,14 @@
 
 import importlib
 
+from keras_hourglass.metrics.curves import auc, nme, pck_curve
 from keras_hourglass.metrics.oks import average_precision, oks
 from keras_hourglass.metrics.pck import (
     MEANS,
     PCK,
-    auc,
     merge_counts,
-    nme,
     normalized_distances,
     pck,
-    pck_curve,
     pckh,
     summarize,
 )

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_hourglass.compat import ops
 from keras_hourglass.errors import UserError
 
 
@@ -55,12 +56,15 @@ class HeatmapPCK(keras.metrics.Metric):
                 f"Received: heatmap_size={self.heatmap_size}, threshold={threshold}."
             )
         self.threshold = float(threshold)
-        self.correct = self.add_variable((), initializer="zeros", name="correct", dtype="float32")
-        self.counted = self.add_variable((), initializer="zeros", name="counted", dtype="float32")
+        self.correct = self.add_weight(
+            name="correct", shape=(), initializer="zeros", dtype="float32"
+        )
+        self.counted = self.add_weight(
+            name="counted", shape=(), initializer="zeros", dtype="float32"
+        )
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Add a batch."""
-        ops = keras.ops
         targets = ops.cast(ops.convert_to_tensor(y_true), "float32")
         maps = ops.cast(ops.convert_to_tensor(y_pred), "float32")
         height, width = self.heatmap_size
@@ -84,7 +88,7 @@ class HeatmapPCK(keras.metrics.Metric):
 
     def result(self):
         """Correct joints over counted ones, 0 to 1; 0 before any joint was counted."""
-        return keras.ops.divide_no_nan(self.correct, self.counted)
+        return ops.divide_no_nan(self.correct, self.counted)
 
     def get_config(self):
         return {
