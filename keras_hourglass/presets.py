@@ -102,11 +102,16 @@ PRESETS = {
     },
     "hourglass_tiny": {
         "description": "for phones and browsers",
-        "architecture": {**_SMALL, "num_stacks": 2, "num_features": 48},
+        "architecture": {**_SMALL, "num_stacks": 2, "num_features": 64},
     },
     "hourglass_small": {
         "description": "for two processor cores",
-        "architecture": {**_SMALL, "num_stacks": 2, "num_features": 64},
+        "architecture": {
+            **_SMALL,
+            "num_stacks": 2,
+            "num_features": 64,
+            "input_shape": [192, 192, 3],
+        },
     },
 }
 
