@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: demo test test-fast lint clean
 
-# Rebuilt when the requirements change. PyTorch and JAX are for the tests of the other backends.
+# Rebuilt when the requirements change.
 .venv/installed: setup.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
@@ -19,10 +19,10 @@ demo: .venv/installed
 	$(BIN)/keras-hourglass demo --out demo_out --overwrite
 
 test: .venv/tested lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 test-fast: .venv/tested
-	$(BIN)/python -m pytest -q -m "not full"
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not full"
 
 lint: .venv/tested
 	$(BIN)/ruff check .

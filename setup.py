@@ -13,6 +13,25 @@ VERSION = re.search(
 ).group(1)
 
 
+EXTRAS = {
+    "jax": ["jax>=0.4.30"],
+    # Training on this backend, and reading published checkpoints.
+    "torch": ["torch>=2.6"],
+    "serving": ["grpcio", "tensorflow-serving-api>=2.15"],
+    "onnx": ["onnx", "onnxruntime", "tf2onnx"],
+    "openvino": ["openvino"],
+    "litert": ["ai-edge-litert"],
+    "coco": ["pycocotools"],
+    "demo": ["gradio"],
+    # TensorFlow Addons ended with TensorFlow 2.15 and Keras 2; Python 3.11 at most.
+    "addons": ["tensorflow==2.15.*", "keras==2.15.*", "tensorflow-addons==0.23.*", "numpy<2"],
+}
+EXTRAS["test"] = sorted(
+    {"hypothesis", "pytest", "pytest-xdist", "ruff"}.union(
+        *(EXTRAS[name] for name in ("serving", "onnx", "openvino", "litert", "coco"))
+    )
+)
+
 
 class BuildWithWeights(build_py):
     """Small weights lie in `weights/` of the repository and travel inside the package."""
@@ -54,15 +73,7 @@ setup(
         "tensorflow>=2.15",
         "tqdm>=4.60",
     ],
-    extras_require={
-        "jax": ["jax>=0.4.30"],
-        "torch": ["torch>=2.3"],
-        "serving": ["tensorflow-serving-api>=2.15", "grpcio"],
-        "onnx": ["onnx", "onnxruntime", "tf2onnx"],
-        "openvino": ["openvino"],
-        "coco": ["pycocotools"],
-        "test": ["hypothesis", "pytest", "pytest-xdist", "ruff"],
-    },
+    extras_require=EXTRAS,
     entry_points={"console_scripts": ["keras-hourglass=keras_hourglass.cli:main"]},
     classifiers=[
         "Programming Language :: Python :: 3",
