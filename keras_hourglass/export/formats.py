@@ -145,9 +145,8 @@ def _write_litert(program, path, calibration):
     # One crop at a time: with a free batch size, the fast kernels are not used.
     spec = tf.TensorSpec((1, *program.input_shape), tf.float32, "images")
     module = tf.Module()
-    module.function = tf.function(
-        lambda images: network(images, list(program.outputs)), autograph=False
-    )
+    # Not the function that signatures share: the converter would store its weights twice.
+    module.function = tf.function(network.trace, autograph=False)
     function = module.function.get_concrete_function(spec)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     if calibration is not None:

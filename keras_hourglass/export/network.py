@@ -17,7 +17,7 @@ class Network(tf.Module):
         super().__init__(name="network")
         self._program = program
         spec = tf.TensorSpec((None, *program.input_shape), tf.float32)
-        self._function = tf.function(self._run, autograph=False).get_concrete_function(spec)
+        self._function = tf.function(self.trace, autograph=False).get_concrete_function(spec)
 
     def __call__(self, images, outputs):
         """Heatmaps of a batch of crops.
@@ -32,7 +32,8 @@ class Network(tf.Module):
         results = self._function(tf.cast(images, tf.float32))
         return {name: results[name] for name in outputs}
 
-    def _run(self, images):
+    def trace(self, images):
+        """All outputs, as operations of the graph that is being built."""
         results = [images]
         for step in self._program.steps[1:]:
             inputs = [results[number] for number in step.inputs]
