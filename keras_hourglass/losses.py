@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_hourglass.compat import ops
 from keras_hourglass.errors import UserError
 
 
@@ -16,8 +17,13 @@ def draw_heatmaps(targets, heatmap_size, sigma):
 
     Returns:
         `(N, height, width, K)` float32 maps, equal to `HeatmapCodec.encode`'s.
+
+    Example:
+
+    >>> maps = draw_heatmaps([[[2.0, 1.0, 1.0, 1.0]]], heatmap_size=(3, 5), sigma=1.0)
+    >>> maps.shape, float(maps[0, 1, 2, 0])
+    (TensorShape([1, 3, 5, 1]), 1.0)
     """
-    ops = keras.ops
     targets = ops.cast(targets, "float32")
     height, width = heatmap_size
     factor = -1.0 / (2.0 * sigma**2)
@@ -78,7 +84,6 @@ class HeatmapMSE(keras.losses.Loss):
         self.reduced = reduced
 
     def call(self, y_true, y_pred):
-        ops = keras.ops
         y_true = ops.cast(y_true, "float32")
         weight = y_true[:, None, None, :, 3]
         if self.reduced != 1:

@@ -126,7 +126,8 @@ class IntermediateSupervision(keras.layers.Layer):
         """The shapes of features and skip, the latter `None` where nothing is fed back."""
         if not self.merge:
             return input_shape, None
-        if len(input_shape) != 2 or not all(isinstance(s, (list, tuple)) for s in input_shape):
+        # Keras 2 passes shapes of a class of its own.
+        if len(input_shape) != 2 or not all(hasattr(s, "__len__") for s in input_shape):
             raise ValueError(
                 "IntermediateSupervision that feeds back expects a pair of features and skip. "
                 f"Received: shape={input_shape}"

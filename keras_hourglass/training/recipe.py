@@ -29,6 +29,11 @@ def load_recipe(source, overrides=()):
     Raises:
         RecipeError: naming the key's path, if a key is unknown, a value has the wrong type or
             a combination is impossible.
+
+    Example:
+
+    >>> load_recipe({}, ["training.epochs=3", "optimizer.learning_rate=1e-3"]).training.epochs
+    3
     """
     values = copy.deepcopy(source) if isinstance(source, dict) else _read(source)
     for override in overrides:
@@ -39,7 +44,12 @@ def load_recipe(source, overrides=()):
 
 
 def save_recipe(recipe, path):
-    """Write the resolved recipe as YAML, atomically."""
+    """Write the resolved recipe as YAML, atomically.
+
+    Example:
+
+    >>> save_recipe(load_recipe({}), "my_recipe.yaml")  # doctest: +SKIP
+    """
     atomic_write(path, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
 
 

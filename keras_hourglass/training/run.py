@@ -40,6 +40,11 @@ def train(recipe, out, data_root=None, resume=False, overrides=(), verbose="auto
     Raises:
         UserError: if the recipe, the data or the folder cannot be used, or the training diverges.
         KeyboardInterrupt: after Ctrl-C; the weights of that moment are in `out/last`.
+
+    Example:
+
+    >>> overrides = ["training.epochs=2", "data.train=synthetic:40@1"]
+    >>> model, history = train("figures_small", "runs/first", overrides=overrides)  # doctest: +SKIP
     """
     if not dataclasses.is_dataclass(recipe):
         recipe = load_recipe(recipe, overrides)

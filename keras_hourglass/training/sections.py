@@ -49,10 +49,10 @@ AugmentationSection = dataclasses.make_dataclass(
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerSection:
-    """`name`: `torch_rmsprop`, a Keras optimizer, or `tfa:` and an optimizer of TensorFlow
-    Addons; `options`: its further arguments, among them `clipnorm`, `global_clipnorm`,
-    `clipvalue`, `gradient_accumulation_steps`, `use_ema` and `ema_momentum`; `loss_scale`:
-    constant factor on the loss, see `HeatmapMSE` (float16 gets a dynamic one besides)."""
+    """`name`: `torch_rmsprop` or a Keras optimizer; `options`: its further arguments, among them
+    `clipnorm`, `global_clipnorm`, `clipvalue`, `gradient_accumulation_steps`, `use_ema` and
+    `ema_momentum`; `loss_scale`: constant factor on the loss, see `HeatmapMSE` (float16 gets a
+    dynamic one besides)."""
 
     name: str = "torch_rmsprop"
     learning_rate: float = 2.5e-4
