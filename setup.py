@@ -18,11 +18,13 @@ EXTRAS = {
     # Training on this backend, and reading published checkpoints.
     "torch": ["torch>=2.6"],
     "serving": ["grpcio", "tensorflow-serving-api>=2.15"],
-    "onnx": ["onnx", "onnxruntime", "tf2onnx"],
-    "openvino": ["openvino"],
+    "onnx": ["onnx", "onnxruntime"],
+    "openvino": ["onnx", "openvino"],
     "litert": ["ai-edge-litert"],
     "coco": ["pycocotools"],
     "demo": ["gradio"],
+    # The pedestrian detector left OpenCV with version 5.
+    "detect": ["opencv-python-headless>=4.8,<5"],
     # TensorFlow Addons ended with TensorFlow 2.15 and Keras 2; Python 3.11 at most.
     "addons": ["tensorflow==2.15.*", "keras==2.15.*", "tensorflow-addons==0.23.*", "numpy<2"],
 }
@@ -58,7 +60,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["keras_hourglass", "keras_hourglass.*"]),
-    package_data={"keras_hourglass": ["recipes/*.yaml"]},
+    package_data={"keras_hourglass": ["recipes/*.yaml", "examples/*.ipynb"]},
     cmdclass={"build_py": BuildWithWeights},
     install_requires=[
         "h5py>=3.8",
