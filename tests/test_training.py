@@ -23,6 +23,7 @@ from keras_hourglass.training.feeding import Batches
 from keras_hourglass.training.keeping import read_state
 from keras_hourglass.training.recipe import load_recipe, save_recipe
 from keras_hourglass.training.run import train
+from keras_hourglass.training.watching import Warn
 from keras_hourglass.weights import arrays_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
@@ -156,6 +157,7 @@ def test_ctrl_c_in_the_first_epoch_leaves_weights_too(tmp_path, capsys):
     assert len(log_of(tmp_path / "run")) == 2
 
 
+@pytest.mark.full
 def test_nan_keeps_the_last_good_state_and_resumes_with_a_lower_rate(tmp_path):
     def break_weights(model):
         kernel = model.trainable_variables[0]
@@ -382,3 +384,33 @@ def test_a_batch_that_does_not_divide_is_filled_with_empty_crops():
     assert not halves[1][0].any() and not halves[1][1][..., 3].any()
     # The mean over two people, one of them empty, is the mean over the one.
     np.testing.assert_allclose(halves[0][1][..., 3], 2 * plain[1][..., 3])
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_stays_close_to_float32(tmp_path, policy):
+    values = recipe(data={"validation": None}, optimizer={"name": "sgd", "learning_rate": 0.1})
+    plain, history = train(values, tmp_path / "plain", verbose=0)
+    values["training"] = {**values["training"], "precision": policy}
+    mixed, again = train(values, tmp_path / "mixed", verbose=0)
+    np.testing.assert_allclose(again.history["loss"], history.history["loss"], rtol=0.02)
+    assert all(variable.dtype == "float32" for variable in mixed.variables)
+    assert mixed.output["stack_1"].dtype == "float32"
+    assert mixed.get_layer("stem").compute_dtype == policy.removeprefix("mixed_")
+    scaled = type(mixed.optimizer).__name__ == "LossScaleOptimizer"
+    assert scaled == (policy == "mixed_float16")
+    assert keras.mixed_precision.dtype_policy().name == "float32"
+
+
+def test_collapse_and_divergence_are_told_once(caplog):
+    model = StackedHourglass(skeleton="lsp", **TINY)
+    compile_model(model, load_recipe(recipe()), 3)
+    batches = Batches(synthetic_records(4, 1, 64), codec_of(model), batch_size=4)
+    warn = Warn(batches, Averages(model))
+    warn.set_model(model)
+    with caplog.at_level(logging.WARNING, "keras_hourglass"):
+        for epoch in range(3):
+            warn.on_epoch_end(epoch, {"loss": 1.0, "val_loss": 3.5})
+    assert caplog.text.count("almost empty heatmaps") == 1
+    assert caplog.text.count("more than three times the training loss") == 1
+    assert "Epoch 2" in caplog.text

@@ -30,3 +30,4 @@ def run(args):
         overrides=args.overrides,
         verbose=2 if args.quiet else "auto",
     )
+    print(f"best weights: {args.out}   latest: {args.out}/last   log: {args.out}/log.csv")

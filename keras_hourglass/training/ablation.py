@@ -28,6 +28,10 @@ def ablate(recipes, out, data_root=None, overrides=(), seeds=(1,), resume=False)
 
     Raises:
         RecipeError: if the recipes differ in more than one section, or have no validation data.
+
+    Example:
+
+    >>> curves = ablate(["figure8_hg", "figure8_hg_int"], "runs/figure8")  # doctest: +SKIP
     """
     out = pathlib.Path(out)
     loaded = {pathlib.Path(source).stem: load_recipe(source, overrides) for source in recipes}

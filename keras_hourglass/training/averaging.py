@@ -59,6 +59,9 @@ class Averages:
             _assign(self.model, self._cached[1])
             return
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        if keras.backend.backend() == "jax":
+            # Both now share buffers, which `evaluate` gives away.
+            _assign(self.model, _values(self.model))
         if self.batches is not None:
             for number in range(self.steps):
                 self._run(self.batches.batch(number, epoch)[0])

@@ -35,6 +35,7 @@ Every process reads the data and the output folder, which is shared; only proces
 
 import contextlib
 import dataclasses
+import functools
 import os
 
 import keras
@@ -128,8 +129,15 @@ def _mirrored():
             f"{ADDRESSES} with TensorFlow. Set KERAS_BACKEND=jax."
         )
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
-    return Layout(devices=len(devices), strategy=strategy)
+    return Layout(len(devices), strategy=_strategy(tuple(device.name for device in devices)))
+
+
+@functools.cache
+def _strategy(names):
+    """One strategy per process: the collective operations of two would get the same numbers."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(names)
 
 
 def _data_parallel():
@@ -146,7 +154,7 @@ def _data_parallel():
     import jax
 
     devices = keras.distribution.list_devices()
-    # Every process makes its own share of each batch, see `data.Share`.
+    # Every process makes its own share of each batch, see `feeding.Batches`.
     keras.distribution.set_distribution(
         keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
     )

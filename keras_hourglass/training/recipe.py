@@ -46,6 +46,10 @@ def load_recipe(source, overrides=()):
 def save_recipe(recipe, path):
     """Write the resolved recipe as YAML, atomically.
 
+    Args:
+        recipe: a `Recipe`.
+        path: the file.
+
     Example:
 
     >>> save_recipe(load_recipe({}), "my_recipe.yaml")  # doctest: +SKIP

@@ -43,8 +43,8 @@ def train(recipe, out, data_root=None, resume=False, overrides=(), verbose="auto
 
     Example:
 
-    >>> overrides = ["training.epochs=2", "data.train=synthetic:40@1"]
-    >>> model, history = train("figures_small", "runs/first", overrides=overrides)  # doctest: +SKIP
+    >>> values = {"data": {"train": "synthetic:40@1"}, "training": {"epochs": 2}}
+    >>> model, history = train(values, "runs/first")  # doctest: +SKIP
     """
     if not dataclasses.is_dataclass(recipe):
         recipe = load_recipe(recipe, overrides)
