@@ -38,6 +38,14 @@ def atomic_write(path, content):
     Args:
         path: the file to write.
         content: `bytes`, or `str` written as UTF-8.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     atomic_write(os.path.join(folder, "new", "a.txt"), "whole")
+    ...     os.listdir(os.path.join(folder, "new"))
+    ['a.txt']
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)

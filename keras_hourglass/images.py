@@ -38,6 +38,11 @@ def read_image(source, max_pixels=MAX_PIXELS):
 
     Raises:
         DataError: if the file is missing, empty, truncated, not a picture, or too large.
+
+    Example:
+
+    >>> read_image(encode_image(np.zeros((4, 6, 3), np.uint8), ".png")).shape
+    (4, 6, 3)
     """
     return read_reduced(source, 1, max_pixels)[0]
 
@@ -59,6 +64,12 @@ def read_reduced(source, reduction, max_pixels=MAX_PIXELS):
 
     Raises:
         DataError: if the file is missing, empty, truncated, not a picture, or too large.
+
+    Example:
+
+    >>> image, divisor = read_reduced(encode_image(np.zeros((40, 60, 3), np.uint8), ".jpg"), 2)
+    >>> image.shape, divisor
+    ((20, 30, 3), 2)
     """
     data, name = _load(source)
     header = _jpeg_header(data)
@@ -102,6 +113,11 @@ def image_size(source, name=None):
 
     Raises:
         DataError: if the file is missing, empty or not a picture.
+
+    Example:
+
+    >>> image_size(encode_image(np.zeros((4, 6, 3), np.uint8), ".png"))
+    (4, 6)
     """
     data, found = _load(source)
     try:
@@ -125,6 +141,11 @@ def shown_size(source):
 
     Raises:
         DataError: if the file is missing, empty or not a picture.
+
+    Example:
+
+    >>> shown_size(encode_image(np.zeros((4, 6, 3), np.uint8), ".png"))
+    (4, 6)
     """
     data, name = _load(source)
     height, width = image_size(data, name)
@@ -141,6 +162,12 @@ def warp(image, matrix, size):
 
     Returns:
         `(*size, 3)` uint8 crop.
+
+    Example:
+
+    >>> to_the_right = [[1, 0, 2], [0, 1, 0]]
+    >>> warp(np.full((1, 3, 3), 9, np.uint8), to_the_right, (1, 4))[0, :, 0].tolist()
+    [0, 0, 9, 9]
     """
     return cv2.warpAffine(
         image, np.asarray(matrix, np.float64), (size[1], size[0]), flags=cv2.INTER_LINEAR
@@ -154,8 +181,16 @@ def encode_image(image, suffix):
         image: `(height, width, 3)` uint8 RGB array.
         suffix: names the format, e.g. `".png"`.
 
+    Returns:
+        `bytes`.
+
     Raises:
         DataError: if the suffix names no format that can be written.
+
+    Example:
+
+    >>> encode_image(np.zeros((4, 6, 3), np.uint8), ".png")[1:4]
+    b'PNG'
     """
     try:
         done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
@@ -177,6 +212,10 @@ def write_image(path, image):
 
     Raises:
         DataError: if the suffix names no format that can be written.
+
+    Example:
+
+    >>> write_image("black.png", np.zeros((4, 6, 3), np.uint8))  # doctest: +SKIP
     """
     atomic_write(path, encode_image(image, pathlib.Path(path).suffix))
 

@@ -21,8 +21,8 @@ def draw_heatmaps(targets, heatmap_size, sigma):
     Example:
 
     >>> maps = draw_heatmaps([[[2.0, 1.0, 1.0, 1.0]]], heatmap_size=(3, 5), sigma=1.0)
-    >>> maps.shape, float(maps[0, 1, 2, 0])
-    (TensorShape([1, 3, 5, 1]), 1.0)
+    >>> tuple(maps.shape), float(maps[0, 1, 2, 0])
+    ((1, 3, 5, 1), 1.0)
     """
     targets = ops.cast(targets, "float32")
     height, width = heatmap_size

@@ -83,7 +83,12 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     Args:
         inner_optimizer: the optimizer that gets the unscaled gradients.
-        **kwargs: as in Keras (`initial_scale`, `dynamic_growth_steps`, …).
+        **kwargs: as in Keras (`name`, `initial_scale`, `dynamic_growth_steps`, …).
+
+    Example:
+
+    >>> LossScaleOptimizer(TorchRMSprop(), initial_scale=8.0).initial_scale
+    8.0
     """
 
     def check_finite(self, grads):

@@ -225,6 +225,12 @@ def picture_to_dict(image, poses, skeleton):
 def coco_image_id(image):
     """COCO's number of a picture from its file name, or the name without suffix.
 
+    Args:
+        image: name or path of the picture, or `None`.
+
+    Returns:
+        An `int`, or a `str` where the name does not end in digits.
+
     Example:
 
     >>> coco_image_id("val2017/000000000785.jpg"), coco_image_id("me.jpg")

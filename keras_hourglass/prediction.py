@@ -29,6 +29,11 @@ class PicturePoses:
         image: `(height, width, 3)` RGB array, or `None` if it could not be read.
         frame: index within a video, or `None`.
         error: the `UserError` that kept the picture from being read, or `None`.
+
+    Example:
+
+    >>> PicturePoses("empty_street.jpg", []).poses
+    []
     """
 
     name: str

@@ -123,13 +123,18 @@ def list_presets():
         A list of dicts with `name`, `description`, `input_size`, `num_keypoints`, `skeleton`,
         `num_stacks`, `num_features`, `parameters`, `gflops` (of one image), and for trained ones
         the record of the manifest under `weights`, else `None`.
+
+    Example:
+
+    >>> [row["gflops"] > 0 for row in list_presets() if row["name"] == "hourglass_tiny"]
+    [True]
     """
     records = read_manifest()
     return [describe(name, records) for name in (*PRESETS, *records)]
 
 
 def describe(name, records=None):
-    """What `keras-hourglass info` says of a preset; see `list_presets`.
+    """What `keras-hourglass info` says of a preset `name`; see `list_presets`.
 
     Raises:
         UserError: if there is no preset of that name.
@@ -221,6 +226,12 @@ def resolve(source, load_weights=True):
     Returns:
         The arguments of `StackedHourglass`, and the weights as a path or open binary file, or
         `None` if there are none or they are not wanted.
+
+    Example:
+
+    >>> config, weights = resolve("hourglass_tiny")
+    >>> config["num_features"], weights
+    (64, None)
     """
     text = str(source)
     records = read_manifest()
@@ -249,6 +260,10 @@ def save_preset(
     Raises:
         UserError: if the folder already holds a preset and `overwrite` is false.
         WeightsError: if weights are not finite; nothing is written then.
+
+    Example:
+
+    >>> save_preset(model, "my_preset", thresholds={"head_top": 0.3})  # doctest: +SKIP
     """
     from keras_hourglass.cards import card_text
     from keras_hourglass.weights import save_weights
@@ -272,7 +287,7 @@ def save_preset(
 
 
 def joints_of(config):
-    """The joints' names of a config, or `None` where it has no skeleton."""
+    """The joints of a model's `config`, see `Skeleton`; `None` where it has no skeleton."""
     skeleton = config.get("skeleton")
     return None if skeleton is None else get_skeleton(skeleton).joints
 

@@ -101,7 +101,19 @@ class Skeleton:
 
 
 def mirrored_name(joint):
-    """The name of a joint in a mirrored picture (`left_knee` -> `right_knee`)."""
+    """The name of a joint in a mirrored picture.
+
+    Args:
+        joint: the name.
+
+    Returns:
+        The name with its side exchanged; without a side, the name itself.
+
+    Example:
+
+    >>> mirrored_name("left_knee"), mirrored_name("neck")
+    ('right_knee', 'neck')
+    """
     if joint.startswith("left_"):
         return "right_" + joint[len("left_") :]
     if joint.startswith("right_"):
@@ -219,6 +231,9 @@ def get_skeleton(skeleton):
     Args:
         skeleton: `"mpii"`, `"lsp"`, `"flic"`, `"coco"`, a dict as `Skeleton.to_dict` makes it, or
             a `Skeleton`.
+
+    Returns:
+        The `Skeleton`.
 
     Raises:
         UserError: if the name is unknown.

@@ -118,6 +118,11 @@ class Transform:
     `scale`, `rotation` and `flip` as in `geometry.crop_affine`; `gains` per RGB channel; `half`:
     `"upper"`, `"lower"` or `None`; `erased`: top, left, height, width as shares of the crop, and
     a colour; `blur`: length as a share of the crop's height, and direction in degrees.
+
+    Example:
+
+    >>> Transform(scale=1.2).rotation
+    0.0
     """
 
     scale: float = 1.0
@@ -154,6 +159,11 @@ def apply_gains(image, gains, out=None):
 
     Returns:
         uint8 array of the same shape, rounded and clipped to 0–255.
+
+    Example:
+
+    >>> apply_gains(np.full((1, 1, 3), 100, np.uint8), (0.5, 1.0, 3.0)).ravel().tolist()
+    [50, 100, 255]
     """
     return cv2.transform(image, np.diag(np.asarray(gains, np.float32)), out)
 
@@ -164,6 +174,13 @@ def erase(image, erased):
     Args:
         image: `(height, width, 3)` uint8 RGB.
         erased: `Transform.erased`.
+
+    Example:
+
+    >>> image = np.zeros((2, 4, 3), np.uint8)
+    >>> erase(image, (0.5, 0.25, 0.5, 0.5, (9, 9, 9)))
+    >>> image[..., 0].tolist()
+    [[0, 0, 0, 0], [0, 9, 9, 0]]
     """
     top, left, height, width, colour = erased
     rows, columns = image.shape[:2]
@@ -180,6 +197,11 @@ def motion_blur(image, blur):
 
     Returns:
         uint8 array of the same shape.
+
+    Example:
+
+    >>> bool((motion_blur(np.full((8, 9, 3), 70, np.uint8), (0.5, 30.0)) == 70).all())
+    True
     """
     length, direction = blur[0] * image.shape[0], np.deg2rad(blur[1])
     radius = max(1, int(np.ceil(length / 2)))
@@ -209,6 +231,13 @@ def half_body_box(box, joints, visibility, skeleton, half, padding=1.6):
 
     Returns:
         `(3,)` box in source pixels.
+
+    Example:
+
+    >>> from keras_hourglass.skeletons import get_skeleton
+    >>> box, nobody = np.array([10.0, 20.0, 50.0]), np.zeros(14)
+    >>> half_body_box(box, np.zeros((14, 2)), nobody, get_skeleton("lsp"), "upper").tolist()
+    [10.0, 20.0, 50.0]
     """
     lower = np.array([name.endswith(_LOWER_PARTS) for name in skeleton.joints])
     chosen = np.where(lower == (half == "lower"), visibility, 0)

@@ -23,6 +23,12 @@ def check_records(records, progress=iter):
         dict of finding -> list of `(row number, description)`, worst findings first:
         `unreadable`, `box_outside`, `joints_outside`, `swapped_sides`, `duplicate_person`,
         `duplicate_picture`, `tiny`, `no_reference`.
+
+    Example:
+
+    >>> from keras_hourglass.data.synthetic import synthetic_records
+    >>> check_records(synthetic_records(num=2, seed=1, size=64))["unreadable"]
+    []
     """
     sizes, unreadable, twins = _look_at_pictures(records, progress)
     rows = {}

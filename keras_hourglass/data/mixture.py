@@ -54,8 +54,17 @@ def match_joints(records, skeleton):
         records: `PoseRecords`.
         skeleton: the `Skeleton` to have; joints that the records lack get weight 0.
 
+    Returns:
+        `PoseRecords`.
+
     Raises:
         UserError: if no joint has the same name.
+
+    Example:
+
+    >>> from keras_hourglass.data.synthetic import synthetic_records
+    >>> match_joints(synthetic_records(num=3, seed=1), get_skeleton("mpii")).joints.shape
+    (3, 16, 2)
     """
     if records.skeleton == skeleton:
         return records

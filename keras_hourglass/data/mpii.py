@@ -167,6 +167,12 @@ def adjust(centre, scale):
 
     Returns:
         `(N, 2)` centres 15 × scale lower, NaN where there is none, and `(N,)` 1.25 × scale.
+
+    Example:
+
+    >>> centre, scale = adjust(np.array([[100.0, 200.0]]), np.array([2.0]))
+    >>> centre.tolist(), scale.tolist()
+    ([[100.0, 230.0]], [2.5])
     """
     lower = centre + np.stack([np.zeros_like(scale), 15.0 * scale], axis=1)
     return np.where(centre[:, :1] > -1, lower, np.nan), 1.25 * scale

@@ -42,6 +42,14 @@ class PoseDataset:
 
     Raises:
         UserError: if there is nobody to show, or `batch_size` is not positive.
+
+    Example:
+
+    >>> from keras_hourglass.data.synthetic import synthetic_records
+    >>> dataset = PoseDataset(synthetic_records(num=3, seed=1, size=64), batch_size=2)
+    >>> crops, targets = dataset.batch(0)
+    >>> len(dataset), crops.shape, targets.shape
+    (2, (2, 256, 256, 3), (2, 14, 4))
     """
 
     def __init__(

@@ -14,6 +14,10 @@ class PoseBatches(keras.utils.PyDataset if _IN_KERAS_3 else keras.utils.Sequence
         start_epoch: the epoch to begin with.
         workers: threads that prepare batches.
         start_step: the batch of that epoch to begin with; its epoch is shorter.
+
+    Example:
+
+    >>> model.fit(PoseBatches(dataset, workers=4))  # doctest: +SKIP
     """
 
     def __init__(self, dataset, start_epoch=0, workers=2, start_step=0):

@@ -131,6 +131,13 @@ def reference_lengths(joints, visibility, skeleton):
 
     Returns:
         `(N,)` lengths in source pixels; NaN where one of the two is not labelled or they coincide.
+
+    Example:
+
+    >>> from keras_hourglass.skeletons import Skeleton
+    >>> eyes = Skeleton("eyes", ("left_eye", "right_eye"), reference=("left_eye", "right_eye"))
+    >>> reference_lengths([[[1, 1], [4, 5]]], [[2, 1]], eyes).tolist()
+    [5.0]
     """
     joints, visibility = np.asarray(joints, np.float64), np.asarray(visibility)
     if skeleton.reference is None:

@@ -153,6 +153,11 @@ def open_image(path):
 
     Raises:
         DataError: if it cannot be read.
+
+    Example:
+
+    >>> open_image("synthetic:64x/7/3").shape
+    (64, 64, 3)
     """
     return open_reduced(path, 1)[0]
 
@@ -169,6 +174,12 @@ def open_reduced(path, reduction):
 
     Raises:
         DataError: if it cannot be read.
+
+    Example:
+
+    >>> image, divisor = open_reduced("synthetic:64x/7/3", 2)
+    >>> image.shape, divisor
+    ((64, 64, 3), 1)
     """
     if path.startswith(PREFIX):
         return render_named(path), 1

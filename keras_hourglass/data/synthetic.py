@@ -121,8 +121,19 @@ def synthetic_records(num, seed, size=DEFAULT_SIZE):
 def render_named(name):
     """The picture of an entry of `synthetic_records(...).images`.
 
+    Args:
+        name: the entry.
+
+    Returns:
+        `(size, size, 3)` uint8 RGB.
+
     Raises:
         UserError: if the name is not of that form.
+
+    Example:
+
+    >>> render_named("synthetic:64x/7/3").shape
+    (64, 64, 3)
     """
     match = _NAME.match(name)
     if not match:
@@ -149,6 +160,11 @@ def write_dataset(folder, num, seed, size=DEFAULT_SIZE, overwrite=False, progres
 
     Raises:
         UserError: if a number is out of range or the folder holds something already.
+
+    Example:
+
+    >>> write_dataset("figures", num=100, seed=7)  # doctest: +SKIP
+    PosixPath('figures/person_keypoints.json')
     """
     records = synthetic_records(num, seed, size)
     folder = new_folder(folder, overwrite)

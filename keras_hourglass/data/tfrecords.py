@@ -45,6 +45,11 @@ def write_tfrecords(
     Raises:
         UserError: if an argument is out of range or the folder holds something already.
         DataError: if no picture could be read.
+
+    Example:
+
+    >>> write_tfrecords(records, "lsp_crops")  # doctest: +SKIP
+    (1000, {})
     """
     if size < 8 or not 1 <= margin <= 8 or not 1 <= quality <= 100 or per_shard < 1:
         raise UserError(
@@ -96,6 +101,11 @@ def read_tfrecords(folder):
 
     Raises:
         DataError: if the folder is incomplete or damaged.
+
+    Example:
+
+    >>> len(read_tfrecords("lsp_crops"))  # doctest: +SKIP
+    1000
     """
     folder = existing(folder, "folder of TFRecords")
     content = read_json(os.path.join(folder, "dataset.json"))
@@ -136,8 +146,18 @@ def read_tfrecords(folder):
 def stored_image(name):
     """The bytes of an entry of `read_tfrecords(...).images`.
 
+    Args:
+        name: the entry.
+
+    Returns:
+        `bytes` of a JPEG file.
+
     Raises:
         DataError: if the name or the shard cannot be read.
+
+    Example:
+
+    >>> data = stored_image(read_tfrecords("lsp_crops").images[0])  # doctest: +SKIP
     """
     path, _, place = name.removeprefix(PREFIX).rpartition("@")
     try:

@@ -27,6 +27,11 @@ def predictions_to_dict(predictions, stack=-1):
     Returns:
         `{"keypoint_names", "skeleton", "stack", "people": [{"id", "image", "box", "keypoints"}]}`
         with boxes `x, y, w, h` and keypoints `[x, y, score]` in source pixels.
+
+    Example:
+
+    >>> predictions_to_dict(predictions)["people"][0]["id"]  # doctest: +SKIP
+    'lsp/801'
     """
     records = predictions.records
     rows = np.concatenate(
@@ -62,6 +67,10 @@ def save_predictions(predictions, path):
     Args:
         predictions: `Predictions`.
         path: the `.npz` file.
+
+    Example:
+
+    >>> save_predictions(predictions, "runs/lsp/predictions.npz")  # doctest: +SKIP
     """
     records = predictions.records
     columns = {name: getattr(records, name) for name in _COLUMNS}
@@ -98,6 +107,11 @@ def load_predictions(path):
 
     Raises:
         DataError: if the file is missing or of another form.
+
+    Example:
+
+    >>> load_predictions("runs/lsp").keypoints.shape  # doctest: +SKIP
+    (2, 200, 14, 2)
     """
     path = pathlib.Path(path)
     path = path / ARRAYS if path.is_dir() else path
@@ -139,6 +153,10 @@ def save_thresholds(folder, thresholds):
 
     Raises:
         UserError: if the folder holds no preset, or the preset has no such joint.
+
+    Example:
+
+    >>> save_thresholds("my_preset", {"left_ankle": 0.25})  # doctest: +SKIP
     """
     from keras_hourglass.presets import joints_of
     from keras_hourglass.sources import CONFIG, read_config

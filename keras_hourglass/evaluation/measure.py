@@ -13,10 +13,22 @@ from keras_hourglass.metrics.oks import COCO_SIGMAS
 
 
 def normalizer_name(records):
-    """What the reference lengths of records are: `"torso"`, `"head"` or `"given length"`.
+    """What the reference lengths of records are.
 
     They are compared with the torsos themselves; MPII gives heads. FLIC's torsos, given in its
     file, run between the other shoulder and hip.
+
+    Args:
+        records: `PoseRecords`.
+
+    Returns:
+        `"torso"`, `"head"` or `"given length"`.
+
+    Example:
+
+    >>> from keras_hourglass.data.synthetic import synthetic_records
+    >>> normalizer_name(synthetic_records(num=4, seed=1))
+    'torso'
     """
     torso = reference_lengths(records.joints, records.visibility, records.skeleton)
     both = ~np.isnan(torso) & ~np.isnan(records.reference)
@@ -40,6 +52,11 @@ class Evaluation:
         parts: a `metrics.PCK` of that stack for `"visible"` and `"occluded"` joints.
         oks: mean object keypoint similarity in percent where the data give areas and COCO's
             joints, else `None`.
+
+    Example:
+
+    >>> evaluate(model, records).parts["occluded"].mean  # doctest: +SKIP
+    48.9
     """
 
     predictions: Predictions
@@ -103,7 +120,19 @@ def _rounded(value):
 
 
 def default_threshold(normalizer):
-    """The customary threshold: 0.5 of the head, 0.2 of the torso."""
+    """The customary threshold: 0.5 of the head, 0.2 of the torso.
+
+    Args:
+        normalizer: as from `normalizer_name`.
+
+    Returns:
+        The threshold in reference lengths.
+
+    Example:
+
+    >>> default_threshold("head"), default_threshold("torso")
+    (0.5, 0.2)
+    """
     return 0.5 if normalizer == "head" else 0.2
 
 
@@ -125,6 +154,11 @@ def evaluate_predictions(
 
     Raises:
         UserError: if the stack does not exist or the threshold is not positive.
+
+    Example:
+
+    >>> evaluate_predictions(load_predictions("runs/lsp"), 0.1).pck.mean  # doctest: +SKIP
+    40.2
     """
     records, count = predictions.records, len(predictions.stacks)
     normalizer = normalizer or normalizer_name(records)

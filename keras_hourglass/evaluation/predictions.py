@@ -27,6 +27,10 @@ class Predictions:
         failures: path of each picture that was skipped -> reason.
         milliseconds: per person, by step (`"network"`, `"decode"`); cropping runs beside them.
         settings: how they were made (`flip`, `decoder`, `scales`).
+
+    Example:
+
+    >>> predict_records(model, records).keypoints[-1]  # doctest: +SKIP
     """
 
     records: PoseRecords
@@ -74,6 +78,10 @@ def predict_records(
     Raises:
         DataError: if no picture can be read.
         UserError: if model and data have no joint in common, or an argument is out of range.
+
+    Example:
+
+    >>> predictions = predict_records(model, records, flip=False)  # doctest: +SKIP
     """
     runner = HeatmapRunner(model, records.skeleton, flip, scales, **options)
     sigma = model.preprocessing.get("sigma", 1.5)
@@ -92,6 +100,12 @@ class Collector:
     Args:
         codec: the `HeatmapCodec` that decodes.
         stacks: names of the stacks to keep.
+
+    Example:
+
+    >>> collector = Collector(codec, ("stack_1", "stack_2"))  # doctest: +SKIP
+    >>> for people, matrices, heatmaps in runner.run(records):  # doctest: +SKIP
+    ...     collector.add(people, matrices, heatmaps)
     """
 
     def __init__(self, codec, stacks):

@@ -26,6 +26,10 @@ def read_keypoints(path, records, first_pixel=0):
 
     Raises:
         DataError: if the file cannot be read or holds another number of people or joints.
+
+    Example:
+
+    >>> keypoints, scores = read_keypoints("preds.mat", records, first_pixel=1)  # doctest: +SKIP
     """
     path = os.fspath(path)
     suffix = pathlib.Path(path).suffix.lower()

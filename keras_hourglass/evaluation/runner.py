@@ -29,6 +29,12 @@ class HeatmapRunner:
 
     Raises:
         UserError: if an argument is out of range.
+
+    Example:
+
+    >>> runner = HeatmapRunner(model, flip=False)  # doctest: +SKIP
+    >>> for people, matrices, heatmaps in runner.run(records):  # doctest: +SKIP
+    ...     print(people, heatmaps["stack_1"].shape)
     """
 
     def __init__(
@@ -160,6 +166,18 @@ def _interpolation(size, scale):
 
 
 def stack_names(model):
-    """The names of a model's stack outputs, first to last."""
+    """The names of a model's stack outputs.
+
+    Args:
+        model: a `StackedHourglass`.
+
+    Returns:
+        A tuple of names, first stack to last.
+
+    Example:
+
+    >>> stack_names(model)  # doctest: +SKIP
+    ('stack_1', 'stack_2')
+    """
     names = [name for name in model.output if name.removeprefix("stack_").isdigit()]
     return tuple(sorted(names, key=lambda name: int(name.removeprefix("stack_"))))

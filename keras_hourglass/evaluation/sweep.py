@@ -35,6 +35,11 @@ def sweep(
     Returns:
         A list of dicts with `stack`, `flip`, `scales`, `decoder`, `mean` (percent), `groups` and
         `milliseconds` per person (network, merging and decoding; cropping runs beside them).
+
+    Example:
+
+    >>> max(sweep(model, records), key=lambda row: row["mean"])["decoder"]  # doctest: +SKIP
+    'dark'
     """
     names = stack_names(model)
     passes = [(names[-1], flip, (1.0,), DECODERS) for flip in (False, True)]

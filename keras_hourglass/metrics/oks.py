@@ -73,6 +73,11 @@ def average_precision(annotations, results):
 
     Raises:
         UserError: if `pycocotools` is not installed or there are no results.
+
+    Example:
+
+    >>> average_precision("person_keypoints_val2017.json", "results.json")["AP"]  # doctest: +SKIP
+    71.2
     """
     try:
         from pycocotools.coco import COCO

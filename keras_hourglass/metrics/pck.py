@@ -29,6 +29,11 @@ class PCK:
         counts: number of counted joints of each kind.
         means: percent by each convention of `MEANS`.
         mean_over: the convention `mean` uses.
+
+    Example:
+
+    >>> pck(predictions, joints, visibility, torso, "lsp").groups["ankle"]  # doctest: +SKIP
+    58.4
     """
 
     threshold: float
@@ -149,7 +154,29 @@ def summarize(distances, skeleton, threshold=0.2, mean_over="counted"):
 
 
 def merge_counts(correct, counted, skeleton, threshold, mean_over="counted", num_people=0):
-    """A `PCK` from the number of correct and counted joints of each kind, each `(K,)`."""
+    """A `PCK` from numbers of joints, e.g. added up over several files.
+
+    Args:
+        correct: `(K,)` number of correct joints of each kind.
+        counted: `(K,)` number of joints of each kind that were counted.
+        skeleton: the `Skeleton` (or its name) that names joints and groups.
+        threshold: largest correct distance in reference lengths.
+        mean_over: convention of the mean, see `summarize`.
+        num_people: people with at least one counted joint.
+
+    Returns:
+        A `PCK`.
+
+    Raises:
+        UserError: if the numbers are not one per joint, or an argument is out of range.
+
+    Example:
+
+    >>> from keras_hourglass.skeletons import Skeleton
+    >>> skeleton = Skeleton("two", ("left_eye", "right_eye"))
+    >>> merge_counts([1, 3], [2, 3], skeleton, threshold=0.2).means
+    {'counted': 80.0, 'joints': 75.0, 'groups': 80.0}
+    """
     skeleton = get_skeleton(skeleton)
     correct, counted = np.asarray(correct, np.float64), np.asarray(counted)
     if correct.shape != (skeleton.num_joints,):
@@ -210,6 +237,12 @@ def pck(predictions, joints, visibility, reference, skeleton, threshold=0.2, mea
     Raises:
         DataError: as `normalized_distances`.
 
+    Example:
+
+    >>> from keras_hourglass.skeletons import Skeleton
+    >>> pck([[[3, 4]]], [[[0, 0]]], [[2]], [20], Skeleton("dot", ("dot",)), threshold=0.25).mean
+    100.0
+
     Reference:
         [Yang and Ramanan, 2013](https://doi.org/10.1109/TPAMI.2012.261); distances by the torso
         (left shoulder to right hip) as in [Sapp and Taskar,
@@ -225,6 +258,15 @@ def pckh(predictions, joints, visibility, head, skeleton="mpii", threshold=0.5, 
     Args:
         head: `(N,)` 0.6 times the diagonal of the head box, in source pixels.
         predictions, joints, visibility, skeleton, threshold, **kwargs: as in `pck`.
+
+    Returns:
+        A `PCK`.
+
+    Example:
+
+    >>> from keras_hourglass.skeletons import Skeleton
+    >>> pckh([[[3, 4]]], [[[0, 0]]], [[2]], [9], Skeleton("dot", ("dot",))).mean
+    0.0
 
     Reference:
         [Andriluka et al., 2014](https://doi.org/10.1109/CVPR.2014.471).
