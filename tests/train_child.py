@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import sys
+from importlib.machinery import PathFinder
 
 MODE, FOLDER = sys.argv[1], pathlib.Path(sys.argv[2])
 RECIPE = {
@@ -23,9 +24,21 @@ RECIPE = {
 }  # fmt: skip
 
 
+class WithoutTensorFlow:
+    """Finds all modules but TensorFlow, as where it is not installed."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.split(".")[0] == "tensorflow":
+            return None
+        return PathFinder.find_spec(name, path, target)
+
+
 def without_tensorflow():
-    """Importing TensorFlow fails from here on, as where it is not installed."""
-    sys.modules["tensorflow"] = None
+    """Importing TensorFlow fails from here on."""
+    sys.meta_path[:] = [
+        WithoutTensorFlow if finder is PathFinder else finder for finder in sys.meta_path
+    ]
 
 
 def save(model, name):
@@ -114,7 +127,7 @@ def process():
 def alone():
     without_tensorflow()
     run("alone", "optimizer.options.use_ema=true", "monitoring.tensorboard=true")
-    assert not [name for name in sys.modules if name.startswith("tensorflow.")]
+    assert not [name for name in sys.modules if name.split(".")[0] == "tensorflow"]
 
 
 def killed():
