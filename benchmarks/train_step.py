@@ -8,7 +8,8 @@ whatever else the machine does meets all of them; every step ends with the loss 
 runs in a process of its own, which also gives its peak memory. Variants: Keras with TensorFlow's
 graph and with XLA, PyTorch eager, channels-last, `torch.compile`. On a GPU all of them run in
 bfloat16, and the share of `--peak-tflops` (the chip's dense bfloat16 rate) is given. Results go to
-`benchmarks/results/train_step.json`.
+`benchmarks/results/train_step.json`. Measure on an idle machine: PyTorch's threads wait for each
+other, and two of them on busy cores may take a hundred times as long as one.
 """
 
 import argparse
@@ -108,7 +109,7 @@ def torch_step(args, variant):
         loss = sum(((maps.float() - wanted) ** 2).mean() for maps in predicted)
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return loss.item()
 
     return step, sum(p.numel() for p in network.parameters() if p.requires_grad), None, gpu
 
