@@ -37,7 +37,8 @@ def atomic_write(path, content):
 
     Args:
         path: the file to write.
-        content: `bytes`, or `str` written as UTF-8.
+        content: `bytes`, or `str` written as UTF-8. Bytes of file names that are no text become
+            backslash escapes, which JSON reads back.
 
     Example:
 
@@ -47,8 +48,10 @@ def atomic_write(path, content):
     ...     os.listdir(os.path.join(folder, "new"))
     ['a.txt']
     """
+    if isinstance(content, str):
+        content = content.encode(errors="backslashreplace")
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(content)
 
 
 def new_folder(path, overwrite=False):

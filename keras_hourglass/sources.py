@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import pathlib
 import urllib.parse
 import zipfile
@@ -141,4 +142,20 @@ def _known(arguments, path):
             f"{path} has arguments this version does not know. Received: {', '.join(unknown)}. "
             "Update keras_hourglass."
         )
+    metadata = arguments.get("metadata") or {}
+    settings = metadata.get("preprocessing", {})
+    numbers = {
+        **metadata.get("thresholds", {}),
+        **{name: settings[name] for name in ("sigma", "padding") if name in settings},
+    }
+    wrong = [f"{name}={value!r}" for name, value in numbers.items() if not _is_finite(value)]
+    if wrong:
+        raise UserError(
+            f"Thresholds, sigma and padding of a preset are numbers. Received: {', '.join(wrong)} "
+            f"in {path}. Write it again with save_to_preset."
+        )
     return {key: value for key, value in arguments.items() if key != "trainable"}
+
+
+def _is_finite(value):
+    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -5,6 +5,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import pathlib
 
 import cv2
@@ -32,7 +33,7 @@ class FileNames:
 
     def __init__(self, folder, overwrite=False, sources=()):
         self.folder, self.overwrite = pathlib.Path(folder), overwrite
-        self._sources = {pathlib.Path(source).resolve() for source in sources}
+        self._sources = {os.path.realpath(source) for source in sources}
         self._taken = set()
 
     def stem(self, name, suffixes):
@@ -49,8 +50,9 @@ class FileNames:
             UserError: if a file exists and may not be overwritten.
         """
         wanted = pathlib.PurePath(str(name).split("?")[0]).stem or "picture"
-        # Short enough for every file system with a suffix of ours, in bytes.
-        wanted = wanted.encode()[:180].decode(errors="ignore")
+        # Short enough for every file system with a suffix of ours, in bytes; what is no text in
+        # the name (Linux takes any bytes) is left out.
+        wanted = wanted.encode(errors="surrogatepass")[:180].decode(errors="ignore") or "picture"
         stem, number = wanted, 1
         while stem.casefold() in self._taken:
             number += 1
@@ -58,7 +60,7 @@ class FileNames:
         self._taken.add(stem.casefold())
         for suffix in suffixes:
             path = self.folder / f"{stem}{suffix}"
-            if path.resolve() in self._sources:
+            if os.path.realpath(path) in self._sources:
                 raise UserError(
                     f"The output would replace an input. Received: {path}. Name another folder."
                 )
@@ -208,7 +210,9 @@ class VideoWriter:
     def __enter__(self):
         if self._want_document:
             path = self._files.enter_context(atomic_path(self._folder / f"{self._stem}.json"))
-            self._document = self._files.enter_context(open(path, "w", encoding="utf-8"))
+            self._document = self._files.enter_context(
+                open(path, "w", encoding="utf-8", errors="backslashreplace")
+            )
             self._document.write(json.dumps(self._head)[:-1] + ', "frames": [')
         return self
 

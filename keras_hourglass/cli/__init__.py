@@ -32,6 +32,10 @@ COMMANDS = {
 }
 
 
+# TensorFlow's and PyTorch's names.
+_OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError")
+
+
 class _Parser(argparse.ArgumentParser):
     """Usage mistakes end in one line and exit status 2."""
 
@@ -73,6 +77,9 @@ def main(argv=None):
     named = next((word for word in argv if not word.startswith("-")), None)
     # Quiet start: these are read by TensorFlow when it is first imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if hasattr(sys.stdout, "reconfigure"):
+        # A file name or a sign that the terminal cannot show is no reason to stop.
+        sys.stdout.reconfigure(errors="backslashreplace")
     args = build_parser(named if named in COMMANDS else None).parse_args(argv)
     try:
         return args.run(args) or 0
@@ -88,6 +95,32 @@ def main(argv=None):
     except KeyboardInterrupt:
         print(f"\nkeras-hourglass {args.command}: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        if not _out_of_memory(error):
+            raise
+        print(f"keras-hourglass {args.command}: {_smaller(args)}", file=sys.stderr)
+        return 2
+
+
+def _out_of_memory(error):
+    """Whether the machine or its accelerator ran out of memory, as each library says it."""
+    if isinstance(error, MemoryError) or type(error).__name__ in _OUT_OF_MEMORY:
+        return True
+    signs = ("RESOURCE_EXHAUSTED", "Insufficient memory", "out of memory")
+    return any(sign in str(error)[:2000] for sign in signs)
+
+
+def _smaller(args):
+    """What to try when the memory does not suffice."""
+    size = getattr(args, "batch_size", None)
+    if not size or size < 2:
+        return "out of memory. Use smaller pictures, a smaller model or a machine with more."
+    option = (
+        f"--set training.batch_size={size // 2}"
+        if args.command == "train"
+        else f"--batch-size {size // 2}"
+    )
+    return f"out of memory. Received: batches of {size}. Try {option}."
 
 
 def _describe(error):

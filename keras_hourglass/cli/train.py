@@ -20,14 +20,16 @@ def add_arguments(parser):
 
 
 def run(args):
+    from keras_hourglass.training.recipe import load_recipe
     from keras_hourglass.training.run import train
 
+    recipe = load_recipe(args.recipe, args.overrides)
+    args.batch_size = recipe.training.batch_size  # for the advice where memory is short
     train(
-        args.recipe,
+        recipe,
         args.out,
         data_root=args.data_root,
         resume=args.resume,
-        overrides=args.overrides,
         verbose=2 if args.quiet else "auto",
     )
     print(f"best weights: {args.out}   latest: {args.out}/last   log: {args.out}/log.csv")

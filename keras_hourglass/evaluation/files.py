@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import zipfile
+import zlib
 
 import numpy as np
 
@@ -117,7 +119,7 @@ def load_predictions(path):
     path = path / ARRAYS if path.is_dir() else path
     existing(path, "evaluation")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
         facts = json.loads(str(content["facts"]))
         records = PoseRecords(
@@ -137,7 +139,9 @@ def load_predictions(path):
             milliseconds=facts["milliseconds"],
             settings=facts["settings"],
         )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (
+        OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
         raise DataError(
             f"An evaluation's {ARRAYS} is needed. Received: {path} ({error}). "
             "Name the folder that `keras-hourglass evaluate` wrote."

@@ -24,12 +24,48 @@ _MAY_CHANGE = (
 )  # fmt: skip
 
 
+@contextlib.contextmanager
+def alone(out):
+    """Keep a second training out of a run's folder while the block runs.
+
+    The lock is the operating system's and ends with the process, however that ends.
+
+    Args:
+        out: the run's folder, made if missing and removed again if it stays empty.
+
+    Raises:
+        UserError: if another training writes to it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"Another training is writing to this folder. Received: {out}. "
+                "Wait until it ends, or name another folder."
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
+        with contextlib.suppress(OSError):
+            out.rmdir()
+
+
 def check_resume(recipe, out):
     """Refuse a recipe that is not the interrupted one; whether its learning rate changed."""
     path = out / "recipe.yaml"
     try:
         before = _flat(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, AttributeError) as error:
+    except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
         raise UserError(
             f"--resume needs the run's recipe. Received: {path} ({error}). Start anew."
         ) from error

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import zipfile
+import zlib
 
 import keras
 import numpy as np
@@ -214,9 +215,9 @@ def restore(model, out, state, optimizer=True):
     """
     path = pathlib.Path(out) / "checkpoint" / state["file"]
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
             f"The checkpoint cannot be read. Received: {path} ({' '.join(str(error).split())}). "
             "Start a new training in another folder."

@@ -1,5 +1,6 @@
 """Carry out a recipe: data, model, `fit`, weights."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -12,7 +13,7 @@ from keras_hourglass.training.averaging import Averages, ValidateAverages
 from keras_hourglass.training.building import build_model, compile_model
 from keras_hourglass.training.distribution import layout
 from keras_hourglass.training.feeding import build_data, feed
-from keras_hourglass.training.folder import check_resume, prepare_folder
+from keras_hourglass.training.folder import alone, check_resume, prepare_folder
 from keras_hourglass.training.keeping import Keeper, StopCleanly, StopOnNaN, read_state, restore
 from keras_hourglass.training.recipe import load_recipe
 from keras_hourglass.training.watching import ReportFailures, SourceValidation, Warn
@@ -51,10 +52,9 @@ def train(recipe, out, data_root=None, resume=False, overrides=(), verbose="auto
     out = pathlib.Path(out)
     state = read_state(out) if resume else None
     rate_changed = check_resume(recipe, out) if resume else False
-    with layout(recipe) as found:
-        if found.chief and not resume and out.exists():
-            # Before minutes are spent on reading data; it is made when all else is well.
-            new_folder(out)
+    with layout(recipe) as found, alone(out) if found.chief else contextlib.nullcontext():
+        if found.chief and not resume:
+            new_folder(out)  # before minutes are spent on reading data
         if found.processes > 1 and recipe.training.frozen:
             raise RecipeError(
                 "training.frozen: cannot be used in several processes. Received: "
