@@ -154,11 +154,34 @@ def test_config_round_trip():
     assert codec.heatmap_size == (32, 24)
 
 
+def test_the_papers_values_are_the_defaults():
+    assert HeatmapCodec().get_config() == {
+        "input_size": [256, 256],
+        "stride": 4,
+        "sigma": 1.5,
+        "decoder": "quarter",
+        "missing": "zero",
+    }
+
+
+def test_a_map_of_one_pixel():
+    assert HeatmapCodec((1, 3), stride=1).heatmap_size == (1, 3)
+
+
+def test_joints_count_as_inside_to_the_outer_edge_of_the_crop():
+    # A crop 8 high and 12 wide ends half a pixel beyond the centres of its outer pixels.
+    inside = [[-0.5, 1], [11.5, 1], [1, -0.5], [1, 7.5]]
+    outside = [[-0.6, 1], [11.6, 1], [1, -0.6], [1, 7.6]]
+    targets = HeatmapCodec((8, 12)).targets([inside, outside], np.ones((2, 4)))
+    assert targets[..., 2].tolist() == [[1] * 4, [0] * 4]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         {"sigma": 0},
         {"input_size": (10, 64)},
+        {"input_size": (0, 64)},
         {"input_size": (64,)},
         {"decoder": "soft"},
         {"missing": "guess"},

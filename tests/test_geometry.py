@@ -98,11 +98,12 @@ def test_unusable_boxes_are_refused(box, scale):
 
 
 def test_one_matrix_per_person():
-    matrices = np.array([[[1, 0, 2], [0, 1, 3]], [[2, 0, 0], [0, 3, 1]]])
-    points = np.array([[[1, 1], [2, 2], [3, 3]], [[1, 1], [2, 2], [3, 3]]])
+    # The second one exchanges x and y, so a transposed matrix would show.
+    matrices = np.array([[[1, 0, 2], [0, 1, 3]], [[0, 5, 0], [3, 0, 1]]])
+    points = np.array([[[1, 2], [3, 4], [5, 6]], [[1, 2], [3, 4], [5, 6]]])
     assert geometry.apply_affine(matrices, points).tolist() == [
-        [[3, 4], [4, 5], [5, 6]],
-        [[2, 4], [4, 7], [6, 10]],
+        [[3, 5], [5, 7], [7, 9]],
+        [[10, 4], [20, 10], [30, 16]],
     ]
 
 
@@ -160,3 +161,10 @@ def test_boxes_around_labelled_joints_only():
     assert boxes[0].tolist() == [20, 40, 60]
     assert np.isnan(boxes[1]).all()
     assert boxes[2].tolist() == [4, 4, 1.5]
+
+
+def test_defaults_are_those_of_the_paper():
+    # Four input pixels per heatmap pixel; a quarter more than the joints' extent.
+    assert geometry.input_to_heatmap([5.5]).tolist() == [1.0]
+    assert geometry.heatmap_to_input([1.0]).tolist() == [5.5]
+    assert geometry.boxes_from_joints([[[0, 0], [8, 4]]], [[2, 2]]).tolist() == [[4, 2, 10]]
