@@ -165,7 +165,8 @@ def test_the_papers_values_are_the_defaults():
 
 
 def test_a_map_of_one_pixel():
-    assert HeatmapCodec((1, 3), stride=1).heatmap_size == (1, 3)
+    size = HeatmapCodec((1, 3), stride=1).heatmap_size
+    assert size == (1, 3) and all(isinstance(edge, int) for edge in size)
 
 
 def test_joints_count_as_inside_to_the_outer_edge_of_the_crop():

@@ -107,6 +107,12 @@ def test_one_matrix_per_person():
     ]
 
 
+def test_inverses_of_many_matrices_without_negative_zeros():
+    inverses = geometry.invert_affine([[[2, 0, 1], [0, 4, 0]], [[0, 1, -3], [1, 0, 5]]])
+    assert inverses.tolist() == [[[0.5, 0, -0.5], [0, 0.25, 0]], [[0, 1, -5], [1, 0, 3]]]
+    assert not np.signbit(inverses[inverses == 0]).any()
+
+
 @given(BOXES, SIZES, TURNS, SCALES, st.booleans(), st.tuples(FLOATS, FLOATS))
 def test_inverse_brings_points_back(box, size, turn, scale, flip, point):
     matrix = geometry.crop_affine(box, size, turn, flip, scale)
