@@ -120,7 +120,7 @@ def _fine_tune(folder, overrides, say):
             f"model.preset={SHIPPED}",
             f"data.train={spec['train']}",
             f"data.validation={spec['test']}",
-            "training.epochs=5",
+            "training.epochs=4",
             "training.frozen_epochs=1",
             "optimizer.learning_rate=2e-3",
             *(text for text in overrides if text.startswith("training.")),
