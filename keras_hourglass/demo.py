@@ -10,6 +10,7 @@ from keras_hourglass.data.synthetic import write_dataset
 from keras_hourglass.evaluation import evaluate
 from keras_hourglass.export import export_model
 from keras_hourglass.files import atomic_write, new_folder
+from keras_hourglass.geometry import boxes_to_xywh
 from keras_hourglass.prediction import Predictor
 from keras_hourglass.presets import load_model
 from keras_hourglass.report import tables, write_report
@@ -80,7 +81,9 @@ def demo(out, overwrite=False, overrides=(), figures=200, say=print):
 
     say("5. Drawing what it sees")
     new_folder(out / "overlays")
-    for number, pose in enumerate(Predictor(model)(list(unseen.images[:12]))):
+    predictor = Predictor(model)
+    for number, box in enumerate(boxes_to_xywh(unseen.boxes[:12])):
+        [pose] = predictor(unseen.images[number], boxes=[box])
         pose.save(out / "overlays" / f"{number:02d}.png")
     say(f"6. Fine-tuning the shipped {SHIPPED} on joints of one's own")
     _fine_tune(out / "own_joints", overrides, say)
