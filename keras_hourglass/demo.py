@@ -14,8 +14,9 @@ from keras_hourglass.geometry import boxes_to_xywh
 from keras_hourglass.prediction import Predictor
 from keras_hourglass.presets import load_model
 from keras_hourglass.report import tables, write_report
+from keras_hourglass.training.building import build_model
 from keras_hourglass.training.recipe import load_recipe
-from keras_hourglass.training.run import build_data, build_model, train
+from keras_hourglass.training.run import train
 
 RECIPE = "synthetic_demo"
 SEED = 20160322  # of figures that neither training nor validation draws
@@ -59,7 +60,7 @@ def demo(out, overwrite=False, overrides=(), figures=200, say=print):
     unseen = load_records(f"coco:{out / 'figures' / 'person_keypoints.json'}", skeleton="lsp")
 
     recipe = load_recipe(RECIPE, overrides)
-    untrained = build_model(recipe, build_data(recipe)[0].records.skeleton)
+    untrained = build_model(recipe, unseen.skeleton)
     before = evaluate(untrained, unseen, 0.2).pck.mean
     say(f"   a network with random weights finds {before:.1f} % of their joints (PCK@0.2)")
 

@@ -1,5 +1,7 @@
 """`keras-hourglass ablate`."""
 
+from keras_hourglass.cli.common import add_overrides
+
 FIGURE_8 = (
     "figure8_hg",
     "figure8_hg_int",
@@ -15,14 +17,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--data-root", help="folder that the recipes' data paths start from")
     parser.add_argument("--out", required=True, help="folder for the runs and the figure")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="change one value of every recipe (repeatable)",
-    )
+    add_overrides(parser, "every recipe")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="seeds of each recipe")
     parser.add_argument(
         "--resume", action="store_true", help="go on where the last call with this folder stopped"

@@ -1,7 +1,30 @@
 """What several commands share: progress, tables, the data they read."""
 
+import argparse
 import shlex
 import sys
+
+
+def add_overrides(parser, what="the recipe"):
+    """The option `--set`, repeatable, as `args.overrides`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help=f"change one value of {what} (repeatable)",
+    )
+
+
+def add_flip(parser):
+    """The options `--flip` and `--no-flip`, as `args.flip`."""
+    parser.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="average with the mirrored picture (default: yes)",
+    )
 
 
 def command_line():

@@ -1,9 +1,9 @@
 """`keras-hourglass evaluate`."""
 
+from keras_hourglass.cli.common import add_flip
+
 
 def add_arguments(parser):
-    import argparse
-
     parser.add_argument("--model", required=True, help="preset name, folder or .keras file")
     parser.add_argument(
         "--data", required=True, metavar="KIND:DIR[#FIRST-LAST]", help="e.g. lsp:DIR#801-1000"
@@ -15,12 +15,7 @@ def add_arguments(parser):
         type=float,
         help="largest correct distance in reference lengths (default 0.2; 0.5 by the head)",
     )
-    parser.add_argument(
-        "--flip",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="average with the mirrored picture (default: yes)",
-    )
+    add_flip(parser)
     parser.add_argument("--decoder", choices=("max", "quarter", "dark"), default="quarter")
     parser.add_argument("--stack", type=int, help="number of the stack to show (default: last)")
     parser.add_argument(

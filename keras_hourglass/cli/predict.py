@@ -2,6 +2,8 @@
 
 import argparse
 
+from keras_hourglass.cli.common import add_flip
+
 SAVE = ("images", "json", "csv", "video")
 
 
@@ -41,10 +43,7 @@ def add_arguments(parser):
     results.add_argument("--overwrite", action="store_true", help="replace files in --out")
     network = parser.add_argument_group("network")
     network.add_argument("--stack", type=int, help="which stack's heatmaps (default: the last)")
-    network.add_argument(
-        "--flip", action=argparse.BooleanOptionalAction, default=True,
-        help="average with the mirrored picture (default: yes)",
-    )  # fmt: skip
+    add_flip(network)
     network.add_argument(
         "--decoder", choices=("max", "quarter", "dark"), default="quarter",
         help="how heatmaps become joints (default: quarter)",

@@ -1,9 +1,9 @@
 """`keras-hourglass submit`."""
 
+from keras_hourglass.cli.common import add_flip
+
 
 def add_arguments(parser):
-    import argparse
-
     parser.add_argument(
         "--format",
         choices=("mpii", "coco"),
@@ -22,12 +22,7 @@ def add_arguments(parser):
         "--predictions", metavar="FILE", help="joints of another program instead of a model"
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="the file to write")
-    parser.add_argument(
-        "--flip",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="average with the mirrored picture (default: yes)",
-    )
+    add_flip(parser)
     parser.add_argument("--decoder", choices=("max", "quarter", "dark"), default="quarter")
     parser.add_argument("--limit", type=int, help="use the first so many people")
     parser.add_argument("--batch-size", type=int, default=16)

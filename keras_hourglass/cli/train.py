@@ -1,18 +1,13 @@
 """`keras-hourglass train`."""
 
+from keras_hourglass.cli.common import add_overrides
+
 
 def add_arguments(parser):
     parser.add_argument("recipe", help="a YAML file, or the name of a recipe of the package")
     parser.add_argument("--data-root", help="folder that the recipe's data paths start from")
     parser.add_argument("--out", required=True, help="new folder for weights and logs")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="change one value of the recipe (repeatable)",
-    )
+    add_overrides(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument(
         "--quiet", action="store_true", help="one line per epoch instead of a progress bar"
