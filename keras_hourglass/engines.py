@@ -16,9 +16,16 @@ import warnings
 import numpy as np
 
 from keras_hourglass.errors import UserError
+from keras_hourglass.runtimes import kind_of, load_network
 
-# What a file's or folder's name says about the engine that runs it.
-SUFFIXES = {".tflite": "litert", ".onnx": "onnxruntime", ".xml": "openvino"}
+# Engines that run a converted network, and how its file ends.
+_CONVERTED = {"litert": ".tflite", "onnxruntime": ".onnx", "openvino": ".xml"}
+ENGINES = ("keras", *_CONVERTED)
+_PACKAGES = {
+    "litert": "ai-edge-litert",
+    "onnxruntime": "keras_hourglass[onnx]",
+    "openvino": "keras_hourglass[openvino]",
+}
 
 
 def make_engine(engine, model, outputs):
@@ -39,24 +46,25 @@ def make_engine(engine, model, outputs):
     """
     if callable(engine):
         return engine
-    path = pathlib.Path(engine)
-    if (path / "saved_model.pb").is_file():
-        return _saved_model_engine(str(engine), tuple(outputs))
-    suffix = path.suffix
-    name = SUFFIXES.get(suffix, engine)
-    if name not in ENGINES or (suffix and not path.exists()):
+    if engine == "keras":
+        return keras_engine(model, tuple(outputs))
+    kind = kind_of(engine)
+    if kind == "saved_model":
+        return load_network(engine, outputs)
+    names = {suffix: name for name, suffix in _CONVERTED.items()}
+    name = names.get(kind, engine)
+    if name not in _CONVERTED or (kind and not os.path.exists(engine)):
         raise UserError(
             f"No such engine or exported network. Received: engine={os.fspath(engine)!r}. "
             f"Choose one of {', '.join(ENGINES)}, or a file that `export` wrote."
         )
-    if name == "keras":
-        return keras_engine(model, tuple(outputs))
-    run = ENGINES[name]
+    # The others take all cores when they are not told; LiteRT takes one.
+    threads = os.cpu_count() if name == "litert" else None
     try:
-        if suffix:
-            return run(str(engine), tuple(outputs))
+        if kind:
+            return load_network(engine, outputs, threads)
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            return run(_export(model, tuple(outputs), name, folder), tuple(outputs))
+            return load_network(_export(model, outputs, name, folder), outputs, threads)
     except ImportError as error:
         raise UserError(
             f"The engine {name!r} needs a package that is not installed ({error}). "
@@ -130,12 +138,12 @@ def _export(model, outputs, engine, folder):
     part = keras.Model(model.inputs, {name: model.output[name] for name in outputs})
     if engine == "litert":
         return _export_litert(part, model.input_shape[1:], folder)
-    suffix = {"onnxruntime": "onnx", "openvino": "xml"}[engine]
-    path = os.path.join(folder, f"network.{suffix}")
+    path = os.path.join(folder, f"network{_CONVERTED[engine]}")
+    kind = {"onnxruntime": "onnx"}.get(engine, engine)
     with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
         part(np.zeros((1, *model.input_shape[1:]), np.float32))  # Keras exports called models only
-        part.export(path, format=suffix.replace("xml", "openvino"), verbose=False)
+        part.export(path, format=kind, verbose=False)
     return path
 
 
@@ -167,87 +175,3 @@ def _quiet():
         contextlib.redirect_stderr(nowhere),
     ):
         yield
-
-
-def _saved_model_engine(path, outputs):
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(path)
-
-    def engine(crops):
-        heatmaps = loaded.signatures["heatmaps"](images=tf.constant(crops, tf.float32))
-        return {name: heatmaps[name].numpy() for name in outputs}
-
-    return engine
-
-
-def _litert_engine(path, outputs):
-    """One picture after the other: XNNPACK gains nothing from batches."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        from tensorflow.lite import Interpreter  # goes away in a later TensorFlow
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # Read whole, since the file may be gone later.
-        content = pathlib.Path(path).read_bytes()
-        interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
-    run = interpreter.get_signature_runner()
-    [(argument, details)] = run.get_input_details().items()
-
-    def engine(crops):
-        results = [
-            run(**{argument: crop[None].astype(details["dtype"])}) for crop in np.asarray(crops)
-        ]
-        return {name: np.concatenate([result[name] for result in results]) for name in outputs}
-
-    return engine
-
-
-def _onnxruntime_engine(path, outputs):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    [argument] = session.get_inputs()
-    dtype = np.uint8 if "uint8" in argument.type else np.float32
-
-    def engine(crops):
-        results = session.run(list(outputs), {argument.name: np.asarray(crops, dtype)})
-        return dict(zip(outputs, results, strict=True))
-
-    return engine
-
-
-def _openvino_engine(path, outputs):
-    import openvino
-
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    network = openvino.Core().compile_model(path, "CPU", settings)
-    dtype = np.uint8 if "u8" in str(network.inputs[0].element_type) else np.float32
-    # Keras names outputs by tensor names of its own; their order is that of the sorted names.
-    named = {name: port for port in network.outputs for name in port.names}
-    ports = [named.get(name) for name in outputs]
-    if None in ports:
-        ports = [network.outputs[index] for index in np.argsort(np.argsort(outputs))]
-
-    def engine(crops):
-        results = network(np.ascontiguousarray(crops, dtype))
-        return {name: results[port].copy() for name, port in zip(outputs, ports, strict=True)}
-
-    return engine
-
-
-ENGINES = {
-    "keras": keras_engine,
-    "litert": _litert_engine,
-    "onnxruntime": _onnxruntime_engine,
-    "openvino": _openvino_engine,
-}
-_PACKAGES = {
-    "litert": "ai-edge-litert",
-    "onnxruntime": "keras_hourglass[onnx]",
-    "openvino": "keras_hourglass[openvino]",
-}

@@ -16,7 +16,7 @@ LEVELS = (
     ("model", "data", "rectangles", "pose", "drawing"),
     (
         "presets", "weights", "porting", "manifest", "heads", "cards", "sources", "engines",
-        "checkpoints", "publish", "traits",
+        "runtimes", "checkpoints", "publish", "traits",
     ),
     (
         "training", "evaluation", "prediction", "detection", "smoothing", "export", "serving",
@@ -30,6 +30,7 @@ LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 JOBS = (
     {"errors", "files", "geometry", "skeletons", "architecture", "fetch"},
     {"pose", "drawing"},
+    {"engines", "runtimes"},
     {"presets", "weights", "porting", "manifest", "heads", "cards", "sources", "publish"},
     {"prediction", "detection", "smoothing", "pictures", "writing"},
     {"evaluation", "analysis"},

@@ -2,7 +2,6 @@
 
 import pathlib
 import tempfile
-import warnings
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from keras_hourglass.errors import UserError
 from keras_hourglass.export.folding import fold
 from keras_hourglass.export.names import check_name
 from keras_hourglass.files import atomic_path, atomic_write
+from keras_hourglass.runtimes import load_network
 
 FORMATS = ("onnx", "openvino", "litert", "litert-int8")
 SUFFIXES = {
@@ -118,14 +118,7 @@ def load_engine(path, threads=None):
     >>> load_engine("out/hourglass.onnx")(crops)["stack_2"].shape  # doctest: +SKIP
     (2, 64, 64, 14)
     """
-    path = pathlib.Path(path)
-    kind = "saved_model" if (path / "saved_model.pb").is_file() else path.suffix
-    if kind not in _LOADERS or not path.exists():
-        raise UserError(
-            f"An exported model is needed. Received: {path}. "
-            "Name an .onnx, .xml or .tflite file, or the folder of a SavedModel's version."
-        )
-    return _LOADERS[kind](str(path), threads)
+    return load_network(path, threads=threads)
 
 
 def _write_onnx(program, path, _):
@@ -170,78 +163,9 @@ def _write_litert(program, path, calibration):
     atomic_write(path, converter.convert())
 
 
-def _load_saved_model(path, _):
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(path)
-    function = loaded.signatures["heatmaps"]
-
-    def engine(crops):
-        outputs = function(images=tf.constant(np.asarray(crops, np.float32)))
-        return {name: maps.numpy() for name, maps in outputs.items()}
-
-    engine.loaded = loaded  # its variables live as long as it does
-    return engine
-
-
-def _load_onnx(path, threads):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-
-    def engine(crops):
-        outputs = session.run(names, {"images": np.asarray(crops, np.float32)})
-        return dict(zip(names, outputs, strict=True))
-
-    return engine
-
-
-def _load_openvino(path, threads):
-    import openvino
-
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    if threads:
-        settings["INFERENCE_NUM_THREADS"] = threads
-    compiled = openvino.Core().compile_model(path, "CPU", settings)
-    names = [output.get_any_name() for output in compiled.outputs]
-
-    def engine(crops):
-        outputs = compiled(np.asarray(crops, np.float32))
-        return {name: outputs[place].copy() for place, name in enumerate(names)}
-
-    return engine
-
-
-def _load_litert(path, threads):
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        from tensorflow.lite import Interpreter
-    with warnings.catch_warnings():
-        # TensorFlow announces that its copy will go; then the package above is there.
-        warnings.simplefilter("ignore")
-        runner = Interpreter(path, num_threads=threads).get_signature_runner()
-
-    def engine(crops):
-        crops = np.asarray(crops, np.float32)
-        outputs = [runner(images=crops[row : row + 1]) for row in range(len(crops))]
-        return {name: np.concatenate([one[name] for one in outputs]) for name in outputs[0]}
-
-    return engine
-
-
 _WRITERS = {
     "onnx": _write_onnx,
     "openvino": _write_openvino,
     "litert": lambda program, path, _: _write_litert(program, path, None),
     "litert-int8": _write_litert,
-}
-_LOADERS = {
-    "saved_model": _load_saved_model,
-    ".onnx": _load_onnx,
-    ".xml": _load_openvino,
-    ".tflite": _load_litert,
 }

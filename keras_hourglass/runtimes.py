@@ -1,0 +1,134 @@
+"""Exported networks under the runtimes they were written for.
+
+Each is a callable from `(N, H, W, 3)` crops to a dict from output names (`"stack_2"`) to
+`(N, h, w, K)` float32 heatmaps. Files of this package's `export` and of Keras's own run alike.
+"""
+
+import os
+import pathlib
+import warnings
+
+import numpy as np
+
+from keras_hourglass.errors import UserError
+
+
+def kind_of(path):
+    """What a path says about the runtime: a file's suffix, or `"saved_model"` for its folder."""
+    path = pathlib.Path(path)
+    return "saved_model" if (path / "saved_model.pb").is_file() else path.suffix
+
+
+def load_network(path, outputs=None, threads=None):
+    """Load an exported network.
+
+    Args:
+        path: an `.onnx`, `.xml` or `.tflite` file, which may go away afterwards, or the folder of a
+            SavedModel.
+        outputs: names of the outputs that are wanted; all by default.
+        threads: of the runtime (not for a SavedModel); its own choice by default.
+
+    Returns:
+        The callable.
+
+    Raises:
+        UserError: if the path is none of these.
+        ImportError: if the runtime is not installed.
+
+    Example:
+
+    >>> load_network("out/hourglass.onnx", ["stack_2"])(crops)["stack_2"].shape  # doctest: +SKIP
+    (2, 64, 64, 14)
+    """
+    kind = kind_of(path)
+    if kind not in _RUNTIMES or not os.path.exists(path):
+        raise UserError(
+            f"An exported model is needed. Received: {path}. "
+            "Name an .onnx, .xml or .tflite file, or the folder of a SavedModel's version."
+        )
+    return _RUNTIMES[kind](os.fspath(path), outputs and tuple(outputs), threads)
+
+
+def _saved_model(path, outputs, _):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(path)  # its variables live as long as it does
+
+    def engine(crops):
+        heatmaps = loaded.signatures["heatmaps"](images=tf.constant(crops, tf.float32))
+        return {name: heatmaps[name].numpy() for name in outputs or heatmaps}
+
+    return engine
+
+
+def _litert(path, outputs, threads):
+    """One picture after the other: XNNPACK gains nothing from batches."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        from tensorflow.lite import Interpreter  # goes away in a later TensorFlow
+
+    with warnings.catch_warnings():
+        # TensorFlow announces that its copy will go; then the package above is there.
+        warnings.simplefilter("ignore")
+        # Read whole, since the file may be gone later.
+        content = pathlib.Path(path).read_bytes()
+        interpreter = Interpreter(model_content=content, num_threads=threads)
+    run = interpreter.get_signature_runner()
+    [(argument, details)] = run.get_input_details().items()
+
+    def engine(crops):
+        crops = np.asarray(crops, details["dtype"])
+        results = [run(**{argument: crops[row : row + 1]}) for row in range(len(crops))]
+        names = outputs or results[0]
+        return {name: np.concatenate([result[name] for result in results]) for name in names}
+
+    return engine
+
+
+def _onnxruntime(path, outputs, threads):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads or 0
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    [argument] = session.get_inputs()
+    dtype = np.uint8 if "uint8" in argument.type else np.float32
+    names = outputs or [output.name for output in session.get_outputs()]
+
+    def engine(crops):
+        results = session.run(list(names), {argument.name: np.asarray(crops, dtype)})
+        return dict(zip(names, results, strict=True))
+
+    return engine
+
+
+def _openvino(path, outputs, threads):
+    import openvino
+
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    network = openvino.Core().compile_model(path, "CPU", settings)
+    dtype = np.uint8 if "u8" in str(network.inputs[0].element_type) else np.float32
+    names = outputs or [port.get_any_name() for port in network.outputs]
+    # Keras names outputs by tensor names of its own; their order is that of the sorted names.
+    named = {name: port for port in network.outputs for name in port.names}
+    ports = [named.get(name) for name in names]
+    if None in ports:
+        ports = [network.outputs[index] for index in np.argsort(np.argsort(names))]
+
+    def engine(crops):
+        results = network(np.ascontiguousarray(crops, dtype))
+        return {name: results[port].copy() for name, port in zip(names, ports, strict=True)}
+
+    return engine
+
+
+_RUNTIMES = {
+    "saved_model": _saved_model,
+    ".tflite": _litert,
+    ".onnx": _onnxruntime,
+    ".xml": _openvino,
+}
