@@ -219,6 +219,25 @@ def _quarter_steps(maps, rows, columns):
     return 0.25 * np.stack([step_x, step_y], axis=-1)
 
 
+def derivatives(values):
+    """Central differences at the middle of `(..., 3, 3)` values, arrays or tensors.
+
+    Returns:
+        The slopes along x and y, the curvatures along x and y, and the mixed one, each `(...)`.
+
+    Example:
+
+    >>> y, x = np.mgrid[-1:2, -1:2]
+    >>> [float(value) for value in derivatives(2 * x + 3 * y + 4 * x**2 + 5 * y**2 + 6 * x * y)]
+    [2.0, 3.0, 8.0, 10.0, 6.0]
+    """
+    left, middle, right = (values[..., 1, column] for column in range(3))
+    above, below = values[..., 0, 1], values[..., 2, 1]
+    corners = values[..., 2, 2] - values[..., 2, 0] - values[..., 0, 2] + values[..., 0, 0]
+    across, down = right - 2 * middle + left, below - 2 * middle + above
+    return (right - left) / 2, (below - above) / 2, across, down, corners / 4
+
+
 def _newton_steps(maps, rows, columns, sigma):
     """The DARK refinement: smooth around the maximum, then one Newton step on the logarithm."""
     height, width = maps.shape[1:3]
@@ -231,11 +250,7 @@ def _newton_steps(maps, rows, columns, sigma):
     band = np.stack([np.pad(kernel, (shift, 2 - shift)) for shift in range(3)])
     smooth = np.einsum("nkya,by->nkba", np.einsum("nkyx,ax->nkya", around, band), band)
     smooth = np.log(np.maximum(smooth, 1e-10))
-    dx = (smooth[..., 1, 2] - smooth[..., 1, 0]) / 2
-    dy = (smooth[..., 2, 1] - smooth[..., 0, 1]) / 2
-    dxx = smooth[..., 1, 2] - 2 * smooth[..., 1, 1] + smooth[..., 1, 0]
-    dyy = smooth[..., 2, 1] - 2 * smooth[..., 1, 1] + smooth[..., 0, 1]
-    dxy = (smooth[..., 2, 2] - smooth[..., 2, 0] - smooth[..., 0, 2] + smooth[..., 0, 0]) / 4
+    dx, dy, dxx, dyy, dxy = derivatives(smooth)
     determinant = dxx * dyy - dxy**2
     inside = (rows > 0) & (rows < height - 1) & (columns > 0) & (columns < width - 1)
     usable = inside & (determinant > 1e-12) & (dxx < 0)

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from keras_hourglass.codec import derivatives
+
 
 def merge_flipped(heatmaps, flipped, flip_order):
     """As `HeatmapCodec.merge_flipped`, for tensors."""
@@ -68,11 +70,7 @@ def _newton_steps(maps, rows, columns, sigma):
     smooth = tf.add_n([kernel[tap] * around[..., tap : tap + 3, :] for tap in taps])
     smooth = tf.add_n([kernel[tap] * smooth[..., tap : tap + 3] for tap in taps])
     smooth = tf.math.log(tf.maximum(smooth, 1e-10))
-    dx = (smooth[..., 1, 2] - smooth[..., 1, 0]) / 2
-    dy = (smooth[..., 2, 1] - smooth[..., 0, 1]) / 2
-    dxx = smooth[..., 1, 2] - 2 * smooth[..., 1, 1] + smooth[..., 1, 0]
-    dyy = smooth[..., 2, 1] - 2 * smooth[..., 1, 1] + smooth[..., 0, 1]
-    dxy = (smooth[..., 2, 2] - smooth[..., 2, 0] - smooth[..., 0, 2] + smooth[..., 0, 0]) / 4
+    dx, dy, dxx, dyy, dxy = derivatives(smooth)
     determinant = dxx * dyy - dxy**2
     usable = _inside(rows, height) & _inside(columns, width)
     usable &= (determinant > 1e-12) & (dxx < 0)
