@@ -1,29 +1,34 @@
 """Samples per second of the input pipeline, against decoding and one warp alone.
 
-    python benchmarks/input_pipeline.py --data-root DIR
+    python benchmarks/input_pipeline.py --data-root DIR [--parts rival ...]
 
 `DIR` holds `lspet/` and `mpii_sample/`; without it, generated figures are written and read. Every
 figure is measured several times, alternating with what it is compared to, and given with the
 median and the spread. Beside the samples per second by the clock stands the processor time per
-sample, which means something on a busy machine too; the load while measuring is recorded. Results
-go to `benchmarks/results/input_pipeline.json`.
+sample, which means something on a busy machine too; the load while measuring is recorded.
+
+`plain_transforms.py` holds the rival: the steps of PyTorch projects for the same network, in as
+many processes as the pipeline has threads, up to the same image and the same float heatmaps. Its
+batches stay where they are made; handing them over would cost it more. Results go to
+`benchmarks/results/input_pipeline.json`.
 """
 
-import argparse
+import concurrent.futures
 import itertools
 import json
+import multiprocessing
 import os
-import pathlib
 import statistics
-import sys
 import tempfile
 import threading
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import common
 import cv2
 import numpy as np
+from plain_transforms import PlainSamples
 
 from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.data.augment import AUGMENTATIONS
@@ -31,12 +36,12 @@ from keras_hourglass.data.pipeline import PoseDataset
 from keras_hourglass.data.sources import load_records
 from keras_hourglass.data.synthetic import write_dataset
 from keras_hourglass.data.tfrecords import read_tfrecords, write_tfrecords
-from keras_hourglass.files import atomic_write
 from keras_hourglass.geometry import crop_affine
 
 SIZE = (256, 256)
 BATCH = 16
-RESULT = pathlib.Path(__file__).parent / "results" / "input_pipeline.json"
+PARTS = ("sets", "rival", "memory", "training")
+_rival = None  # in a process of the rival: its samples
 
 
 def decode_and_warp(records, seed=0):
@@ -135,6 +140,74 @@ def summary(values, digits):
     }
 
 
+def start_rival(*columns):
+    """Once in each process of the rival."""
+    global _rival
+    _rival = PlainSamples(*columns, size=SIZE[0])
+
+
+def rival_batch(people, seed):
+    """A batch of the rival; only a number of it comes back."""
+    images, maps = zip(*(_rival(person, seed) for person in people), strict=True)
+    return float(np.stack(images)[0, 0, 0, 0] + np.stack(maps)[0, 0, 0, 0])
+
+
+def against_rival(records, workers, repetitions, count):
+    """Samples per second of the package and of the rival, to the same images and float maps."""
+    people = np.resize(np.arange(len(records)), count)
+    records = records.select(people)
+    dataset = PoseDataset(
+        records, HeatmapCodec(SIZE, sigma=1.0), BATCH, augmentation=AUGMENTATIONS["newell"], seed=1
+    )
+    steps, epoch = len(dataset), itertools.count()
+    columns = (
+        records.images, records.boxes, records.joints, records.visibility,
+        records.skeleton.flip_order,
+    )  # fmt: skip
+    parts = [list(range(step * BATCH, (step + 1) * BATCH)) for step in range(steps)]
+
+    def batches(finish):
+        turn = next(epoch)
+        in_threads(lambda step: finish(dataset.batch(step, turn)[1]), steps, workers)
+
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, context, start_rival, columns) as pool:
+        taken = common.interleaved(
+            {
+                "plain transforms": lambda: list(
+                    pool.map(rival_batch, parts, itertools.repeat(next(epoch)))
+                ),
+                "package, float heatmaps": lambda: batches(dataset.codec.draw),
+                "package, joints (as training takes them)": lambda: batches(lambda targets: None),
+            },
+            repetitions,
+        )
+    count = steps * BATCH
+    found = {
+        name: {"samples_per_second": rates_of(seconds, count)} for name, seconds in taken.items()
+    }
+    for name, seconds in taken.items():
+        times = common.ratios(taken["plain transforms"], seconds)
+        found[name]["times_the_plain_transforms"] = times.to_dict(3)
+    return found
+
+
+def rates_of(seconds, count):
+    return common.spread(count / one for one in seconds).to_dict(1)
+
+
+def rival_goal(name, found):
+    """The goal of the comparison with the rival on one set of pictures."""
+    rate = {way: values["samples_per_second"]["median"] for way, values in found.items()}
+    times = found["package, float heatmaps"]["times_the_plain_transforms"]
+    note = (
+        f"{rate['package, float heatmaps']:.0f} against {rate['plain transforms']:.0f} samples/s "
+        f"with as many workers; {times['low']:.3g} to {times['high']:.3g}, {times['count']} turns"
+    )
+    text = f"samples/s against the plain transforms of PyTorch projects ({name})"
+    return common.Goal(4, text, times["median"], 10, at_least=True, note=note)
+
+
 def memory_growth(records, samples, threads):
     """Resident MiB after a tenth and after all of `samples` samples."""
     dataset = PoseDataset(
@@ -151,14 +224,8 @@ def memory_growth(records, samples, threads):
             last - first,
             threads,
         )
-        seen.append(resident())
+        seen.append(round(common.resident(), 1))
     return {"samples": samples, "after_a_tenth_mib": seen[0], "after_all_mib": seen[1]}
-
-
-def resident():
-    """Resident memory of this process in MiB (Linux)."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return round(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
 
 
 def train_wait(records, steps=12):
@@ -201,59 +268,73 @@ def train_wait(records, steps=12):
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = common.parser(__doc__, "input_pipeline")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--data-root", help="folder with lspet/ and mpii_sample/")
     parser.add_argument("--samples", type=int, default=1600, help="per measurement (1600)")
     parser.add_argument("--threads", type=int, default=2, help="(2)")
-    parser.add_argument("--repeats", type=int, default=5, help="(5)")
-    parser.add_argument("--memory-samples", type=int, default=20000, help="(20000; 0 skips)")
-    parser.add_argument("--no-training", action="store_true", help="skip the training step")
-    parser.add_argument("--out", default=str(RESULT), help="JSON file")
+    parser.add_argument("--repeats", type=int, default=5, help="of a whole measurement (5)")
+    parser.add_argument("--rival-repeats", type=int, default=30, help="against the rival (30)")
+    parser.add_argument("--rival-samples", type=int, default=320, help="in each of them (320)")
+    parser.add_argument("--memory-samples", type=int, default=20000, help="(20000)")
     return parser.parse_args()
 
 
-def measure(args, folder):
-    """All results as one dict."""
-    cv2.setNumThreads(1)  # threads share out samples, not the rows of one picture
-    if args.data_root:
-        photos = load_records("mpii:mpii_sample", args.data_root)
-        wide = [cv2.imread(path).shape[:2] == (720, 1280) for path in photos.images]
-        photos = photos.select(np.flatnonzero(wide))
-        write_tfrecords(photos, folder, overwrite=True)
-        sets = {
-            "lspet": (load_records("lspet:lspet", args.data_root), None),
-            "mpii_1280x720": (photos, None),
-            "mpii_1280x720 after data convert": (read_tfrecords(folder), photos),
-        }
-    else:
+def data_sets(args, folder):
+    """Name -> records, and those whose pictures the bare loop reads, if others."""
+    if not args.data_root:
         write_dataset(folder, 400, 1, size=256, overwrite=True)
-        sets = {"figures_256": (load_records(f"synthetic:{folder}"), None)}
-    result = {
-        "hardware": {"cores": os.cpu_count(), "threads": args.threads},
-        "software": {"python": sys.version.split()[0], "opencv": cv2.__version__},
-        "crops": "256×256, rotation, scale, flip, colour; compact targets",
-        "load_average_before": os.getloadavg()[0],
-        "sets": {},
+        return {"figures_256": (load_records(f"synthetic:{folder}"), None)}
+    photos = load_records("mpii:mpii_sample", args.data_root)
+    wide = [cv2.imread(path).shape[:2] == (720, 1280) for path in photos.images]
+    photos = photos.select(np.flatnonzero(wide))
+    write_tfrecords(photos, folder, overwrite=True)
+    return {
+        "lspet": (load_records("lspet:lspet", args.data_root), None),
+        "mpii_1280x720": (photos, None),
+        "mpii_1280x720 after data convert": (read_tfrecords(folder), photos),
     }
-    for name, (records, originals) in sets.items():
-        samples = args.samples if len(records) > 200 else args.samples // 4
-        people = np.resize(np.arange(len(records)), samples)
-        originals = originals if originals is None else originals.select(people)
-        found = rates(records.select(people), args.threads, args.repeats, originals)
-        result["sets"][name] = found
-        print(name, json.dumps(found))
+
+
+def measure(args, folder, result):
+    """Fill in the results of the wanted parts; returns the goals of all there are."""
+    cv2.setNumThreads(1)  # threads share out samples, not the rows of one picture
+    sets = data_sets(args, folder)
     first = next(iter(sets.values()))[0]
-    if args.memory_samples:
+    if "sets" in args.parts:
+        result["sets"] = {}
+        for name, (records, originals) in sets.items():
+            samples = args.samples if len(records) > 200 else args.samples // 4
+            people = np.resize(np.arange(len(records)), samples)
+            originals = originals if originals is None else originals.select(people)
+            found = rates(records.select(people), args.threads, args.repeats, originals)
+            result["sets"][name] = found
+            print(name, json.dumps(found))
+    if "rival" in args.parts:
+        result["rival"] = {}
+        for name, (records, originals) in sets.items():
+            if originals is None:
+                count = args.rival_samples if len(records) > 200 else args.rival_samples // 4
+                found = against_rival(records, args.threads, args.rival_repeats, count)
+                result["rival"][name] = found
+                print(name, json.dumps(found, indent=1))
+    if "memory" in args.parts:
         result["memory"] = memory_growth(first, args.memory_samples, args.threads)
-    if not args.no_training:
+    if "training" in args.parts:
         result["training"] = train_wait(first)
-    result["load_average_after"] = os.getloadavg()[0]
-    return result
+    return [rival_goal(name, found) for name, found in result.get("rival", {}).items()]
+
+
+def main():
+    args, load = parse(), os.getloadavg()[0]
+    whole = common.read(args.out)
+    result = {key: whole[key] for key in PARTS if key in whole}
+    result["workers"] = args.threads
+    result["crops"] = "256×256, rotation, scale, flip, colour; compact targets"
+    with tempfile.TemporaryDirectory() as folder:
+        goals = measure(args, folder, result)
+    common.write(args.out, result, goals, ["pillow"], load)
 
 
 if __name__ == "__main__":
-    arguments = parse()
-    with tempfile.TemporaryDirectory() as scratch:
-        measured = measure(arguments, scratch)
-    atomic_write(arguments.out, json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
-    print(json.dumps(measured, indent=1, ensure_ascii=False))
+    main()
