@@ -12,7 +12,7 @@ FIELDS = {
     "name": "name of the preset",
     "sha256": "checksum of the weights file",
     "size": "its bytes",
-    "architecture": "the row of presets.py it fills",
+    "architecture": "the row of zoo.py it fills",
     "skeleton": "name of the skeleton",
     "training_data": "what it was trained on",
     "licence": "terms of the weights",

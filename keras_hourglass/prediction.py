@@ -1,6 +1,5 @@
 """From pictures to poses: read, crop, run, mirror-average, decode."""
 
-import collections
 import concurrent.futures
 import dataclasses
 import threading
@@ -8,14 +7,14 @@ import threading
 import numpy as np
 
 from keras_hourglass.codec import HeatmapCodec
+from keras_hourglass.cropping import Cropper, groups
 from keras_hourglass.detection import make_detector
 from keras_hourglass.engines import make_engine
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine, invert_affine
-from keras_hourglass.images import warp
 from keras_hourglass.pictures import open_pictures
 from keras_hourglass.pose import Pose
-from keras_hourglass.rectangles import Rectangles, check_overlap, person_affines
+from keras_hourglass.rectangles import Rectangles
 from keras_hourglass.traits import find_skeleton, is_number, joint_thresholds, output_name
 
 
@@ -40,18 +39,6 @@ class PicturePoses:
     poses: list
     image: np.ndarray | None = dataclasses.field(default=None, repr=False)
     frame: int | None = None
-    error: Exception | None = None
-
-
-@dataclasses.dataclass
-class _Prepared:
-    """A picture that has been read and cropped."""
-
-    picture: object
-    image: np.ndarray | None = None
-    rectangles: np.ndarray = ()
-    matrices: np.ndarray = ()
-    crops: list = dataclasses.field(default_factory=list)
     error: Exception | None = None
 
 
@@ -205,7 +192,8 @@ class Predictor:
         network = concurrent.futures.ThreadPoolExecutor(1)
         try:
             running = None
-            for group in self._groups(pictures, rectangles, readers):
+            cropper = Cropper(rectangles, self.detector, self.input_size, self.padding)
+            for group in groups(pictures, cropper, readers, self.batch_size):
                 started = group, network.submit(self._run, group)
                 if pictures.kind == "camera":  # a picture of now rather than throughput
                     yield from _finish(*started, on_error)
@@ -218,51 +206,6 @@ class Predictor:
         finally:
             readers.shutdown(cancel_futures=True)
             network.shutdown(cancel_futures=True)
-
-    def _groups(self, pictures, rectangles, readers):
-        """Whole pictures, in order, that together fill a batch."""
-        ahead = 1 if pictures.kind == "camera" else 2 * self.batch_size
-        waiting = collections.deque()
-        group, people = [], 0
-        source = enumerate(pictures)
-        while True:
-            while len(waiting) < ahead:
-                index, picture = next(source, (None, None))
-                if picture is None:
-                    break
-                waiting.append(readers.submit(self._prepare, picture, index, rectangles))
-            if not waiting:
-                break
-            prepared = waiting.popleft().result()
-            group.append(prepared)
-            people += len(prepared.crops)
-            # A camera shows every picture at once; a long row of pictures without anybody
-            # should not pile up either.
-            if people >= self.batch_size or len(group) >= ahead:
-                yield group
-                group, people = [], 0
-        if group:
-            yield group
-
-    def _prepare(self, picture, index, rectangles):
-        """Read a picture and cut out its people."""
-        prepared = _Prepared(picture)
-        try:
-            prepared.image = image = picture.read()
-            found = rectangles.of(picture, index)
-            padding = self.padding
-            if found is None and self.detector is not None:
-                found = np.asarray(self.detector(image), np.float64)
-                found = found if found.size else np.zeros((0, 4))
-            if found is None:
-                found, padding = np.array([[0.0, 0.0, image.shape[1], image.shape[0]]]), 1.0
-            check_overlap(found, image, picture.name)
-            matrices = person_affines(found, self.input_size, padding)
-            prepared.crops = [warp(image, matrix, self.input_size) for matrix in matrices]
-            prepared.rectangles, prepared.matrices = found, matrices
-        except UserError as error:
-            prepared.error = error
-        return prepared
 
     def _run(self, group):
         """Run the network on the people of some pictures and make their poses."""

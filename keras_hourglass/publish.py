@@ -19,7 +19,7 @@ def publish(source, name, facts, thresholds=None, dtype="float16", folder=None):
     Args:
         source: a training run's output folder, or whatever else `load_model` takes.
         name: the preset's name, e.g. `hourglass_small_lsp`.
-        facts: what a person must know: `architecture` (the row of `presets.PRESETS` it fills),
+        facts: what a person must know: `architecture` (the row of `zoo.PRESETS` it fills),
             `training_data`, `licence`, `metric` (`{"name", "value", "data"}`, in percent),
             `command`, and for the model card anything else (`description`, `hours`, `hardware`,
             `tables`, `limits`, …).

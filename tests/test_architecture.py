@@ -15,12 +15,12 @@ LEVELS = (
     ("images", "codec", "layers", "losses", "metrics", "optimizers", "cost"),
     ("model", "data", "rectangles", "pose", "drawing"),
     (
-        "presets", "weights", "porting", "manifest", "heads", "cards", "sources", "engines",
+        "presets", "zoo", "weights", "porting", "manifest", "heads", "cards", "sources", "engines",
         "runtimes", "checkpoints", "publish", "traits",
     ),
     (
         "training", "evaluation", "prediction", "detection", "smoothing", "export", "serving",
-        "pictures", "analysis", "writing",
+        "pictures", "analysis", "writing", "cropping",
     ),
     ("report",),
     ("cli", "demo", "demo_page", "__main__"),
@@ -31,8 +31,8 @@ JOBS = (
     {"errors", "files", "geometry", "skeletons", "architecture", "fetch"},
     {"pose", "drawing"},
     {"engines", "runtimes"},
-    {"presets", "weights", "porting", "manifest", "heads", "cards", "sources", "publish"},
-    {"prediction", "detection", "smoothing", "pictures", "writing"},
+    {"presets", "zoo", "weights", "porting", "manifest", "heads", "cards", "sources", "publish"},
+    {"prediction", "detection", "smoothing", "pictures", "writing", "cropping"},
     {"evaluation", "analysis"},
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -91,7 +91,7 @@ def test_nothing_imports_the_command_line():
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_and_functions_stay_short(path):
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 320
+    assert len(text.splitlines()) <= 300
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             documentation = ast.get_docstring(node) or ""
