@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 from colour_engine import paint
+from networks import save_untrained
 
-from keras_hourglass import StackedHourglass
 from keras_hourglass.errors import UserError
 from keras_hourglass.images import write_image
 
@@ -16,12 +16,7 @@ POINTS = ((40, 30), (70, 60), (90, 20))
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    network = StackedHourglass(
-        num_features=4, depth=1, input_shape=(32, 32, 3), skeleton="lsp", num_stacks=2
-    )
-    network.save_to_preset(folder, overwrite=True)
-    return str(folder)
+    return save_untrained(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

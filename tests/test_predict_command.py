@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 from colour_engine import paint
+from networks import save_untrained
 
-from keras_hourglass import StackedHourglass, prediction, presets
+from keras_hourglass import prediction, presets
 from keras_hourglass.cli import main
 from keras_hourglass.images import read_image, write_image
 
@@ -20,12 +21,7 @@ POINTS = ((40, 30), (70, 60), (90, 20))
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    network = StackedHourglass(
-        num_features=4, depth=1, input_shape=(32, 32, 3), skeleton="lsp", num_stacks=2
-    )
-    network.save_to_preset(folder, overwrite=True)
-    return str(folder)
+    return save_untrained(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from networks import distinct
 
 from keras_hourglass import StackedHourglass, presets, weights
 from keras_hourglass.architecture import complete
@@ -28,11 +29,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def model():
-    model = small()
-    rng = np.random.default_rng(4)
-    for variable in weights.named_variables(model).values():
-        variable.assign(rng.uniform(0.1, 0.6, variable.shape).astype("float32"))
-    return model
+    return distinct(small())
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import pytest
 
 h5py = pytest.importorskip("h5py")
 
+from networks import distinct  # noqa: E402
+
 from keras_hourglass import StackedHourglass, weights  # noqa: E402
 from keras_hourglass.errors import WeightsError  # noqa: E402
 
@@ -15,12 +17,7 @@ def small(num_stacks=2, **options):
 
 @pytest.fixture(scope="module")
 def model():
-    """A network whose every variable has values of its own."""
-    model = small()
-    rng = np.random.default_rng(4)
-    for variable in weights.named_variables(model).values():
-        variable.assign(rng.uniform(0.1, 0.6, variable.shape).astype("float32"))
-    return model
+    return distinct(small())
 
 
 @pytest.fixture
