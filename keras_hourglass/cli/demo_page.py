@@ -16,16 +16,8 @@ def add_arguments(parser):
 
 def run(args):
     """Serve the page until Ctrl-C."""
-    from keras_hourglass.errors import UserError
-
-    try:
-        import gradio  # noqa: F401  (before the slow imports)
-    except ImportError as error:
-        raise UserError(
-            f"The page needs Gradio, which is not installed ({error}). "
-            "Run: pip install 'keras_hourglass[demo]'."
-        ) from error
     from keras_hourglass.demo_page import build_page
+    from keras_hourglass.errors import UserError
     from keras_hourglass.presets import list_presets
 
     models = args.model or [preset["name"] for preset in list_presets() if preset.get("weights")]
