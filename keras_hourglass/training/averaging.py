@@ -5,6 +5,8 @@ import contextlib
 import keras
 import numpy as np
 
+from keras_hourglass.compat import keeps_averages, ops, put_averages
+
 # With a momentum of 0.9 this leaves 4 % of the statistics that were there before.
 STEPS = 30
 
@@ -24,9 +26,7 @@ class Averages:
     """
 
     def __init__(self, model, batches=None, steps=None):
-        optimizer = model.optimizer
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
-        self.active = bool(getattr(inner, "use_ema", False))
+        self.active = keeps_averages(model.optimizer)
         self.model, self.batches = model, batches
         self.steps = STEPS if steps is None else steps
         self._forward, self._cached, self._depth = None, (None, None), 0
@@ -54,11 +54,11 @@ class Averages:
         """Put the averages into the model for good."""
         if not self.active:
             return
-        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        step = int(ops.convert_to_numpy(self.model.optimizer.iterations))
         if self._cached[0] == step:
             _assign(self.model, self._cached[1])
             return
-        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        put_averages(self.model.optimizer, self.model.trainable_variables)
         if keras.backend.backend() == "jax":
             # Both now share buffers, which `evaluate` gives away.
             _assign(self.model, _values(self.model))
@@ -124,7 +124,7 @@ class ValidateAverages(keras.callbacks.Callback):
 
 
 def _values(model):
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in model.weights]
+    return [np.array(ops.convert_to_numpy(variable)) for variable in model.weights]
 
 
 def _assign(model, values):

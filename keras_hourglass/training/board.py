@@ -8,6 +8,7 @@ import cv2
 import keras
 import numpy as np
 
+from keras_hourglass import compat
 from keras_hourglass.drawing import draw_poses, heatmap_sheet
 from keras_hourglass.engines import keras_engine
 from keras_hourglass.pose import Pose
@@ -88,8 +89,7 @@ class Board(keras.callbacks.Callback):
             part = "validation" if name.startswith("val_") else "train"
             if np.isfinite(value):
                 parts[part][f"epoch_{name.removeprefix('val_')}"] = float(value)
-        rate = self.model.optimizer.learning_rate
-        parts["train"]["learning_rate"] = float(keras.ops.convert_to_numpy(rate))
+        parts["train"]["learning_rate"] = compat.learning_rate(self.model.optimizer)
         for part, values in parts.items():
             if values:
                 self._file(part).scalars(epoch, values)

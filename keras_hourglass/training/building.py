@@ -4,12 +4,12 @@ import inspect
 
 import keras
 
+from keras_hourglass import compat
 from keras_hourglass.errors import RecipeError, UserError, WeightsError
 from keras_hourglass.heads import match_heads
 from keras_hourglass.losses import HeatmapMSE
 from keras_hourglass.metrics import HeatmapPCK
 from keras_hourglass.model import StackedHourglass
-from keras_hourglass.optimizers import LossScaleOptimizer, TorchRMSprop
 from keras_hourglass.presets import joints_of, load_model, resolve
 from keras_hourglass.weights import assign_arrays, load_weights, read_arrays
 
@@ -108,7 +108,7 @@ def compile_model(model, recipe, steps_per_epoch, epochs=None):
 
 
 def _jit(value):
-    return "auto" if value is None else value
+    return "auto" if value is None and compat.IN_KERAS_3 else value
 
 
 def make_optimizer(recipe, steps_per_epoch, epochs):
@@ -118,19 +118,28 @@ def make_optimizer(recipe, steps_per_epoch, epochs):
         RecipeError: if there is no such optimizer or it does not take an option.
     """
     settings = recipe.optimizer
-    kind = _optimizer_class(settings.name)
     rate = _rate(recipe, steps_per_epoch, epochs)
     try:
-        optimizer = kind(learning_rate=rate, **settings.options)
+        if settings.name.lower().startswith(compat.ADDONS):
+            optimizer = compat.addons_optimizer(settings.name, rate, settings.options)
+        else:
+            kind = _optimizer_class(settings.name)
+            optimizer = kind(learning_rate=rate, **settings.options)
+    except RecipeError:
+        raise
     except (ValueError, TypeError) as error:
         raise RecipeError(f"optimizer.options: {' '.join(str(error).split())}") from error
     if recipe.training.precision == "mixed_float16":
+        from keras_hourglass.optimizers import LossScaleOptimizer
+
         return LossScaleOptimizer(optimizer)
     return optimizer
 
 
 def _optimizer_class(name):
     if name.lower() in ("torch_rmsprop", "torchrmsprop"):
+        from keras_hourglass.optimizers import TorchRMSprop
+
         return TorchRMSprop
     known = {
         key.lower(): value
@@ -173,8 +182,8 @@ class precision:
         self.policy = policy
 
     def __enter__(self):
-        self.previous = keras.mixed_precision.dtype_policy()
-        keras.mixed_precision.set_dtype_policy(self.policy)
+        self.previous = compat.dtype_policy()
+        compat.set_dtype_policy(self.policy)
 
     def __exit__(self, *unused):
-        keras.mixed_precision.set_dtype_policy(self.previous)
+        compat.set_dtype_policy(self.previous)

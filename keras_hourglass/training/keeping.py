@@ -12,6 +12,7 @@ import zlib
 import keras
 import numpy as np
 
+from keras_hourglass.compat import build_optimizer, ops, optimizer_variables
 from keras_hourglass.errors import UserError, WeightsError
 from keras_hourglass.files import atomic_write
 from keras_hourglass.weights import arrays_of, assign_arrays
@@ -168,10 +169,11 @@ def check_finite(model, out):
     Raises:
         UserError: naming the variable.
     """
-    for variable in [*model.variables, *model.optimizer.variables]:
-        values = keras.ops.convert_to_numpy(variable)
+    for variable in [*model.variables, *optimizer_variables(model.optimizer)]:
+        values = ops.convert_to_numpy(variable)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise _diverged(out, f"values that are no finite numbers in {variable.path}")
+            name = getattr(variable, "path", variable.name)
+            raise _diverged(out, f"values that are no finite numbers in {name}")
 
 
 def _diverged(out, what):
@@ -227,8 +229,8 @@ def restore(model, out, state, optimizer=True):
     if not optimizer:
         return
     # Optimizer variables exist only once it was built.
-    model.optimizer.build(model.trainable_variables)
-    variables = model.optimizer.variables
+    build_optimizer(model.optimizer, model.trainable_variables)
+    variables = optimizer_variables(model.optimizer)
     shapes = [tuple(variable.shape) for variable in variables]
     found = [arrays[name] for name in _optimizer_names(model) if name in arrays]
     if [array.shape for array in found] != shapes or len(arrays) - len(network) != len(shapes):
@@ -241,12 +243,13 @@ def restore(model, out, state, optimizer=True):
 
 
 def _optimizer_names(model):
-    return [f"{_OPTIMIZER}{index}" for index in range(len(model.optimizer.variables))]
+    return [f"{_OPTIMIZER}{index}" for index in range(len(optimizer_variables(model.optimizer)))]
 
 
 def _all_arrays(model):
     """The network's arrays by name, the optimizer's by number."""
-    values = [np.asarray(keras.ops.convert_to_numpy(v)) for v in model.optimizer.variables]
+    variables = optimizer_variables(model.optimizer)
+    values = [np.asarray(ops.convert_to_numpy(variable)) for variable in variables]
     return {**arrays_of(model), **dict(zip(_optimizer_names(model), values, strict=True))}
 
 

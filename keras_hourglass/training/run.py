@@ -7,6 +7,7 @@ import pathlib
 
 import keras
 
+from keras_hourglass import compat
 from keras_hourglass.errors import RecipeError
 from keras_hourglass.files import new_folder
 from keras_hourglass.training.averaging import Averages, ValidateAverages
@@ -49,6 +50,7 @@ def train(recipe, out, data_root=None, resume=False, overrides=(), verbose="auto
     """
     if not dataclasses.is_dataclass(recipe):
         recipe = load_recipe(recipe, overrides)
+    compat.check_recipe(recipe)
     out = pathlib.Path(out)
     state = read_state(out) if resume else None
     rate_changed = check_resume(recipe, out) if resume else False
@@ -80,7 +82,7 @@ def _train(recipe, out, data_root, state, rate_changed, verbose, callbacks, foun
         _freeze(model, recipe.training.frozen or (), frozen)
         with found.scope():
             compile_model(model, recipe, len(train_data), last - first)
-            model.optimizer.build(model.trainable_variables)
+            compat.build_optimizer(model.optimizer, model.trainable_variables)
             if state:
                 # A phase has an optimizer of its own.
                 same = state["epoch"] > first or first == 0

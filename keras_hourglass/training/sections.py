@@ -49,7 +49,8 @@ AugmentationSection = dataclasses.make_dataclass(
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerSection:
-    """`name`: `torch_rmsprop` or a Keras optimizer; `options`: its further arguments, among them
+    """`name`: `torch_rmsprop`, a Keras optimizer, or, beside Keras 2.15, one of TensorFlow
+    Addons such as `tfa:LAMB`; `options`: its further arguments, among them
     `clipnorm`, `global_clipnorm`, `clipvalue`, `gradient_accumulation_steps`, `use_ema` and
     `ema_momentum`; `loss_scale`: constant factor on the loss, see `HeatmapMSE` (float16 gets a
     dynamic one besides)."""
