@@ -1,11 +1,13 @@
 """Targets and decoding: perfect maps must come back as the joints they were drawn from."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_hourglass.codec import HeatmapCodec
+from keras_hourglass.codec import HeatmapCodec, derivatives
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine, crop_affine, invert_affine
 
@@ -50,6 +52,90 @@ def test_quarter_moves_towards_the_higher_neighbour():
     right_up, left_down = [3.25 * 4 + 1.5, 1.75 * 4 + 1.5], [2.75 * 4 + 1.5, 2.25 * 4 + 1.5]
     assert decoded.tolist() == [[right_up, left_down]]
     assert scores.tolist() == [[1, 1]]
+
+
+def dark(rows, columns, sigma):
+    """What `dark` decodes from the map rows × columns, in heatmap pixels `x, y`."""
+    maps = np.outer(rows, columns)[None, :, :, None]
+    codec = HeatmapCodec((len(rows) * 4, len(columns) * 4), sigma=sigma, decoder="dark")
+    decoded, scores = codec.decode(maps)
+    assert scores[0, 0] == np.float32(maps.max())
+    return (decoded[0, 0] - 1.5) / 4
+
+
+def newton(left, middle, right):
+    """From the middle of three values to the top of the Gaussian through them."""
+    low, top, high = np.log([left, middle, right])
+    return (low - high) / (2 * (low - 2 * top + high))
+
+
+def test_dark_by_hand_with_a_narrow_smoothing():
+    # The smoothing has half the sigma and reaches one pixel: exp(-1 / (2 * 0.5**2)) of each
+    # neighbour. Its scale falls out. Before the first row stands the first row again.
+    e = np.exp(-2)
+    step_y = newton(0.3 + e * (0.3 + 1), 1 + e * (0.3 + 0.6), 0.6 + e * (1 + 0.2))
+    step_x = newton(0.5 + e * (0.2 + 1), 1 + e * (0.5 + 0.7), 0.7 + e * (1 + 0.1))
+    found = dark([0.3, 1, 0.6, 0.2, 0.1, 0.05], [0.2, 0.5, 1, 0.7, 0.1], sigma=1)
+    np.testing.assert_allclose(found, [2 + step_x, 1 + step_y], atol=1e-9)
+    assert 0.05 < step_x < 0.5 and 0.05 < step_y < 0.5
+
+
+def test_dark_by_hand_with_a_wide_smoothing():
+    # Sigma 2.6: it reaches three pixels, and its own sigma is 1.3.
+    one, two, three = (np.exp(-(k**2) / (2 * 1.3**2)) for k in (1, 2, 3))
+    step_x = newton(
+        0.8 + one * (0.6 + 1) + two * (0.5 + 0.9) + three * (0.1 + 0.8),
+        1 + one * (0.8 + 0.9) + two * (0.6 + 0.8) + three * (0.5 + 0.4),
+        0.9 + one * (1 + 0.8) + two * (0.8 + 0.4) + three * (0.6 + 0.2),
+    )
+    step_y = newton(
+        0.7 + one * (0.5 + 1) + two * (0.2 + 0.4) + three * (0.2 + 0.3),
+        1 + one * (0.7 + 0.4) + two * (0.5 + 0.3) + three * (0.2 + 0.2),
+        0.4 + one * (1 + 0.3) + two * (0.7 + 0.2) + three * (0.5 + 0.1),
+    )
+    rows = [0.2, 0.5, 0.7, 1, 0.4, 0.3, 0.2, 0.1]
+    columns = [0.1, 0.5, 0.6, 0.8, 1, 0.9, 0.8, 0.4, 0.2]
+    found = dark(rows, columns, sigma=2.6)
+    np.testing.assert_allclose(found, [4 + step_x, 3 + step_y], atol=1e-9)
+    assert step_x > 0.05 and step_y < -0.05
+
+
+def test_dark_follows_a_slanted_peak():
+    # Along the diagonal it is twice as long as across.
+    x, y = np.arange(11) - 5.35, (np.arange(9) - 3.8)[:, None]
+    maps = np.exp(-((x + y) ** 2) / 32 - (x - y) ** 2 / 8)[None, :, :, None]
+    decoded, _ = HeatmapCodec((36, 44), sigma=1, decoder="dark").decode(maps)
+    np.testing.assert_allclose((decoded[0, 0] - 1.5) / 4, [5.35, 3.8], atol=0.03)
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, 3), (8, 3), (4, 0), (4, 6)])
+def test_dark_leaves_maxima_on_the_border(x, y):
+    peak = np.exp(-((np.arange(9) - x - 0.2) ** 2)), np.exp(-((np.arange(7) - y + 0.2) ** 2))
+    assert dark(peak[1], peak[0], sigma=1).tolist() == [x, y]
+    # One pixel further inside it moves, along both axes.
+    x, y = np.clip([x, y], 1, [7, 5])
+    peak = np.exp(-((np.arange(9) - x - 0.2) ** 2)), np.exp(-((np.arange(7) - y + 0.2) ** 2))
+    np.testing.assert_allclose(dark(peak[1], peak[0], sigma=1), [x + 0.2, y - 0.2], atol=0.05)
+
+
+def test_dark_stays_where_the_smoothed_map_has_no_peak():
+    ring = np.array([0.99, 0.99, 0.99, 0.1, 0.1, 1, 0.1, 0.1, 0.99, 0.99, 0.9])
+    slope = np.exp(-((np.arange(13) - 6.3) ** 2) / 8)
+    # A hollow along both axes; along one of them.
+    hollow = np.outer(ring, ring)[None, :, :, None]
+    decoded, _ = HeatmapCodec((44, 44), sigma=3, decoder="dark").decode(hollow)
+    assert ((decoded[0, 0] - 1.5) / 4).tolist() == [5, 5]
+    assert dark(ring, slope, sigma=3).tolist() == [6, 5]
+    assert dark(slope, ring, sigma=3).tolist() == [5, 6]
+
+
+def test_dark_moves_by_one_pixel_at_most():
+    # Smoothed, the values around the maximum are 2.5, 3.1 and 3.4: the top would be two away.
+    columns = [0.3, 0.4, 0.5, 0.6, 1, 0.99, 0.99, 0.99, 0.99]
+    rows = np.exp(-((np.arange(11) - 5) ** 2) / 8)
+    np.testing.assert_allclose(dark(rows, columns, sigma=3), [5, 5], atol=1e-9)
+    np.testing.assert_allclose(dark(columns, rows, sigma=3), [5, 5], atol=1e-9)
+    np.testing.assert_allclose(dark(rows, columns[::-1], sigma=3), [3, 5], atol=1e-9)
 
 
 def test_maxima_on_the_border_stay_there():
@@ -189,10 +275,102 @@ def test_joints_count_as_inside_to_the_outer_edge_of_the_crop():
     ],
 )
 def test_bad_arguments(arguments):
-    with pytest.raises(UserError, match="Received"):
+    [name] = arguments
+    with pytest.raises(UserError, match=f"`{name}`.*Received"):
         HeatmapCodec(**arguments)
 
 
-def test_heatmaps_need_four_axes():
-    with pytest.raises(UserError, match=r"\(4, 5, 3\)"):
-        HeatmapCodec((16, 20)).decode(np.zeros((4, 5, 3)))
+@pytest.mark.parametrize("shape", [(4, 5, 3), (2, 0, 5, 3), (2, 4, 0, 3), (2, 4, 5, 0)])
+def test_heatmaps_need_four_axes(shape):
+    codec = HeatmapCodec((16, 20))
+    with pytest.raises(UserError, match=re.escape(f"Received: {shape}")):
+        codec.decode(np.zeros(shape))
+    # Nobody is fine.
+    assert codec.decode(np.zeros((0, 4, 5, 3)))[0].shape == (0, 3, 2)
+
+
+# Properties over random input, one at least for every public function.
+
+INSIDE = st.tuples(st.floats(-0.5, 95.5), st.floats(-0.5, 63.5))
+AROUND = st.tuples(st.floats(-300, 300), st.floats(-300, 300))
+
+
+@given(st.lists(st.one_of(INSIDE, AROUND), min_size=1, max_size=5), st.integers(0, 2))
+def test_targets_say_where_and_whether(points, seen):
+    codec = HeatmapCodec((64, 96), missing="ignore")
+    found = codec.targets([points], np.full((1, len(points)), seen))[0]
+    for (x, y), target in zip(points, found, strict=True):
+        if seen and -0.5 <= x <= 95.5 and -0.5 <= y <= 63.5:
+            expected = [(x - 1.5) / 4, (y - 1.5) / 4, 1, 1]
+            np.testing.assert_allclose(target, expected, atol=1e-5)
+        else:
+            assert target.tolist() == [0, 0, 0, 0]
+
+
+@given(st.lists(INSIDE, min_size=1, max_size=5), st.floats(0.5, 3))
+def test_maps_hold_the_distance_from_the_joint(points, sigma):
+    codec = HeatmapCodec((64, 96), sigma=sigma)
+    maps, _ = codec.encode([points], np.ones((1, len(points))))
+    rows, columns = np.mgrid[:16, :24]
+    for joint, (x, y) in enumerate(points):
+        distance2 = (columns - (x - 1.5) / 4) ** 2 + (rows - (y - 1.5) / 4) ** 2
+        expected = np.exp(-distance2 / (2 * sigma**2))
+        np.testing.assert_allclose(maps[0, :, :, joint], expected, atol=1e-4)
+
+
+@given(INSIDE, st.floats(0, 2))
+def test_drawing_follows_the_amplitude(point, amplitude):
+    codec = HeatmapCodec((64, 96))
+    target = codec.targets([[point]], [[2]])
+    whole = codec.draw(target)
+    target[..., 2] = amplitude
+    np.testing.assert_allclose(codec.draw(target), amplitude * whole, atol=1e-6)
+
+
+def random_maps(seed, height=7, width=9):
+    """Positive maps of three people and two joints without any two equal numbers."""
+    numbers = np.random.default_rng(seed).permutation(3 * height * width * 2) + 1.0
+    return (numbers / numbers.size).reshape(3, height, width, 2)
+
+
+@pytest.mark.parametrize("decoder", PROMISED)
+@given(seed=st.integers(0, 10**6))
+def test_decoding_follows_mirror_turn_and_shift(decoder, seed):
+    codec = HeatmapCodec((28, 36), decoder=decoder)
+    maps = random_maps(seed)
+    joints, scores = codec.decode(maps)
+
+    mirrored, same = codec.decode(maps[:, :, ::-1])
+    np.testing.assert_allclose(mirrored, joints * [-1, 1] + [35, 0], atol=1e-6)
+    np.testing.assert_array_equal(same, scores)
+    # Rows and columns exchanged: x and y are exchanged.
+    turned, _ = codec.decode(maps.transpose(0, 2, 1, 3))
+    np.testing.assert_allclose(turned, joints[..., ::-1], atol=1e-6)
+    # Moved by two columns and one row, away from every border.
+    small = np.pad(maps, [(0, 0), (4, 6), (4, 6), (0, 0)])
+    moved = np.pad(maps, [(0, 0), (5, 5), (6, 4), (0, 0)])
+    step = codec.decode(moved)[0] - codec.decode(small)[0]
+    np.testing.assert_allclose(step, np.broadcast_to([8.0, 4.0], step.shape), atol=1e-6)
+
+
+@given(st.integers(0, 10**6))
+def test_merging_twice_mirrored_maps_gives_them_back(seed):
+    maps = random_maps(seed)
+    codec = HeatmapCodec((28, 36))
+    # What a perfectly symmetrical network gives for the mirrored crop.
+    mirrored = maps[:, :, ::-1][..., [1, 0]]
+    np.testing.assert_array_equal(codec.merge_flipped(maps, mirrored, (1, 0)), maps)
+    # The mirror image of the whole: both halves change their places.
+    other = random_maps(seed + 1)
+    one_way = codec.merge_flipped(maps, other, (1, 0))
+    other_way = codec.merge_flipped(other, maps, (1, 0))
+    np.testing.assert_allclose(other_way, one_way[:, :, ::-1][..., [1, 0]], atol=1e-12)
+
+
+@given(st.lists(st.integers(-50, 50), min_size=6, max_size=6))
+def test_differences_are_exact_for_parabolas(factors):
+    level, slope_x, slope_y, bend_x, bend_y, twist = factors
+    y, x = np.mgrid[-1:2, -1:2]
+    values = level + slope_x * x + slope_y * y + bend_x * x**2 + bend_y * y**2 + twist * x * y
+    expected = [slope_x, slope_y, 2 * bend_x, 2 * bend_y, twist]
+    assert [found.tolist() for found in derivatives(values[None])] == [[v] for v in expected]

@@ -174,3 +174,68 @@ def test_defaults_are_those_of_the_paper():
     assert geometry.input_to_heatmap([5.5]).tolist() == [1.0]
     assert geometry.heatmap_to_input([1.0]).tolist() == [5.5]
     assert geometry.boxes_from_joints([[[0, 0], [8, 4]]], [[2, 2]]).tolist() == [[4, 2, 10]]
+
+
+# Properties over random input, one at least for every function.
+
+
+@given(FLOATS, FLOATS, st.floats(0.5, 500), st.floats(0.5, 500))
+def test_boxes_are_the_smallest_squares_around_their_rectangles(x, y, w, h):
+    left, top, width, height = geometry.boxes_to_xywh(geometry.boxes_from_xywh([x, y, w, h]))
+    assert width == height == max(w, h)
+    # On the longer axis they begin together; on the shorter one what is more is halved.
+    np.testing.assert_allclose([left, top], [x - (width - w) / 2, y - (height - h) / 2], atol=1e-9)
+
+
+@given(BOXES, SIZES, TURNS, SCALES, st.booleans(), st.floats(0, 1))
+def test_points_between_stay_between(box, size, turn, scale, flip, share):
+    matrix = geometry.crop_affine(box, size, turn, flip, scale)
+    one, other = np.array([[3.0, -7.0]]), np.array([[-20.0, 11.0]])
+    between = geometry.apply_affine(matrix, share * one + (1 - share) * other)
+    ends = geometry.apply_affine(matrix, one), geometry.apply_affine(matrix, other)
+    np.testing.assert_allclose(between, share * ends[0] + (1 - share) * ends[1], atol=1e-6)
+
+
+@given(BOXES, SIZES, TURNS, SCALES, TURNS)
+def test_turning_twice_is_turning_by_the_sum(box, size, first, scale, second):
+    once = geometry.crop_affine(box, size, first + second, scale=scale)
+    turned = geometry.crop_affine(box, size, first, scale=scale)
+    # The crop itself, turned about its middle: a box as large as its shorter side.
+    middle = ((size[1] - 1) / 2, (size[0] - 1) / 2, min(size))
+    again = geometry.crop_affine(middle, size, second)
+    points = np.array([[box[0], box[1]], [box[0] + 3, box[1]], [box[0], box[1] - 5]])
+    there = geometry.apply_affine(again, geometry.apply_affine(turned, points))
+    np.testing.assert_allclose(there, geometry.apply_affine(once, points), atol=1e-6)
+
+
+def test_unknown_points_stay_unknown():
+    mapped = geometry.apply_affine([[2, 0, 1], [0, 2, 0]], [[np.nan, np.nan], [3, 4]])
+    assert np.isnan(mapped[0]).all() and mapped[1].tolist() == [7, 8]
+
+
+@given(FLOATS, FLOATS, st.sampled_from([1, 2, 4, 8, 16]))
+def test_heatmap_frame_and_back(x, y, stride):
+    there = geometry.input_to_heatmap([x, y], stride)
+    np.testing.assert_allclose(geometry.heatmap_to_input(there, stride), [x, y], atol=1e-9)
+    # One heatmap pixel further is `stride` input pixels further.
+    step = geometry.heatmap_to_input(there + 1, stride) - [x, y]
+    np.testing.assert_allclose(step, [stride, stride], atol=1e-9)
+
+
+@given(FLOATS, FLOATS, st.integers(1, 900))
+def test_mirroring_twice_changes_nothing(x, y, width):
+    once = geometry.mirror_points([[x, y]], width)
+    assert once[0, 1] == y
+    np.testing.assert_allclose((once[0, 0] + x) / 2, (width - 1) / 2, atol=1e-9)
+    np.testing.assert_allclose(geometry.mirror_points(once, width), [[x, y]], atol=1e-9)
+
+
+@given(st.lists(st.tuples(FLOATS, FLOATS), min_size=1, max_size=6), FLOATS, st.floats(1, 3))
+def test_boxes_from_joints_hold_them_and_move_with_them(points, shift, padding):
+    joints = np.array([[*points, (9e9, -9e9)]])  # the last one is not labelled
+    visibility = [[1] * len(points) + [0]]
+    [box] = geometry.boxes_from_joints(joints, visibility, padding)
+    reach = np.abs(joints[0, :-1] - box[:2]).max()
+    np.testing.assert_allclose(box[2], max(2 * reach, 1) * padding, rtol=1e-9, atol=1e-9)
+    [moved] = geometry.boxes_from_joints(joints + [shift, -shift], visibility, padding)
+    np.testing.assert_allclose(moved, box + [shift, -shift, 0], atol=1e-6)

@@ -1,16 +1,22 @@
 """Metrics on numbers worked out by hand."""
 
+import dataclasses
+import json
 import os
+import pathlib
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.metrics import (
+    MEANS,
+    PCK,
     auc,
+    average_precision,
+    merge_counts,
     nme,
     normalized_distances,
     oks,
@@ -19,7 +25,8 @@ from keras_hourglass.metrics import (
     pckh,
     summarize,
 )
-from keras_hourglass.skeletons import MPII, Skeleton, get_skeleton
+from keras_hourglass.metrics.oks import COCO_SIGMAS
+from keras_hourglass.skeletons import MPII, Skeleton
 
 ARM = Skeleton(
     "arm",
@@ -107,6 +114,43 @@ def test_mistakes_are_refused():
         summarize(np.zeros((2, 3)), ARM, threshold=0)
 
 
+def test_visibility_and_reference_are_checked_each():
+    predictions, joints, visibility, reference = scene()
+    with pytest.raises(DataError, match=r"visibility \(4, 3\).*Received: \(4, 2\) and \(4,\)"):
+        pck(predictions, joints, visibility[:, :2], reference, ARM)
+    with pytest.raises(DataError, match=r"reference \(4,\).*Received: \(4, 3\) and \(3,\)"):
+        pck(predictions, joints, visibility, reference[:3], ARM)
+    with pytest.raises(DataError, match=r"\(people, joints, 2\)"):
+        pck(predictions[0], joints[0], visibility[0], reference[0], ARM)
+    with pytest.raises(DataError, match=r"\(people, joints, 2\)"):
+        pck(np.zeros((4, 3, 3)), np.zeros((4, 3, 3)), visibility, reference, ARM)
+    with pytest.raises(DataError, match="inf for person 2"):
+        pck(predictions, joints, visibility, np.array([1, 1, np.inf, 1]), ARM)
+    with pytest.raises(UserError, match="distances of 0 joints"):
+        merge_counts(3, 4, ARM, 0.2)
+
+
+def test_what_is_taken_where_nothing_is_said():
+    # A fifth of the reference, the mean over all counted joints, people not counted.
+    distances = [[0.2, 0.21, np.nan], [0.19, np.nan, np.nan]]
+    result = summarize(distances, ARM)
+    assert (result.threshold, result.mean_over, result.num_people) == (0.2, "counted", 2)
+    assert result.joints["left_wrist"] == 100 and result.joints["right_wrist"] == 0
+    merged = merge_counts([1, 2, 3], [3, 3, 3], ARM, 0.5)
+    assert (merged.num_people, merged.mean_over) == (0, "counted")
+    facts = dataclasses.asdict(merged)
+    assert PCK(**{key: facts[key] for key in facts if key != "mean_over"}).mean == 600 / 9
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        merged.threshold = 0.1
+    assert list(MEANS) == ["counted", "joints", "groups"]
+
+
+def test_written_percentages_have_three_decimals():
+    written = pck(*scene(), ARM).to_dict()
+    assert written["joints"]["left_wrist"] == 66.667 and written["mean"] == 57.143
+    assert written["means"] == {"counted": 57.143, "joints": 55.556, "groups": 55.0}
+
+
 def test_curve_area_and_error_by_hand():
     distances = normalized_distances(*scene())
     correct, counted = pck_curve(distances, [0, 0.15, 0.2, 0.5, 1])
@@ -116,7 +160,12 @@ def test_curve_area_and_error_by_hand():
     area = auc(distances, ARM)
     assert area["joints"]["left_wrist"] == pytest.approx(100 * (0.71 + 0.61 + 0) / 3)
     assert area["joints"]["neck"] == pytest.approx(50)
+    assert area["joints"]["right_wrist"] == pytest.approx(100 * (0.59 + 0.61) / 2)
+    # Over the joints of a group, and over all, counted joints weigh alike.
+    assert area["groups"]["wrist"] == pytest.approx(100 * (0.71 + 0.61 + 0 + 0.59 + 0.61) / 5)
+    assert area["mean"] == pytest.approx(100 * (0.71 + 0.61 + 0 + 0.59 + 0.61 + 1 + 0) / 7)
     error = nme(distances, ARM)
+    assert error["joints"]["left_wrist"] == pytest.approx(100 * (0.2 + 0.15 + 0.9) / 3)
     assert error["groups"]["neck"] == pytest.approx(50)
     assert error["mean"] == pytest.approx(100 * (0.2 + 0.21 + 0 + 0.15 + 0.2 + 1 + 0.9) / 7)
 
@@ -143,18 +192,81 @@ def test_oks_by_hand():
         oks(predictions, joints, [[2, 1], [1, 0]], [100, 0], sigmas=[0.1, 0.2])
 
 
-def test_ten_thousand_people_within_two_seconds():
-    random = np.random.default_rng(0)
-    joints = random.uniform(0, 500, (10_000, 16, 2))
-    predictions = joints + random.normal(0, 10, joints.shape)
-    visibility = random.integers(0, 3, (10_000, 16))
-    start = time.perf_counter()
-    distances = normalized_distances(predictions, joints, visibility, np.full(10_000, 60.0))
-    for skeleton in (get_skeleton("mpii"),):
-        summarize(distances, skeleton)
-        auc(distances, skeleton)
-        nme(distances, skeleton)
-    assert time.perf_counter() - start < 2
+def test_oks_refuses_what_does_not_fit():
+    joints, seen = np.zeros((2, 3, 2)), [[1, 1, 1], [1, 0, 0]]
+    sigmas = [0.1, 0.2, 0.3]
+    with pytest.raises(DataError, match=r"\(2, 2, 2\), annotations \(2, 3, 2\), 3 sigmas"):
+        oks(joints[:, :2], joints, seen, [1, 1], sigmas)
+    with pytest.raises(DataError, match="2 sigmas"):
+        oks(joints, joints, seen, [1, 1], sigmas[:2])
+    unknown = joints.copy()
+    unknown[0, 2, 1] = np.inf
+    with pytest.raises(DataError, match="finite predictions"):
+        oks(unknown, joints, seen, [1, 1], sigmas)
+    # What nobody annotated may be anything.
+    unknown = joints.copy()
+    unknown[1, 1] = np.nan
+    assert oks(unknown, joints, seen, [1, 1], sigmas).tolist() == [1, 1]
+
+
+def coco_person(image, offsets=(0, 0), area=10_000.0):
+    """A person of COCO's form with 17 visible joints; 10,000 square pixels count as large."""
+    points = np.array([[100.0 + 3 * k, 50.0 + 7 * k] for k in range(17)]) + offsets
+    keypoints = np.column_stack([points, np.full(17, 2)]).ravel().tolist()
+    box = [100.0, 50.0, 48.0, 112.0]
+    return {
+        "image_id": image, "category_id": 1, "keypoints": keypoints, "num_keypoints": 17,
+        "area": area, "bbox": box, "iscrowd": 0, "score": 0.5,
+    }  # fmt: skip
+
+
+def test_average_precision_by_hand(tmp_path):
+    params = pytest.importorskip("pycocotools.cocoeval").Params(iouType="keypoints")
+    np.testing.assert_allclose(COCO_SIGMAS, params.kpt_oks_sigmas)
+    people = [{"id": number, **coco_person(number)} for number in (1, 2)]
+    truth = {
+        "images": [{"id": 1, "width": 300, "height": 300}, {"id": 2, "width": 300, "height": 300}],
+        "annotations": people,
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(truth))
+    # The first person with a similarity of 0.72 at every joint, the second not found. That is
+    # enough for the five thresholds 0.5 to 0.7 of ten, and there for recalls 0 to 0.5: 51 of 101.
+    distances = 2 * COCO_SIGMAS * 100 * np.sqrt(-2 * np.log(0.72))
+    results = [coco_person(1, np.column_stack([distances, np.zeros(17)]))]
+    values = average_precision(path, results)
+    half = 100 * 51 / 101
+    assert values == pytest.approx(
+        {
+            "AP": half / 2, "AP50": half, "AP75": 0, "APM": np.nan, "APL": half / 2,
+            "AR": 25, "AR50": 50, "AR75": 0, "ARM": np.nan, "ARL": 25,
+        },
+        nan_ok=True,
+    )  # fmt: skip
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert average_precision(path, tmp_path / "results.json") == pytest.approx(values, nan_ok=True)
+    with pytest.raises(UserError, match="at least one result"):
+        average_precision(path, [])
+
+
+def test_average_precision_without_its_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    with pytest.raises(UserError, match="pip install pycocotools"):
+        average_precision("truth.json", [{}])
+
+
+def test_ten_thousand_people():
+    """Distances of a 3-4-5 triangle for half of the people, twice as far for the others."""
+    joints = np.random.default_rng(0).uniform(0, 500, (10_000, 16, 2))
+    predictions = joints + np.where(np.arange(10_000) % 2, 2, 1)[:, None, None] * [3, 4]
+    visibility = np.full((10_000, 16), 2)
+    distances = normalized_distances(predictions, joints, visibility, np.full(10_000, 50.0))
+    assert summarize(distances, "mpii", 0.1).mean == 50
+    assert summarize(distances, "mpii").mean == 100
+    assert nme(distances, "mpii")["mean"] == pytest.approx(15)
+    # Steps at 0.1 and 0.2 of 0.5, half of the people each; see the trapezoids above.
+    assert auc(distances, "mpii")["mean"] == pytest.approx(100 * (0.81 + 0.61) / 2)
 
 
 def test_scoring_imports_no_deep_learning_library():
@@ -166,43 +278,91 @@ def test_scoring_imports_no_deep_learning_library():
     assert found.stdout.strip() == "[]", found.stderr
 
 
-# Correct: within 0.1 * 8 = 0.8 heatmap pixels. Two people, three joints, maps of 8×12.
-HEATMAP_CASE = """
-import numpy as np
-from keras_hourglass.metrics import HeatmapPCK
-maps = np.full((2, 8, 12, 3), -0.5, "float32")
-maps[0, 2, 11, 0] = 1    # x 11, y 2
-maps[0, 7, 0, 1] = 0.2   # x 0, y 7
-maps[1, 4, 5, 0] = 0.1
-maps[1, 4, 5, 2] = 0.1
-targets = np.array([
-    [[10.2, 2, 1, 1], [0.6, 6.4, 1, 1], [3, 3, 0, 1]],   # hit (0.8), miss (0.849), not labelled
-    [[5, 4.5, 1, 1], [0, 0, 0, 1], [5, 4, 1, 0]],        # hit, not labelled, weight 0
-], "float32")
-together, apart, weighted = (HeatmapPCK((8, 12), 0.1) for _ in range(3))
-together.update_state(targets, maps)
-for i in range(2):
-    apart.update_state(targets[i:i + 1], maps[i:i + 1])
-weighted.update_state(targets, maps, sample_weight=np.array([3.0, 1.0]))
-copy = HeatmapPCK.from_config(together.get_config())
-assert (copy.heatmap_size, copy.threshold, copy.name) == ((8, 12), 0.1, "pck")
-assert float(copy.result()) == 0
-copy.update_state(targets, maps * np.nan)
-print(*(float(metric.result()) for metric in (together, apart, weighted, copy)))
-"""
+def heatmap_values():
+    """The metric of two people together, one by one, weighted, and of maps that are no numbers.
+
+    Correct: within 0.1 * 8 = 0.8 heatmap pixels. Two people, three joints, maps of 8×12.
+    """
+    from keras_hourglass.metrics import HeatmapPCK
+
+    maps = np.full((2, 8, 12, 3), -0.5, "float32")
+    maps[0, 2, 11, 0] = 1  # x 11, y 2
+    maps[0, 7, 0, 1] = 0.2  # x 0, y 7
+    maps[1, 4, 5, 0] = 0.1
+    maps[1, 4, 5, 2] = 0.1
+    targets = [
+        [[10.2, 2, 1, 1], [0.6, 6.4, 1, 1], [3, 3, 0, 1]],  # hit (0.8), miss (0.849), unlabelled
+        [[5, 4.5, 1, 1], [0, 0, 0, 1], [5, 4, 1, 0]],  # hit, not labelled, weight 0
+    ]
+    targets = np.array(targets, "float32")
+    together, apart, weighted = (HeatmapPCK((8, 12), 0.1) for _ in range(3))
+    together.update_state(targets, maps)
+    for i in range(2):
+        apart.update_state(targets[i : i + 1], maps[i : i + 1])
+    weighted.update_state(targets, maps, sample_weight=np.array([3.0, 1.0]))
+    copy = HeatmapPCK.from_config(together.get_config())
+    assert (copy.heatmap_size, copy.threshold, copy.name) == ((8, 12), 0.1, "pck")
+    assert float(copy.result()) == 0
+    copy.update_state(targets, maps * np.nan)
+    return [float(metric.result()) for metric in (together, apart, weighted, copy)]
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_training_accuracy_on_every_backend(backend):
     pytest.importorskip(backend)
-    env = {**os.environ, "KERAS_BACKEND": backend}
-    run = subprocess.run(
-        [sys.executable, "-c", HEATMAP_CASE], capture_output=True, text=True, env=env
-    )
-    assert run.returncode == 0, run.stderr
+    import keras
+
+    if backend == keras.config.backend():
+        values = heatmap_values()
+    else:
+        code = "import test_metrics; print(*test_metrics.heatmap_values())"
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "KERAS_BACKEND": backend},
+            cwd=pathlib.Path(__file__).parent,
+        )
+        assert run.returncode == 0, run.stderr
+        values = [float(word) for word in run.stdout.split()]
     # Person one has 1 of 2, person two 1 of 1; with weights 3 and 1 that is 4 of 7.
-    values = [float(word) for word in run.stdout.split()]
     assert values == pytest.approx([2 / 3, 2 / 3, 4 / 7, 0])
+
+
+def test_training_accuracy_of_the_paper_by_default():
+    from keras_hourglass.metrics import HeatmapPCK
+
+    metric = HeatmapPCK((40, 60))  # half of a tenth of the shorter side: 2 heatmap pixels
+    assert metric.get_config() == {
+        "name": "pck",
+        "dtype": metric.get_config()["dtype"],
+        "heatmap_size": [40, 60],
+        "threshold": 0.05,
+    }
+    maps = np.zeros((1, 40, 60, 4), "float32")
+    maps[0, 10, 20] = 0.001
+    maps[0, 10, 20, 3] = 0  # nothing above zero: it points nowhere, not to its first pixel
+    # As far as it may be; a hair further, along each axis; where a map of zeros has its first one.
+    targets = [[[22, 10, 1, 1], [20, 12.01, 1, 1], [17.99, 10, 1, 1], [0, 0, 1, 1]]]
+    metric.update_state(targets, maps)
+    assert float(metric.result()) == 0.25
+    metric.reset_state()
+    assert float(metric.result()) == 0
+    # A small amplitude and a small weight count as much as large ones.
+    metric.update_state([[[20, 10, 0.1, 0.1], [5, 5, 0.1, 0.1]]], maps[..., :2])
+    assert float(metric.result()) == 0.5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [((8, 12), 0), ((8, 12), -1), ((8, 12), float("nan")), ((8,),), ((8, 12, 3),), ((0, 12),)],
+)
+def test_training_accuracy_refuses_bad_arguments(arguments):
+    from keras_hourglass.metrics import HeatmapPCK
+
+    with pytest.raises(UserError, match="Received: heatmap_size"):
+        HeatmapPCK(*arguments)
+    assert HeatmapPCK((1, 1), 0.01).heatmap_size == (1, 1)
 
 
 def test_training_accuracy_inside_fit():
