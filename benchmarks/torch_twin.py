@@ -45,16 +45,17 @@ class Hourglass(nn.Module):
 class TwinHourglass(nn.Module):
     """`(N, 3, H, W)` normalised pixels to a list of `(N, K, H / 4, W / 4)` heatmaps."""
 
-    def __init__(self, joints, stacks, width):
+    def __init__(self, joints, stacks, width, stem=(64, 128, 128)):
         super().__init__()
+        first, before, after = stem
         self.stem = nn.Sequential(
-            nn.Conv2d(3, 64, 7, stride=2, padding=3),
-            nn.BatchNorm2d(64),
+            nn.Conv2d(3, first, 7, stride=2, padding=3),
+            nn.BatchNorm2d(first),
             nn.ReLU(),
-            Residual(64, 128),
+            Residual(first, before),
             nn.MaxPool2d(2),
-            Residual(128, 128),
-            Residual(128, width),
+            Residual(before, after),
+            Residual(after, width),
         )
         self.hourglasses = nn.ModuleList(
             nn.Sequential(

@@ -1,12 +1,14 @@
 """Images per second of a training step, against a PyTorch twin of the same network.
 
     python benchmarks/train_step.py [--batch 4] [--size 256] [--stacks 2] [--features 256]
+    python benchmarks/train_step.py --batch 16 --size 128 --features 64 --stem 16 32 32
 
 Both networks have the same layers, batch, targets, loss (one mean squared error per stack) and
 optimizer (RMSprop); the number of parameters is compared first. The variants take turns, so that
 whatever else the machine does meets all of them; every step ends with the loss on the host. Each
 runs in a process of its own, which also gives its peak memory. Variants: Keras with TensorFlow's
-graph and with XLA, PyTorch eager, channels-last, `torch.compile`. On a GPU all of them run in
+graph as `keras-hourglass train` runs it (oneDNN on), as TensorFlow starts by itself, and with XLA;
+PyTorch eager, channels-last, `torch.compile`. On a GPU all of them run in
 bfloat16, and the share of `--peak-tflops` (the chip's dense bfloat16 rate) is given. Results go to
 `benchmarks/results/train_step.json`. Measure on an idle machine: PyTorch's threads wait for each
 other, and two of them on busy cores may take a hundred times as long as one.
@@ -27,7 +29,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-VARIANTS = ("keras-graph", "keras-xla", "torch-eager", "torch-channels-last", "torch-compile")
+VARIANTS = (
+    "keras-graph",
+    "keras-default",
+    "keras-xla",
+    "torch-eager",
+    "torch-channels-last",
+    "torch-compile",
+)
 RESULT = pathlib.Path(__file__).parent / "results" / "train_step.json"
 JOINTS, SIGMA, RATE = 16, 1.0, 2.5e-4
 
@@ -38,6 +47,7 @@ def parse(argv=None):
     parser.add_argument("--size", type=int, default=256, help="input pixels")
     parser.add_argument("--stacks", type=int, default=2)
     parser.add_argument("--features", type=int, default=256)
+    parser.add_argument("--stem", type=int, nargs=3, default=[64, 128, 128], help="its widths")
     parser.add_argument("--steps", type=int, default=8, help="measured steps per turn")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
@@ -68,8 +78,13 @@ def keras_step(args, xla):
     gpu = bool(tf.config.list_physical_devices("GPU"))
     if gpu:
         keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    first, before, after = args.stem
     model = StackedHourglass(
-        JOINTS, args.stacks, args.features, input_shape=(args.size, args.size, 3)
+        JOINTS,
+        args.stacks,
+        args.features,
+        input_shape=(args.size, args.size, 3),
+        stem=(first, (before,), (after, args.features)),
     )
     loss = HeatmapMSE((args.size // 4,) * 2, SIGMA)
     model.compile(
@@ -91,7 +106,7 @@ def torch_step(args, variant):
 
     gpu = torch.cuda.is_available()
     device = torch.device("cuda" if gpu else "cpu")
-    network = TwinHourglass(JOINTS, args.stacks, args.features).to(device).train()
+    network = TwinHourglass(JOINTS, args.stacks, args.features, args.stem).to(device).train()
     layout = torch.channels_last if variant == "torch-channels-last" else torch.contiguous_format
     network = network.to(memory_format=layout)
     optimizer = torch.optim.RMSprop(network.parameters(), lr=RATE, alpha=0.99, eps=1e-8)
@@ -143,8 +158,17 @@ def measure(args):
         command = [sys.executable, str(here), "--child", name]
         for option in ("batch", "size", "stacks", "features", "steps"):
             command += [f"--{option}", str(getattr(args, option))]
+        environment = dict(os.environ)
+        if name == "keras-graph":
+            environment["TF_ENABLE_ONEDNN_OPTS"] = "1"
+        command += ["--stem", *map(str, args.stem)]
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=here.parent
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=here.parent,
+            env=environment,
         )
         line = process.stdout.readline()
         if not line:
@@ -205,6 +229,7 @@ def main():
     ratio = round(best["keras"] / best["torch"], 3) if all(best.values()) else None
     facts = {
         "network": f"{args.stacks} stacks, {args.features} features, {args.size}×{args.size}",
+        "stem": args.stem,
         "batch": args.batch,
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
         "load_1min": round(os.getloadavg()[0], 2),

@@ -5,7 +5,7 @@ from keras_hourglass.data.augment import AUGMENTATIONS
 from keras_hourglass.errors import RecipeError, UserError
 from keras_hourglass.presets import OVERRIDES, resolve
 
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 # Keys of `model` that may stand beside `preset`.
 _BESIDE_PRESET = ("pretrained", "skeleton", "num_keypoints", *OVERRIDES)
 

@@ -16,6 +16,7 @@ from keras_hourglass.training.distribution import layout
 from keras_hourglass.training.feeding import build_data, feed
 from keras_hourglass.training.folder import alone, check_resume, prepare_folder
 from keras_hourglass.training.keeping import Keeper, StopCleanly, StopOnNaN, read_state, restore
+from keras_hourglass.training.precision import with_precision
 from keras_hourglass.training.recipe import load_recipe
 from keras_hourglass.training.watching import ReportFailures, SourceValidation, Warn
 
@@ -53,8 +54,10 @@ def train(recipe, out, data_root=None, resume=False, overrides=(), verbose="auto
     compat.check_recipe(recipe)
     out = pathlib.Path(out)
     state = read_state(out) if resume else None
-    rate_changed = check_resume(recipe, out) if resume else False
     with layout(recipe) as found, alone(out) if found.chief else contextlib.nullcontext():
+        # Only now: processes must have found each other before JAX looks at its devices.
+        recipe = with_precision(recipe)
+        rate_changed = check_resume(recipe, out) if resume else False
         if found.chief and not resume:
             new_folder(out)  # before minutes are spent on reading data
         if found.processes > 1 and recipe.training.frozen:

@@ -80,11 +80,12 @@ class ScheduleSection:
 @dataclasses.dataclass(frozen=True)
 class TrainingSection:
     """`steps_per_epoch`: batches per epoch, a pass over the data by default; `precision`: a Keras
-    dtype policy; `weights`: weights of the same architecture to start from (`.weights.h5`, preset
-    or folder; heads of other joints start anew); `stack_weights`: weight of each output's loss;
-    `frozen`: names of layers that stay as they are for the first `frozen_epochs`; `devices`:
-    `one`, or `all` for every accelerator of the machine (JAX: of all processes);
-    `deterministic`: refuse operations whose result varies from run to run."""
+    dtype policy, or `auto`, which is `mixed_bfloat16` where the hardware computes in it and
+    `float32` elsewhere; `weights`: weights of the same architecture to start from
+    (`.weights.h5`, preset or folder; heads of other joints start anew); `stack_weights`: weight
+    of each output's loss; `frozen`: names of layers that stay as they are for the first
+    `frozen_epochs`; `devices`: `one`, or `all` for every accelerator of the machine (JAX: of all
+    processes); `deterministic`: refuse operations whose result varies from run to run."""
 
     epochs: int = 100
     batch_size: int = 6
