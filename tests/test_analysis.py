@@ -7,15 +7,21 @@ from keras_hourglass.analysis import (
     KINDS,
     best_threshold,
     calibration,
+    cautious_threshold,
     confusion,
+    cut_person,
     person_scores,
     precision_recall,
     presence,
+    presence_thresholds,
     published_rows,
+    roc_auc,
     sensitivity,
     stack_changes,
+    whole_and_cut,
 )
 from keras_hourglass.data.records import PoseRecords
+from keras_hourglass.data.synthetic import synthetic_records
 from keras_hourglass.errors import UserError
 from keras_hourglass.skeletons import FLIC, LSP, MPII, Skeleton
 
@@ -99,6 +105,94 @@ def test_presence_from_maximum_and_mean():
     assert knee["maximum"]["threshold"] == pytest.approx(0.5)
     # Precision 1 up to recall 3/4, then 4 of 8.
     assert knee["maximum"]["average_precision"] == pytest.approx(100 * (0.75 + 0.25 * 0.5))
+
+
+def test_roc_auc_counts_pairs():
+    random = np.random.default_rng(3)
+    scores = random.integers(0, 6, 40) / 6
+    present = random.random(40) < 0.6
+    pairs = [(a, b) for a in scores[present] for b in scores[~present]]
+    expected = np.mean([1.0 if a > b else 0.5 if a == b else 0.0 for a, b in pairs])
+    assert roc_auc(scores, present) == pytest.approx(expected)
+    assert roc_auc([0.1, 0.9], [True, False]) == 0
+    with pytest.raises(UserError, match="some of each. Received: 2 present of 2"):
+        roc_auc([0.1, 0.9], [True, True])
+
+
+@pytest.mark.parametrize(
+    "slack, threshold", [(0.0, 0.45), (0.19, 0.45), (0.21, 0.65), (0.41, 0.75)]
+)
+def test_cautious_threshold_gives_up_no_more_than_its_slack(slack, threshold):
+    # From above 0.9 downwards 1, 2, 3, 4, 5 and, below 0.3, 4 of the 5 answers are right.
+    scores, present = [0.9, 0.8, 0.7, 0.6, 0.3], [True, True, True, True, False]
+    assert cautious_threshold(scores, present, slack) == pytest.approx(threshold)
+
+
+def test_presence_thresholds_are_tried_on_others_and_shared_by_mirror_images():
+    # Two people per fold. The knees of the second fold reverse what the first one teaches.
+    visibility = np.array([[2, 2, 2], [0, 0, 2], [0, 0, 2], [2, 1, 2]])
+    scores = np.where(visibility > 0, 0.8, 0.4)
+    scores[2:, :2] = 1.2 - scores[2:, :2]
+    found = presence_thresholds(scores, visibility, LEGS, 0.5, folds=[0, 0, 1, 1])
+    # The third joint is always there.
+    assert sorted(found) == ["left_knee", "right_knee"]
+    assert found["left_knee"] == found["right_knee"]
+    knee = found["left_knee"]
+    # Above 0.5 are the scores of two present and of two absent knees.
+    assert (knee["joints"], knee["always"], knee["default"], knee["auc"]) == (8, 50, 50, 50)
+    # Each fold is judged by what the other one teaches.
+    assert (knee["accuracy"], knee["kept"], knee["found"]) == (50, 50, 50)
+    agreeing = np.where(visibility > 0, 0.8, 0.4)
+    knee = presence_thresholds(agreeing, visibility, LEGS, 0.5, folds=[0, 0, 1, 1])["right_knee"]
+    assert (knee["accuracy"], knee["kept"], knee["found"], knee["auc"]) == (100, 100, 100, 100)
+    assert knee["threshold"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    "side, share, box, stays",
+    [
+        # 40 deep of 100, at most 20 wide: 1.125 times the depth, up to y = 40 and from y = 60.
+        ("top", 0.4, [20, 17.5, 45], [1, 1, 0, 0]),
+        ("bottom", 0.4, [20, 82.5, 45], [0, 0, 1, 1]),
+        # 10 deep, 100 and 80 high: 1.25 times the height, up to x = 20 and from there.
+        ("left", 0.5, [-42.5, 50, 125], [1, 0, 1, 1]),
+        ("right", 0.5, [70, 60, 100], [0, 1, 1, 1]),
+    ],
+)
+def test_a_person_is_cut_at_the_edge_of_the_crop(side, share, box, stays):
+    joints = np.array([[10, 0], [30, 20], [20, 60], [20, 100]], float)
+    found, visibility = cut_person(joints, [1, 1, 1, 1], side, share)
+    assert found == pytest.approx(box) and visibility.tolist() == stays
+    x, y, edge = found
+    inside = (abs(joints - (x, y)) <= edge / 2 + 1e-9).all(axis=1)
+    assert inside.tolist() == [bool(flag) for flag in stays]
+
+
+def test_who_cannot_be_cut():
+    joints = np.array([[0, 0], [10, 0], [5, 50]], float)
+    assert cut_person(joints, [2, 0, 2], "top", 0.5) is None  # one joint would be left
+    assert cut_person(joints[[0, 0, 0]], [2, 2, 2], "top", 0.5) is None  # nothing to cut off
+
+
+def test_everybody_whole_and_cut():
+    records = synthetic_records(num=7, seed=3)
+    both = whole_and_cut(records, times=3, seed=2)
+    cut, person = both.extra["cut"], both.extra["person"]
+    assert (~cut).sum() == 21 and len(set(both.ids)) == len(both)
+    assert set(person[:21].tolist()) == set(range(7))
+    np.testing.assert_array_equal(both.boxes[7:14], records.boxes)
+    np.testing.assert_array_equal(both.visibility[14:21], records.visibility)
+    assert both.images[-1] == records.images[person[-1]]
+    x, y, edge = both.boxes.T
+    centred = np.abs(both.joints - np.stack([x, y], axis=-1)[:, None])
+    inside = (centred <= edge[:, None, None] / 2 + 1e-9).all(axis=-1)
+    known = records.visibility[person] > 0
+    assert cut.sum() > 14
+    # Of the cut people exactly the joints in the crop are there, and never all of them.
+    np.testing.assert_array_equal((both.visibility > 0)[cut], (inside & known)[cut])
+    assert ((both.visibility > 0)[cut].sum(axis=1) < known[cut].sum(axis=1)).all()
+    with pytest.raises(UserError, match="4 sides. Received: times=5"):
+        whole_and_cut(records, times=5)
 
 
 def test_calibration_of_scores():

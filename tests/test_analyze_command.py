@@ -1,6 +1,7 @@
 """`keras-hourglass analyze`, each analysis from the command line to its files."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -82,6 +83,35 @@ def test_presence(stored, tmp_path, preset):
     words = ["--evaluation", str(stored), "--out", str(tmp_path / "again"), "--save", str(preset)]
     assert main(["analyze", "presence", *words]) == 2
     assert (preset / "config.json").read_text() == before
+
+
+def test_presence_of_people_who_are_cut_off(tmp_path, preset, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(preset, copy)
+    words = ["--model", str(copy), "--data", "synthetic:6@1", "--cut", "2", "--save", str(copy)]
+    assert main(["analyze", "presence", *words, "--out", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "presence.json").read_text())
+    knee = found["joints"]["left_knee"]
+    # Six figures, twice whole and at most twice cut, two knees each.
+    assert 24 < knee["joints"] <= 48 and 50 < knee["always"] < 100
+    assert found["thresholds"]["left_knee"] == found["thresholds"]["right_knee"]
+    assert json.loads((copy / "config.json").read_text())["thresholds"] == found["thresholds"]
+    assert min(image_size(tmp_path / "out" / "presence.png")) > 100
+    assert "absent found" in capsys.readouterr().out
+
+
+def test_crops_that_cut_need_a_model_with_a_square_input(stored, tmp_path, capsys):
+    from keras_hourglass.model import StackedHourglass
+
+    StackedHourglass(
+        num_stacks=1, num_features=8, depth=2, input_shape=(48, 32, 3), skeleton="lsp"
+    ).save_to_preset(tmp_path / "high")
+    words = ["--model", str(tmp_path / "high"), "--data", "synthetic:6@1", "--cut", "1"]
+    assert main(["analyze", "presence", *words, "--out", str(tmp_path / "out")]) == 2
+    assert "square input" in capsys.readouterr().err
+    words = ["--evaluation", str(stored), "--cut", "1", "--out", str(tmp_path / "again")]
+    assert main(["analyze", "presence", *words]) == 2
+    assert "--cut looks at other crops" in capsys.readouterr().err
 
 
 def test_thresholds_are_kept_in_a_preset(preset):

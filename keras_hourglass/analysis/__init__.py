@@ -2,10 +2,17 @@
 
 from keras_hourglass.analysis.calibration import calibration
 from keras_hourglass.analysis.confusion import KINDS, confusion
-from keras_hourglass.analysis.presence import best_threshold, precision_recall, presence
+from keras_hourglass.analysis.cutting import cut_person, whole_and_cut
+from keras_hourglass.analysis.presence import (
+    best_threshold,
+    precision_recall,
+    presence,
+    roc_auc,
+)
 from keras_hourglass.analysis.published import PUBLISHED, published_rows
 from keras_hourglass.analysis.sensitivity import SCALES, SHIFTS, sensitivity
 from keras_hourglass.analysis.stacks import person_scores, stack_changes
+from keras_hourglass.analysis.thresholds import cautious_threshold, presence_thresholds
 
 __all__ = [
     "KINDS",
@@ -14,11 +21,16 @@ __all__ = [
     "SHIFTS",
     "best_threshold",
     "calibration",
+    "cautious_threshold",
     "confusion",
+    "cut_person",
     "person_scores",
     "precision_recall",
     "presence",
+    "presence_thresholds",
     "published_rows",
+    "roc_auc",
     "sensitivity",
     "stack_changes",
+    "whole_and_cut",
 ]

@@ -59,15 +59,65 @@ def best_threshold(scores, present):
     >>> best_threshold([0.9, 0.6, 0.2], [True, True, False])
     (0.4, 1.0)
     """
+    thresholds, shares = accuracies(scores, present)
+    best = len(shares) - 1 - int(shares[::-1].argmax())
+    return float(thresholds[best]), float(shares[best])
+
+
+def accuracies(scores, present):
+    """All thresholds that make a difference, falling, with the share of right answers of each.
+
+    Args:
+        scores: `(M,)` numbers; "present" is predicted from a threshold upwards.
+        present: `(M,)` booleans, the truth.
+
+    Returns:
+        `(thresholds, shares)`, each `(T,)`: half-way between neighbouring scores, the first above
+        the largest.
+
+    Example:
+
+    >>> thresholds, shares = accuracies([0.6, 0.2], [True, False])
+    >>> thresholds.round(2).tolist(), shares.tolist()
+    ([0.6, 0.4, 0.1], [0.5, 1.0, 0.5])
+    """
     scores, present = np.asarray(scores, np.float64), np.asarray(present, bool)
-    thresholds, hits, chosen = _cumulate(scores, present)
+    steps, hits, chosen = _cumulate(scores, present)
     right = hits + (~present).sum() - (chosen - hits)
     right = np.append((~present).sum(), right)  # nothing called present
-    best = len(right) - 1 - int(right[::-1].argmax())
-    above = np.append(np.nextafter(thresholds[0], np.inf), thresholds)
-    below = above[best + 1] if best + 1 < len(above) else min(0.0, above[best])
-    threshold = above[best] if best == 0 else (above[best] + below) / 2
-    return float(threshold), float(right[best] / len(scores))
+    # Half-way to the next score below, or to nothing.
+    halves = (steps + np.append(steps[1:], min(0.0, steps[-1]))) / 2
+    return np.append(np.nextafter(steps[0], np.inf), halves), right / len(scores)
+
+
+def roc_auc(scores, present):
+    """How often a present joint scores higher than an absent one (the area under the ROC curve).
+
+    Args:
+        scores: `(M,)` numbers.
+        present: `(M,)` booleans, the truth; both kinds must occur.
+
+    Returns:
+        A fraction: 0.5 is guessing, 1 tells them all apart. Equal scores count half.
+
+    Raises:
+        UserError: if nothing is present or nothing absent.
+
+    Example:
+
+    >>> roc_auc([0.9, 0.6, 0.6, 0.2], [True, True, False, False])
+    0.875
+    """
+    scores, present = np.asarray(scores, np.float64), np.asarray(present, bool)
+    if present.all() or not present.any():
+        raise UserError(
+            "Telling present from absent needs some of each. "
+            f"Received: {present.sum()} present of {present.size}."
+        )
+    _, hits, chosen = _cumulate(scores, present)
+    found = np.append(0.0, hits / present.sum())
+    alarms = np.append(0.0, (chosen - hits) / (~present).sum())
+    return float((np.diff(alarms) * (found[1:] + found[:-1]) / 2).sum())
 
 
 def presence(statistics, visibility, skeleton):

@@ -17,9 +17,12 @@ from keras_hourglass.evaluation import (
     stack_names,
 )
 from keras_hourglass.files import atomic_write
+from keras_hourglass.pose import PRESENT_FROM
 from keras_hourglass.report import figures, tables
 from keras_hourglass.report.page import curves as pck_curves
 from keras_hourglass.report.people import people_figure
+
+FOLDS = 5  # of the people by whom thresholds are tried
 
 
 def stacks(args, out):
@@ -96,8 +99,8 @@ def curves(args, out):
 
 
 def presence(args, out):
-    """Which joints are annotated at all, by the maximum and by the mean of their heatmaps."""
-    predictions = _evaluation(args).predictions
+    """Which joints are there at all, by the maximum and by the mean of their heatmaps."""
+    predictions = _whole_and_cut(args) if args.cut else _evaluation(args).predictions
     skeleton = predictions.records.skeleton
     statistics = {"maximum": predictions.scores[-1], "mean": predictions.heatmap_means[-1]}
     for name, values in statistics.items():
@@ -123,18 +126,45 @@ def presence(args, out):
         rows.append(cells)
     kinds = [name for name, _ in skeleton.groups if name in result] or list(result)[:6]
     figures.save_figure(figures.precision_recall_panels(result, kinds), out / "presence.png")
-    thresholds = {
-        joint: round(result[joint]["maximum"]["threshold"], 4)
-        for joint in skeleton.joints
-        if joint in result
-    }
-    _write(out, "presence", {"thresholds": thresholds, "kinds": result}, rows,
-           "Accuracy in percent at the best threshold; AP: average precision")  # fmt: skip
+    content = {"kinds": result}
+    caption = "Accuracy in percent at the best threshold; AP: average precision"
+    chosen = {joint: result[joint]["maximum"] for joint in skeleton.joints if joint in result}
+    if args.cut:
+        # People who are shown several times belong to one fold.
+        folds = predictions.records.extra["person"] % FOLDS
+        chosen = content["joints"] = analysis.presence_thresholds(
+            statistics["maximum"], predictions.records.visibility, skeleton, PRESENT_FROM, folds
+        )
+        rows, caption = tables.presence_table(chosen, PRESENT_FROM), tables.PRESENCE
+    thresholds = {joint: round(row["threshold"], 4) for joint, row in chosen.items()}
+    _write(out, "presence", {"thresholds": thresholds, **content}, rows, caption)
     if args.save:
         from keras_hourglass.evaluation import save_thresholds
 
         save_thresholds(args.save, thresholds)
         print(f"\nthresholds saved in {args.save}")
+
+
+def _whole_and_cut(args):
+    """Predictions of people whole and cut off, whose missing joints lie outside the crop."""
+    from keras_hourglass.presets import load_model
+
+    if args.evaluation:
+        raise UserError(
+            "--cut looks at other crops than an evaluation did. Received: --evaluation "
+            f"{args.evaluation}. Give --model and --data."
+        )
+    model = load_model(args.model)
+    height, width = model.input_size
+    if height != width:
+        raise UserError(
+            "--cut needs a square input: a longer side shows what was cut off. Received: "
+            f"{height}×{width}. Pass a model of another input_shape."
+        )
+    records = limited_records(args.data, args.data_root, args.limit)
+    records = analysis.whole_and_cut(records, args.cut)
+    with progress_bar(len(records), "crops") as bar:
+        return predict_records(model, records, batch_size=args.batch_size, progress=bar.update)
 
 
 def sensitivity(args, out):

@@ -33,6 +33,13 @@ def add_arguments(parser):
         one.add_argument("--overwrite", action="store_true", help="allow a folder with content")
         if name == "presence":
             one.add_argument(
+                "--cut",
+                type=int,
+                default=0,
+                metavar="TIMES",
+                help="judge by crops that show people whole and, so often each, cut off",
+            )
+            one.add_argument(
                 "--save", metavar="PRESET", help="write the thresholds into this preset folder"
             )
         if name == "stacks":

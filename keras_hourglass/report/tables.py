@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 
 from keras_hourglass.metrics import MEANS
 
@@ -61,6 +62,26 @@ def sweep_table(rows):
              cell(row["mean"]), cell(row["milliseconds"])]
         )  # fmt: skip
     return table
+
+
+PRESENCE = (
+    "Joints inside against outside the crop, people whole and cut off, in percent; right: answers "
+    "by thresholds that other people chose"
+)
+
+
+def presence_table(joints, default):
+    """Rows per joint and mirror image, columns as of `analysis.presence_thresholds`."""
+    rows = [["joint", "crops", "ROC AUC", "threshold", "right", f"right by {default:g}"]]
+    rows[0] += ["right if always present", "present kept", "absent found"]
+    pairs = {re.sub("^(left|right)_", "", joint): row for joint, row in joints.items()}
+    for name, row in pairs.items():
+        shown = (row[key] for key in ("accuracy", "default", "always", "kept", "found"))
+        rows.append(
+            [name, str(row["joints"]), cell(row["auc"]), cell(row["threshold"], 3),
+             *map(cell, shown)]
+        )  # fmt: skip
+    return rows
 
 
 def as_text(rows):

@@ -1,0 +1,108 @@
+"""People who are cut off, for asking whether a network knows that a joint is not there."""
+
+import numpy as np
+
+from keras_hourglass.errors import UserError
+
+SIDES = ("top", "bottom", "left", "right")  # the part of the person that stays
+SHARES = (0.4, 0.7)  # least and largest part of a person's extent that stays
+PADDING = 1.25  # crop around the joints that stay, as the readers leave around a whole person
+
+
+def cut_person(joints, visibility, side, share):
+    """The square crop that shows only a part of a person.
+
+    A level or upright line crosses the person; the crop ends at the line and encloses the joints
+    on one side of it.
+
+    Args:
+        joints: `(K, 2)` joints in source pixels.
+        visibility: `(K,)`; above 0 is annotated.
+        side: the part that stays: `"top"`, `"bottom"`, `"left"` or `"right"` of the picture.
+        share: how much of the extent of the joints stays, 0 to 1.
+
+    Returns:
+        `(3,)` box `centre x, centre y, side` in source pixels and `(K,)` visibility, 0 for the
+        joints beyond the line; `None` if fewer than two joints stay or none is cut off.
+
+    Example:
+
+    >>> box, left = cut_person([[0, 0], [8, 0], [4, 40], [4, 100]], [2, 2, 1, 2], "top", 0.4)
+    >>> box.tolist(), left.tolist()
+    ([4.0, 17.5, 45.0], [2, 2, 1, 0])
+    """
+    joints, visibility = np.asarray(joints, np.float64), np.asarray(visibility)
+    known = joints[visibility > 0]
+    along = 1 if side in ("top", "bottom") else 0
+    # Measured from the end that stays towards the line.
+    sign = 1 if side in ("top", "left") else -1
+    depth = sign * joints[:, along]
+    start, end = (sign * known[:, along]).min(), (sign * known[:, along]).max()
+    line = start + share * (end - start)
+    stays = (visibility > 0) & (depth <= line)
+    if stays.sum() < 2 or stays.sum() == len(known):
+        return None
+    across = joints[stays, 1 - along]
+    width, length = across.max() - across.min(), line - start
+    edge = max(PADDING * width, (PADDING + 1) / 2 * length, 1.0)  # no margin at the line
+    box = np.empty(3)
+    box[along] = sign * (line - edge / 2)
+    box[1 - along] = (across.max() + across.min()) / 2
+    box[2] = edge
+    return box, np.where(depth <= line, visibility, 0)
+
+
+def whole_and_cut(records, times=1, seed=1):
+    """Everybody whole and cut off at random lines, as often the one as the other.
+
+    Args:
+        records: `PoseRecords` of N people.
+        times: how often each person is shown whole and how often cut, every time from another
+            side.
+        seed: of the random sides and lines.
+
+    Returns:
+        `PoseRecords` of up to 2 x `times` x N people: all as they were, then those who could be
+        cut, joints beyond the line with visibility 0. `extra["cut"]` tells the two apart,
+        `extra["person"]` gives the row in `records`.
+
+    Raises:
+        UserError: if `times` is not 1 to 4, or nobody can be cut.
+
+    Example:
+
+    >>> from keras_hourglass.data.synthetic import synthetic_records
+    >>> both = whole_and_cut(synthetic_records(num=2, seed=1), times=2)
+    >>> int(both.extra["cut"].sum()), both.extra["person"].tolist()
+    (4, [0, 1, 0, 1, 0, 0, 1, 1])
+    """
+    if times not in range(1, len(SIDES) + 1):
+        raise UserError(
+            f"A person can be cut from {len(SIDES)} sides. Received: times={times}. "
+            f"Choose 1 to {len(SIDES)}."
+        )
+    random = np.random.default_rng(seed)
+    people, boxes, visibility = [], [], []
+    for person in range(len(records)):
+        for side in random.permutation(SIDES)[:times]:
+            found = cut_person(
+                records.joints[person], records.visibility[person], side, random.uniform(*SHARES)
+            )
+            if found is not None:
+                people.append(person)
+                boxes.append(found[0])
+                visibility.append(found[1])
+    if not people:
+        raise UserError(
+            "Cutting people off needs people with at least three joints in different places. "
+            f"Received: {len(records)} people, none of them such."
+        )
+    whole = len(records) * times
+    rows = np.concatenate([np.tile(np.arange(len(records)), times), people])
+    both = records.select(rows)
+    both.extra.update(cut=np.arange(len(rows)) >= whole, person=rows)
+    return both.with_columns(
+        boxes=np.concatenate([both.boxes[:whole], boxes]),
+        visibility=np.concatenate([both.visibility[:whole], visibility]),
+        ids=[f"{key}/{row}" for row, key in enumerate(both.ids)],
+    )
