@@ -1,18 +1,33 @@
 """Model cards: what a person should know before using weights, as a README."""
 
+import pathlib
+import re
+
 from keras_hourglass.cost import cost_of
 
-# Facts in the order of the card; whatever else a card holds follows under its own name.
-_HEADINGS = {
-    "training_data": "Trained on",
-    "metric": "Measured",
-    "tables": "Per joint and per stack",
-    "command": "Command",
-    "hours": "Hours",
-    "hardware": "Hardware",
-    "limits": "Where it fails",
-    "licence": "Licence and terms",
+# Sections of the card in order, each with its facts and their names; a nameless fact stands in
+# the text, the others in a table. Whatever else a card holds follows under its own name.
+_SECTIONS = {
+    "Accuracy": {"metric": None, "convention": None, "tables": None, "gains": None},
+    "Where it fails": {"limits": None, "failures": None},
+    "Is a joint in the picture?": {"presence": None, "thresholds": None},
+    "Training": {
+        "training_data": "Trained on",
+        "architecture": "Network",
+        "command": "Command",
+        "recipe": "Recipe",
+        "epoch": "Epoch kept",
+        "hours": "Hours",
+        "hardware": "Hardware",
+        "curves": None,
+    },
+    "File": {"weights": None, "storage": None},
+    "Preprocessing": {"preprocessing": None},
+    "Licence and terms": {"licence": None},
 }
+_KNOWN_LICENCE = re.compile(r"(apache-2\.0|mit|bsd-[23]-clause|cc0-1\.0|cc-by[-a-z0-9.]*)\b", re.I)
+# What a training run notes down itself, e.g. val_stack_2_pck: 0.7464.
+_VALIDATION = re.compile(r"val_(?:stack_(\d+)_)?(source_)?pck$")
 
 
 def card_text(architecture, metadata):
@@ -20,30 +35,56 @@ def card_text(architecture, metadata):
 
     Args:
         architecture: arguments of the network.
-        metadata: `card`, `preprocessing` and `thresholds`, all optional. The card's facts are
-            strings, numbers, lists, or dicts, which become tables.
+        metadata: `card`, `preprocessing`, `thresholds` and `weights` (`sha256`, `size`), all
+            optional. The card's facts are strings, numbers, lists, or dicts, which become tables;
+            dicts of dicts become tables with a column per inner key. A dict with `picture` (a
+            file beside the card) or `text` is shown as such, its other entries below.
 
     Returns:
         The text.
     """
-    card = dict(metadata.get("card") or {})
-    name = card.pop("name", "Stacked hourglass")
-    licence = card.get("licence", "unknown")
-    lines = ["---", f"license: {licence}", "library_name: keras", "tags: [pose-estimation]", "---"]
-    lines += ["", f"# {name}", ""]
-    if description := card.pop("description", None):
+    facts = dict(metadata.get("card") or {})
+    name = facts.pop("name", "Stacked hourglass")
+    lines = ["---", f"license: {_licence(facts)}", "library_name: keras"]
+    lines += ["tags: [pose-estimation]", "---", "", f"# {name}", ""]
+    if description := facts.pop("description", None):
         lines += [str(description), ""]
     lines += _network(architecture)
-    for section in ("preprocessing", "thresholds"):
+    for section in ("preprocessing", "thresholds", "weights"):
         if values := metadata.get(section):
-            card[section] = values
-    for key in [
-        *(key for key in _HEADINGS if key in card),
-        *(k for k in card if k not in _HEADINGS),
-    ]:
-        heading = _HEADINGS.get(key, str(key).replace("_", " ").capitalize())
-        lines += [f"## {heading}", "", *_value(card[key]), ""]
+            facts[section] = values
+    if "presence" in facts:
+        facts.pop("thresholds", None)  # they stand in its table
+    sections = {heading: dict(keys) for heading, keys in _SECTIONS.items()}
+    sections["Training"].update(_validations(facts))
+    for heading, keys in sections.items():
+        found = {key: facts.pop(key) for key in keys if key in facts}
+        if found:
+            lines += [f"## {heading}", "", *_section(found, keys)]
+    for key, value in facts.items():
+        heading = str(key).replace("_", " ").capitalize()
+        lines += [f"## {heading}", "", *_value(value), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _licence(facts):
+    """The licence's identifier for the head of the card; the text has a section of its own."""
+    text = str(facts.get("licence", "unknown"))
+    known = _KNOWN_LICENCE.match(text)
+    return known[0].lower() if known else "unknown" if text == "unknown" else "other"
+
+
+def _validations(facts):
+    """Names for the validation results that a run notes down; they become percents."""
+    names = {}
+    for key in facts:
+        if match := _VALIDATION.match(str(key)):
+            stack = f", stack {match[1]}" if match[1] else ""
+            where = "in source pixels" if match[2] else "in heatmap pixels, not mirrored"
+            names[key] = f"PCK then{stack} ({where})"
+            if isinstance(facts[key], float):
+                facts[key] = f"{100 * facts[key]:.1f} %"
+    return names
 
 
 def _network(architecture):
@@ -62,24 +103,73 @@ def _network(architecture):
     return [*_value(rows), ""]
 
 
+def _section(facts, names):
+    """The facts of a section: those with a name in one table, then the others."""
+    lines = []
+    if table := {names[key]: value for key, value in facts.items() if names[key]}:
+        lines += [*_value(table), ""]
+    for key, value in facts.items():
+        if not names[key]:
+            lines += [*(_metric(value) if key == "metric" else _value(value)), ""]
+    return lines
+
+
+def _metric(value):
+    """A measured accuracy as a sentence where it is one."""
+    if isinstance(value, dict) and set(value) == {"name", "value", "data"}:
+        return [f"**{value['value']:.1f} %** {value['name']} on {value['data']}"]
+    return _value(value)
+
+
 def _value(value):
     """A fact as Markdown lines: a table for a dict, a list for a list."""
     if isinstance(value, dict):
-        inner = [entry for entry in value.values() if isinstance(entry, dict)]
-        if inner and len(inner) == len(value):
-            return _table(value)
-        return ["| | |", "| --- | --- |", *(f"| {k} | {_cell(v)} |" for k, v in value.items())]
+        return _told(value) if {"picture", "text"} & set(value) else _dict(value)
     if isinstance(value, (list, tuple)):
         return [f"- {_cell(entry)}" for entry in value]
     return [str(value)]
 
 
+def _told(value):
+    """A picture or a text, with what else belongs to it below."""
+    lines = []
+    if "picture" in value:
+        file = str(value["picture"])
+        lines += [f"![{pathlib.PurePath(file).stem}]({file})", ""]
+    for key, entry in value.items():
+        if key != "picture":
+            lines += [*_value(entry), ""]
+    return lines[:-1]
+
+
+def _dict(value):
+    inner = [entry for entry in value.values() if isinstance(entry, dict)]
+    if not inner or len(inner) < len(value):
+        rows = (f"| {key} | {_cell(entry)} |" for key, entry in value.items())
+        return ["| | |", "| --- | --- |", *rows]
+    if any(isinstance(cell, dict) for row in inner for cell in row.values()):
+        # A table of tables: one after the other, each under its name.
+        lines = []
+        for name, table in value.items():
+            lines += [f"**{name}**", "", *_dict(table), ""]
+        return lines[:-1]
+    return _table(value)
+
+
 def _table(rows):
+    """Rows of numbers; every number of a column with the same digits."""
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    lines = [f"| | {' | '.join(map(str, columns))} |", "| --- |" + " --- |" * len(columns)]
-    for name, row in rows.items():
-        lines.append(f"| {name} | {' | '.join(_cell(row.get(c, '')) for c in columns)} |")
+    lines = [f"| | {' | '.join(map(str, columns))} |", "| --- |" + " ---: |" * len(columns)]
+    cells = {column: _column([row.get(column, "") for row in rows.values()]) for column in columns}
+    for index, name in enumerate(rows):
+        lines.append(f"| {name} | {' | '.join(cells[column][index] for column in columns)} |")
     return lines
+
+
+def _column(values):
+    numbers = [abs(value) for value in values if isinstance(value, float)]
+    digits = 1 if max(numbers, default=0) >= 1 else 3
+    return [f"{v:.{digits}f}" if isinstance(v, float) else _cell(v) for v in values]
 
 
 def _cell(value):

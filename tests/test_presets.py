@@ -184,7 +184,7 @@ def test_publishing(folder, tmp_path, monkeypatch, capsys, images):
         "config.json",
         "model.weights.h5",
     ]
-    assert "| value | 12.5 |" in (made / "README.md").read_text()
+    assert "**12.5 %** mean PCK@0.2 on nothing" in (made / "README.md").read_text()
     # The package finds it by name.
     monkeypatch.setattr(manifest, "weights_folder", lambda: root)
     monkeypatch.setattr("keras_hourglass.sources.weights_folder", lambda: root)
