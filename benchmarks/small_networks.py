@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -41,21 +42,24 @@ THRESHOLD = 0.2
 def predictors(preset, engines, crops, folder):
     """Name of a way -> function from path and rectangle to `(14, 2)` joints in source pixels."""
     from keras_hourglass import Predictor
+    from keras_hourglass.errors import UserError
     from keras_hourglass.export import export_format, export_model
     from keras_hourglass.presets import load_model
 
     model = load_model(preset)
     folder, ways = pathlib.Path(folder) / preset, {}
     for engine in engines:
-        options = {"engine": engine}
-        if engine == "default":
-            options = {}
-        elif engine == "saved_model":
-            options["engine"] = export_model(model, folder, name=preset)
-        elif engine in FILES:
-            calibration = crops(model) if engine.endswith("int8") else None
-            kind = FILES[engine]
-            options["engine"], _ = export_format(model, folder, kind, calibration=calibration)
+        options = {} if engine == "default" else {"engine": engine}
+        try:
+            if engine == "saved_model":
+                options["engine"] = export_model(model, folder, name=preset)
+            elif engine in FILES:
+                calibration = crops(model) if engine.endswith("int8") else None
+                kind = FILES[engine]
+                options["engine"], _ = export_format(model, folder, kind, calibration=calibration)
+        except UserError as error:  # a way that is refused is a line of its own
+            print(f"{preset}, {engine}: {error}", file=sys.stderr)
+            continue
         for flip in (True, False):
             name = f"{preset}, {engine}, {'mirrored' if flip else 'one pass'}"
             ways[name] = caller(Predictor(model, flip=flip, **options))
