@@ -3,8 +3,10 @@
 An engine is called with `(N, H, W, 3)` uint8 crops and returns a dict from the names of the wanted
 outputs (`"stack_2"`) to `(N, h, w, K)` float32 NumPy arrays.
 
-`"keras"` needs nothing extra and starts at once. The others convert the network first, which takes
-seconds, or run a file that `export` wrote before; they pay off for many pictures.
+`"auto"` needs nothing extra and starts at once: on the TensorFlow backend it is `"folded"`, the
+network with its batch norms folded away, as `export` writes it; elsewhere `"keras"`, the model
+itself. The others convert the network first, which takes seconds, or run a file that `export` wrote
+before; they pay off for many pictures.
 """
 
 import contextlib
@@ -20,7 +22,7 @@ from keras_hourglass.runtimes import kind_of, load_network
 
 # Engines that run a converted network, and how its file ends.
 _CONVERTED = {"litert": ".tflite", "onnxruntime": ".onnx", "openvino": ".xml"}
-ENGINES = ("keras", *_CONVERTED)
+ENGINES = ("auto", "folded", "keras", *_CONVERTED)
 _PACKAGES = {
     "litert": "ai-edge-litert",
     "onnxruntime": "keras_hourglass[onnx]",
@@ -46,6 +48,8 @@ def make_engine(engine, model, outputs):
     """
     if callable(engine):
         return engine
+    if engine in ("auto", "folded"):
+        return folded_engine(model, tuple(outputs), engine == "folded")
     if engine == "keras":
         return keras_engine(model, tuple(outputs))
     kind = kind_of(engine)
@@ -70,6 +74,73 @@ def make_engine(engine, model, outputs):
             f"The engine {name!r} needs a package that is not installed ({error}). "
             f"Run: pip install '{_PACKAGES[name]}'."
         ) from error
+
+
+def folded_engine(model, outputs, required=False):
+    """The network with its batch norms folded away; the model itself where that cannot be.
+
+    Args:
+        model: the Keras model.
+        outputs: names of the outputs that are wanted.
+        required: raise instead of falling back to the model itself.
+
+    Raises:
+        UserError: if it is required and the model holds other layers than this package's.
+    """
+    import keras
+
+    from keras_hourglass.layers.common import policy_of
+
+    plain = policy_of(model).compute_dtype == "float32"
+    # Keras 2 has no `ops`, other backends no use for TensorFlow's operations.
+    fitting = hasattr(keras, "ops") and keras.backend.backend() == "tensorflow"
+    if not required and not (plain and fitting):
+        return keras_engine(model, outputs)
+    try:
+        return _Folded(model, outputs)
+    except UserError:
+        if required:
+            raise
+        return keras_engine(model, outputs)
+
+
+class _Folded:
+    """The folded network, folded anew when the model's weights are no longer those it has."""
+
+    def __init__(self, model, outputs):
+        self.model, self.outputs = model, outputs
+        vectors = [variable for variable in model.variables if len(variable.shape) == 1]
+        # A training step changes the statistics of every norm and, but for frozen layers, every
+        # bias: a few of both, from the first layer to the last, tell whether there was one.
+        moving = [variable for variable in vectors if "moving" in variable.name]
+        self.watched = [v for kind in (moving, vectors) for v in kind[:: len(kind) // 4 or 1]]
+        self.watched += vectors[-1:]
+        self.seen = None
+
+        self._fold()
+
+    def _fold(self):
+        import tensorflow as tf
+
+        from keras_hourglass.folding import fold
+        from keras_hourglass.folding.network import Network
+
+        self.seen = self._look()
+        self.network = Network(fold(self.model).only(*self.outputs))
+        spec = tf.TensorSpec((None, *self.model.input_shape[1:]), tf.uint8)
+        self.run = tf.function(
+            lambda crops: self.network(crops, self.outputs), [spec], autograph=False
+        )
+
+    def _look(self):
+        import keras
+
+        return np.concatenate([keras.ops.convert_to_numpy(variable) for variable in self.watched])
+
+    def __call__(self, crops):
+        if not np.array_equal(self._look(), self.seen, equal_nan=True):
+            self._fold()
+        return {name: maps.numpy() for name, maps in self.run(crops).items()}
 
 
 def keras_engine(model, outputs):

@@ -3,6 +3,8 @@
 import concurrent.futures
 import dataclasses
 import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +14,11 @@ from keras_hourglass.detection import make_detector
 from keras_hourglass.engines import make_engine
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine, invert_affine
+from keras_hourglass.hints import Array, Path
 from keras_hourglass.pictures import open_pictures
 from keras_hourglass.pose import Pose
 from keras_hourglass.rectangles import Rectangles
+from keras_hourglass.skeletons import Skeleton
 from keras_hourglass.traits import find_skeleton, is_number, joint_thresholds, output_name
 
 
@@ -83,18 +87,18 @@ class Predictor:
 
     def __init__(
         self,
-        model,
-        flip=True,
-        decoder="quarter",
-        batch_size=8,
-        stack=None,
-        engine="keras",
-        thresholds=None,
-        skeleton=None,
-        detector=None,
-        padding=1.0,
-        heatmaps=False,
-        workers=2,
+        model: Any,
+        flip: bool = True,
+        decoder: str = "quarter",
+        batch_size: int = 8,
+        stack: int | None = None,
+        engine: Path | Callable = "auto",
+        thresholds: float | dict | None = None,
+        skeleton: Skeleton | str | None = None,
+        detector: str | Callable | None = None,
+        padding: float = 1.0,
+        heatmaps: bool = False,
+        workers: int = 2,
     ):
         if not hasattr(model, "input_shape"):
             from keras_hourglass.presets import load_model
@@ -122,7 +126,7 @@ class Predictor:
         self._lock = threading.Lock()
         self._engine = make_engine(engine, model, (self.output,))
 
-    def __call__(self, source, boxes=None):
+    def __call__(self, source: Any, boxes: Any = None) -> list[Pose] | Iterator[Pose]:
         """Predict everybody in a source.
 
         Args:
@@ -147,7 +151,9 @@ class Predictor:
         poses = (pose for result in results for pose in result.poses)
         return list(poses) if pictures.kind in ("picture", "list") else poses
 
-    def stream(self, source, boxes=None, on_error="raise"):
+    def stream(
+        self, source: Any, boxes: Any = None, on_error: str = "raise"
+    ) -> Iterator[PicturePoses]:
         """Predict picture by picture, in order and lazily.
 
         Args:
@@ -163,7 +169,7 @@ class Predictor:
         pictures = open_pictures(source)
         return self._stream(pictures, Rectangles(boxes, pictures), on_error)
 
-    def predict_crops(self, crops, flip=None):
+    def predict_crops(self, crops: Array, flip: bool | None = None) -> np.ndarray:
         """Heatmaps of crops.
 
         Args:

@@ -11,12 +11,12 @@ import keras_hourglass
 
 PACKAGE = pathlib.Path(keras_hourglass.__file__).parent
 LEVELS = (
-    ("errors", "files", "geometry", "skeletons", "architecture", "fetch", "compat"),
+    ("errors", "files", "geometry", "skeletons", "architecture", "fetch", "compat", "hints"),
     ("images", "codec", "layers", "losses", "metrics", "optimizers", "cost"),
     ("model", "data", "rectangles", "pose", "drawing"),
     (
         "presets", "zoo", "weights", "porting", "manifest", "heads", "cards", "sources", "engines",
-        "runtimes", "checkpoints", "publish", "traits",
+        "runtimes", "folding", "checkpoints", "publish", "traits",
     ),
     (
         "training", "evaluation", "prediction", "detection", "smoothing", "export", "serving",
@@ -28,9 +28,9 @@ LEVELS = (
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Jobs that are split into several modules of one level, which may know each other.
 JOBS = (
-    {"errors", "files", "geometry", "skeletons", "architecture", "fetch"},
+    {"errors", "files", "geometry", "skeletons", "architecture", "fetch", "hints"},
     {"pose", "drawing"},
-    {"engines", "runtimes"},
+    {"engines", "runtimes", "folding"},
     {"presets", "zoo", "weights", "porting", "manifest", "heads", "cards", "sources", "publish"},
     {"prediction", "detection", "smoothing", "pictures", "writing", "cropping"},
     {"evaluation", "analysis"},

@@ -41,6 +41,36 @@ def test_keras(model, crops):
     check(make_engine("keras", model, OUTPUTS), model, crops)
 
 
+@pytest.mark.parametrize("name", ["auto", "folded"])
+def test_folded(name, model, crops):
+    check(make_engine(name, model, OUTPUTS), model, crops)
+
+
+def test_folded_follows_the_weights(crops):
+    model = StackedHourglass(
+        num_keypoints=5, num_features=8, depth=1, input_shape=(32, 16, 3), num_stacks=1
+    )
+    engine = make_engine("auto", model, ("stack_1",))
+    before = engine(crops)["stack_1"]
+    model.compile("sgd", "mse")
+    model.fit(crops, {"stack_1": np.ones((3, 8, 4, 5))}, verbose=0)
+    after = engine(crops)["stack_1"]
+    assert np.abs(after - before).max() > 1e-3
+    np.testing.assert_allclose(after, model.predict(crops, verbose=0)["stack_1"], atol=2e-5)
+
+
+def test_a_network_of_other_layers_runs_unfolded(crops):
+    import keras
+
+    inputs = keras.Input((32, 16, 3))
+    outputs = keras.layers.Conv2D(5, 1, 4, activation="tanh")(inputs)
+    model = keras.Model(inputs, {"stack_1": keras.layers.LayerNormalization()(outputs)})
+    found = make_engine("auto", model, ("stack_1",))(crops)["stack_1"]
+    np.testing.assert_allclose(found, model.predict(crops, verbose=0)["stack_1"], atol=2e-5)
+    with pytest.raises(UserError, match="this package's own layers"):
+        make_engine("folded", model, ("stack_1",))
+
+
 def test_keras_gives_only_what_is_wanted(model, crops):
     assert list(make_engine("keras", model, ("stack_1",))(crops)) == ["stack_1"]
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from networks import as_trained
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.export import compare, export_format, load_engine
-from keras_hourglass.export.folding import fold
+from keras_hourglass.folding import fold
 
 SIZE = (32, 48)
 NEEDED = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "tensorflow"}
@@ -16,16 +17,8 @@ def make(**options):
 
     options = {"num_keypoints": 3, "num_features": 8, "depth": 1, "num_stacks": 2, **options}
     model = StackedHourglass(input_shape=(*SIZE, 3), **options)
-    rng = np.random.default_rng(5)
-    for variable in model.variables:
-        if variable.name in ("gamma", "moving_variance"):
-            # Also negative ones: a sign must not get lost when a norm is folded.
-            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
-        elif variable.name in ("beta", "moving_mean", "bias"):
-            variable.assign(rng.normal(0, 0.2, variable.shape))
-        if variable.name == "gamma":
-            variable.assign(variable * rng.choice([-1, 1], variable.shape))
-    return model
+    # Also negative gammas: a sign must not get lost when a norm is folded.
+    return as_trained(model, signs=(-1, 1))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +44,7 @@ def crops():
 )
 def test_folded_programs_compute_what_the_model_does(options, crops):
     tf = pytest.importorskip("tensorflow")
-    from keras_hourglass.export.network import Network
+    from keras_hourglass.folding.network import Network
 
     model = make(**options)
     program = fold(model)
@@ -73,7 +66,7 @@ def test_no_norm_is_left(model):
 
 def test_norms_that_switch_channels_off(crops):
     tf = pytest.importorskip("tensorflow")
-    from keras_hourglass.export.network import Network
+    from keras_hourglass.folding.network import Network
 
     model = make(num_stacks=1)
     for variable in model.variables:

@@ -175,7 +175,7 @@ def sensitivity(args, out):
     model = load_model(args.model)
     records = limited_records(args.data, args.data_root, args.limit)
     # One compiled network for all runs.
-    engine = make_engine("keras", model, (stack_names(model)[-1],))
+    engine = make_engine("auto", model, (stack_names(model)[-1],))
     options = {"stacks": stack_names(model)[-1:], "engine": engine, "batch_size": args.batch_size}
     # People whose picture cannot be read are left out at once, so that all runs have the same.
     records = predict_records(model, records, **options).records

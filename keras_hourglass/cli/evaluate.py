@@ -64,7 +64,7 @@ def run(args):
     from keras_hourglass.report import write_report
 
     model = load_model(args.model)
-    engine = make_engine("keras", model, stack_names(model))
+    engine = make_engine("auto", model, stack_names(model))
     options = {"batch_size": args.batch_size, "workers": args.workers}
     with progress_bar(len(records), "people") as bar:
         evaluation = evaluate(

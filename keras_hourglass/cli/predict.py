@@ -52,7 +52,7 @@ def add_arguments(parser):
         "--threshold", type=float, help="least score of a present joint (default: the model's)"
     )
     network.add_argument("--batch-size", type=int, default=8, help="people at once (default: 8)")
-    network.add_argument("--engine", default="keras", help="what runs the network (default: keras)")
+    network.add_argument("--engine", default="auto", help="what runs the network (default: auto)")
     network.add_argument(
         "--smooth", action="store_true", help="smooth the joints of videos over time (One-Euro)"
     )

@@ -13,13 +13,14 @@ from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.evaluation.predictions import Predictions
 from keras_hourglass.files import atomic_path, atomic_write
 from keras_hourglass.geometry import boxes_to_xywh
+from keras_hourglass.hints import Path
 from keras_hourglass.skeletons import get_skeleton
 
 ARRAYS = "predictions.npz"
 _COLUMNS = ("boxes", "joints", "visibility", "reference")
 
 
-def predictions_to_dict(predictions, stack=-1):
+def predictions_to_dict(predictions: Predictions, stack: int = -1) -> dict:
     """One stack's predictions as a JSON-ready dict, as `evaluate` writes and `score` reads them.
 
     Args:
@@ -63,7 +64,7 @@ def _round(values):
     return [round(float(value), 6) if np.isfinite(value) else None for value in values]
 
 
-def save_predictions(predictions, path):
+def save_predictions(predictions: Predictions, path: Path) -> None:
     """Write every stack's predictions with their annotations, for the analyses.
 
     Args:
@@ -98,7 +99,7 @@ def save_predictions(predictions, path):
         )
 
 
-def load_predictions(path):
+def load_predictions(path: Path) -> Predictions:
     """Read what `save_predictions` wrote.
 
     Args:
@@ -148,7 +149,7 @@ def load_predictions(path):
         ) from error
 
 
-def save_thresholds(folder, thresholds):
+def save_thresholds(folder: Path, thresholds: dict[str, float]) -> None:
     """Keep the least score of a present joint in a preset, for `Pose.present`.
 
     Args:
@@ -166,8 +167,8 @@ def save_thresholds(folder, thresholds):
     from keras_hourglass.sources import CONFIG, read_config
 
     path = pathlib.Path(folder) / CONFIG
-    names = joints_of(read_config(path)[0])
-    unknown = sorted(set(thresholds) - set(names or thresholds))
+    names = joints_of(read_config(path)[0]) or tuple(thresholds)
+    unknown = sorted(set(thresholds) - set(names))
     if unknown:
         raise UserError(
             f"Thresholds are of the preset's own joints. Received: {', '.join(unknown)} for "

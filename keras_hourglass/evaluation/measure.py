@@ -1,18 +1,20 @@
 """The accuracy of predictions: one object behind every table and file."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
-from keras_hourglass.data.records import reference_lengths
+from keras_hourglass.data.records import PoseRecords, reference_lengths
 from keras_hourglass.errors import UserError
 from keras_hourglass.evaluation.predictions import Predictions, predict_records
 from keras_hourglass.evaluation.runner import stack_names
 from keras_hourglass.metrics import MEANS, auc, nme, oks, summarize
 from keras_hourglass.metrics.oks import COCO_SIGMAS
+from keras_hourglass.metrics.pck import PCK
 
 
-def normalizer_name(records):
+def normalizer_name(records: PoseRecords) -> str:
     """What the reference lengths of records are.
 
     They are compared with the torsos themselves; MPII gives heads. FLIC's torsos, given in its
@@ -69,16 +71,16 @@ class Evaluation:
     oks: float | None = None
 
     @property
-    def metric(self):
+    def metric(self) -> str:
         """`"PCK"`, or `"PCKh"` where distances are measured by the head."""
         return "PCKh" if self.normalizer == "head" else "PCK"
 
     @property
-    def pck(self):
+    def pck(self) -> PCK:
         """The `metrics.PCK` of the chosen stack."""
         return self.stacks[self.stack]
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """The content of `metrics.json`; cells without a counted joint are `None`."""
         chosen = self.pck.to_dict()
         predictions = self.predictions
@@ -119,7 +121,7 @@ def _rounded(value):
     return None if np.isnan(value) else round(float(value), 3)
 
 
-def default_threshold(normalizer):
+def default_threshold(normalizer: str) -> float:
     """The customary threshold: 0.5 of the head, 0.2 of the torso.
 
     Args:
@@ -137,8 +139,12 @@ def default_threshold(normalizer):
 
 
 def evaluate_predictions(
-    predictions, threshold=None, mean_over="counted", stack=None, normalizer=None
-):
+    predictions: Predictions,
+    threshold: float | None = None,
+    mean_over: str = "counted",
+    stack: int | None = None,
+    normalizer: str | None = None,
+) -> Evaluation:
     """Measure predictions against their annotations.
 
     Args:
@@ -200,7 +206,14 @@ def _check_stack(stack, count):
         raise UserError(f"There are stacks 1 to {count}. Received: stack={stack}.")
 
 
-def evaluate(model, records, threshold=None, mean_over="counted", stack=None, **options):
+def evaluate(
+    model: Any,
+    records: PoseRecords,
+    threshold: float | None = None,
+    mean_over: str = "counted",
+    stack: int | None = None,
+    **options,
+) -> Evaluation:
     """Predict annotated people and measure the result.
 
     Args:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +47,7 @@ class Predictions:
     def __len__(self):
         return len(self.records)
 
-    def distances(self):
+    def distances(self) -> np.ndarray:
         """`(S, N, K)` distances in reference lengths; NaN where not counted."""
         records = self.records
         return np.stack(
@@ -59,8 +61,14 @@ class Predictions:
 
 
 def predict_records(
-    model, records, flip=True, decoder="quarter", scales=(1.0,), progress=None, **options
-):
+    model: Any,
+    records: PoseRecords,
+    flip: bool = True,
+    decoder: str = "quarter",
+    scales: Sequence[float] = (1.0,),
+    progress: Callable | None = None,
+    **options,
+) -> Predictions:
     """Predict the joints of annotated people with every stack.
 
     Args:
@@ -108,11 +116,13 @@ class Collector:
     ...     collector.add(people, matrices, heatmaps)
     """
 
-    def __init__(self, codec, stacks):
+    def __init__(self, codec: HeatmapCodec, stacks: Sequence[str]):
         self.codec, self.stacks = codec, tuple(stacks)
         self.people, self.columns, self.seconds = [], [], 0.0
 
-    def add(self, people, matrices, heatmaps):
+    def add(
+        self, people: np.ndarray, matrices: np.ndarray, heatmaps: dict[str, np.ndarray]
+    ) -> None:
         """Decode what `HeatmapRunner.run` yields."""
         start = time.perf_counter()
         back = invert_affine(matrices)
@@ -124,7 +134,7 @@ class Collector:
         self.columns.append(batch)
         self.seconds += time.perf_counter() - start
 
-    def predictions(self, records, runner):
+    def predictions(self, records: PoseRecords, runner: Any) -> Predictions:
         """All that was added, as `Predictions` of the people of `records` that were run.
 
         Raises:

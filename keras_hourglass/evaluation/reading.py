@@ -6,10 +6,14 @@ import pathlib
 import numpy as np
 
 from keras_hourglass.data.annotations import existing, read_json, read_mat
+from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
+from keras_hourglass.hints import Path
 
 
-def read_keypoints(path, records, first_pixel=0):
+def read_keypoints(
+    path: Path, records: PoseRecords, first_pixel: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Predictions of any program for annotated people.
 
     Args:

@@ -2,15 +2,19 @@
 
 import concurrent.futures
 import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_hourglass.codec import HeatmapCodec
+from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.data.sources import open_image
 from keras_hourglass.engines import make_engine
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import crop_affine
 from keras_hourglass.images import warp
+from keras_hourglass.skeletons import Skeleton
 
 
 class HeatmapRunner:
@@ -24,7 +28,7 @@ class HeatmapRunner:
         stacks: names of the wanted outputs; all stacks by default.
         batch_size: people per run of the network.
         workers: threads that read and crop pictures while the network runs.
-        engine: `"keras"`, another name that `engines.make_engine` knows, or the callable it
+        engine: `"auto"`, another name that `engines.make_engine` knows, or the callable it
             makes, which several runners may share so that the network is compiled once.
 
     Raises:
@@ -39,22 +43,22 @@ class HeatmapRunner:
 
     def __init__(
         self,
-        model,
-        skeleton=None,
-        flip=True,
-        scales=(1.0,),
-        stacks=None,
-        batch_size=16,
-        workers=2,
-        engine="keras",
+        model: Any,
+        skeleton: Skeleton | None = None,
+        flip: bool = True,
+        scales: Sequence[float] = (1.0,),
+        stacks: Sequence[str] | None = None,
+        batch_size: int = 16,
+        workers: int = 2,
+        engine: str | Callable = "auto",
     ):
         self.stacks = stack_names(model) if stacks is None else tuple(stacks)
-        self.skeleton = model.skeleton or skeleton
-        if self.skeleton is None or self.skeleton.num_joints != model.num_keypoints:
+        skeleton = model.skeleton or skeleton
+        if skeleton is None or skeleton.num_joints != model.num_keypoints:
             raise UserError(
                 f"The model predicts {model.num_keypoints} joints and does not name them, so they "
                 "must be those of the data. Received: "
-                f"{self.skeleton and self.skeleton.num_joints} joints. Name them when loading "
+                f"{skeleton and skeleton.num_joints} joints. Name them when loading "
                 "the model: skeleton=…"
             )
         if batch_size < 1 or workers < 1 or not scales or not all(s > 0 for s in scales):
@@ -62,6 +66,7 @@ class HeatmapRunner:
                 "Batch size, workers and scales must be positive. Received: "
                 f"batch_size={batch_size}, workers={workers}, scales={tuple(scales)}."
             )
+        self.skeleton = skeleton
         self.input_size, self.stride = model.input_size, model.stride
         self.flip, self.scales = bool(flip), tuple(float(scale) for scale in scales)
         self.batch_size, self.workers = batch_size, workers
@@ -69,7 +74,7 @@ class HeatmapRunner:
         self.engine = make_engine(engine, model, self.stacks)
         self.failures, self.seconds = {}, 0.0
 
-    def run(self, records, progress=None):
+    def run(self, records: PoseRecords, progress: Callable | None = None) -> Iterator:
         """Yield the heatmaps of one batch after another.
 
         Args:
@@ -104,7 +109,7 @@ class HeatmapRunner:
                 if progress is not None:
                     progress(len(jobs))
 
-    def warm_up(self):
+    def warm_up(self) -> None:
         """Let the network compile for this batch size, so that timings leave it out."""
         self._heatmaps(np.zeros((self.batch_size, len(self.scales), *self.input_size, 3), np.uint8))
         self.seconds = 0.0
@@ -135,7 +140,7 @@ class HeatmapRunner:
                 missing = np.zeros((self.batch_size - count, *batch.shape[1:]), batch.dtype)
                 batch = np.concatenate([batch, missing])
             maps = self.engine(batch)
-            mirrored = self.engine(np.ascontiguousarray(batch[:, :, ::-1])) if self.flip else None
+            mirrored = self.engine(np.ascontiguousarray(batch[:, :, ::-1])) if self.flip else {}
             for name in self.stacks:
                 merged = maps[name][:count]
                 if self.flip:
@@ -165,7 +170,7 @@ def _interpolation(size, scale):
     return np.maximum(0, 1 - distance).astype(np.float32)
 
 
-def stack_names(model):
+def stack_names(model: Any) -> tuple[str, ...]:
     """The names of a model's stack outputs.
 
     Args:

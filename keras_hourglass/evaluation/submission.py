@@ -15,11 +15,13 @@ from keras_hourglass.data.annotations import (
 from keras_hourglass.data.mpii import adjust
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.evaluation.predictions import Predictions
 from keras_hourglass.files import atomic_path
+from keras_hourglass.hints import Array, Path
 from keras_hourglass.skeletons import MPII
 
 
-def mpii_test_records(path, images=None):
+def mpii_test_records(path: Path, images: Path | None = None) -> PoseRecords:
     """The people of MPII's test set whose joints the benchmark wants, with nothing annotated.
 
     They are the sufficiently separated people (`single_person`) of the pictures with
@@ -101,7 +103,7 @@ def _number(value):
     return float(values[0]) if len(values) == 1 else np.nan
 
 
-def write_mpii(path, official, keypoints, records):
+def write_mpii(path: Path, official: Path, keypoints: Array, records: PoseRecords) -> None:
     """Write the structure `pred` that MPII's evaluation wants.
 
     It has an entry for every test picture, in order, with the annotated rectangles; those that
@@ -156,7 +158,7 @@ def _struct(rows):
     return array
 
 
-def coco_results(predictions, stack=-1):
+def coco_results(predictions: Predictions, stack: int = -1) -> list[dict]:
     """Predictions as the list of a COCO keypoint results file.
 
     Args:

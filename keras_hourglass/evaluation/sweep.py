@@ -1,7 +1,11 @@
 """What the choices at test time cost and bring: mirror, decoder, scales, stack."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from keras_hourglass.codec import DECODERS, HeatmapCodec
 from keras_hourglass.data.mixture import match_joints
+from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.engines import make_engine
 from keras_hourglass.evaluation.measure import evaluate_predictions
 from keras_hourglass.evaluation.predictions import Collector
@@ -11,14 +15,14 @@ SCALES = (0.85, 1.0, 1.2)
 
 
 def sweep(
-    model,
-    records,
-    threshold=None,
-    mean_over="counted",
-    scales=SCALES,
-    engine="keras",
+    model: Any,
+    records: PoseRecords,
+    threshold: float | None = None,
+    mean_over: str = "counted",
+    scales: Sequence[float] = SCALES,
+    engine: str = "auto",
     **options,
-):
+) -> list[dict]:
     """Accuracy and time of the choices at test time, one row each.
 
     Rows with the same heatmaps share one run of the network. Earlier stacks are run as a network
@@ -42,7 +46,7 @@ def sweep(
     'dark'
     """
     names = stack_names(model)
-    passes = [(names[-1], flip, (1.0,), DECODERS) for flip in (False, True)]
+    passes: list = [(names[-1], flip, (1.0,), DECODERS) for flip in (False, True)]
     passes.append((names[-1], True, tuple(scales), ("quarter",)))
     passes += [(name, True, (1.0,), ("quarter",)) for name in names[:-1]]
     rows, engines = [], {}

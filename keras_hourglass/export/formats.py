@@ -6,9 +6,9 @@ import tempfile
 import numpy as np
 
 from keras_hourglass.errors import UserError
-from keras_hourglass.export.folding import fold
 from keras_hourglass.export.names import check_name
 from keras_hourglass.files import atomic_path, atomic_write
+from keras_hourglass.folding import fold
 from keras_hourglass.runtimes import load_network
 
 FORMATS = ("onnx", "openvino", "litert", "litert-int8")
@@ -145,7 +145,7 @@ def _write_openvino(program, path, _):
 def _write_litert(program, path, calibration):
     import tensorflow as tf
 
-    from keras_hourglass.export.network import Network
+    from keras_hourglass.folding.network import Network
 
     network = Network(program)
     # One crop at a time: with a free batch size, the fast kernels are not used.

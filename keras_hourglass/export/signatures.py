@@ -5,9 +5,9 @@ import json
 import tensorflow as tf
 
 from keras_hourglass.export.decoding import decode, merge_flipped
-from keras_hourglass.export.folding import fold
-from keras_hourglass.export.network import Network
 from keras_hourglass.export.pictures import MAX_PIXELS, PictureReader
+from keras_hourglass.folding import fold
+from keras_hourglass.folding.network import Network
 
 
 class ServedModel(tf.Module):

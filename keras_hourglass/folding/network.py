@@ -10,7 +10,7 @@ class Network(tf.Module):
     once instead of at every call. All signatures call one function, so they are stored once.
 
     Args:
-        program: a `folding.Program`.
+        program: a `Program`.
     """
 
     def __init__(self, program):
