@@ -104,5 +104,5 @@ def test_callable_is_taken_as_it_is(model):
 
 @pytest.mark.parametrize("engine", ["tensorrt", "no/such/file.onnx"])
 def test_unknown(engine, model):
-    with pytest.raises(UserError, match="Choose one of keras, litert"):
+    with pytest.raises(UserError, match="Choose one of auto, folded, keras, litert"):
         make_engine(engine, model, OUTPUTS)
