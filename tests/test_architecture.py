@@ -28,7 +28,7 @@ LEVELS = (
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Jobs that are split into several modules of one level, which may know each other.
 JOBS = (
-    {"errors", "files", "geometry", "skeletons", "architecture", "fetch", "hints"},
+    {"errors", "files", "geometry", "skeletons", "architecture", "fetch", "hints", "compat"},
     {"pose", "drawing"},
     {"engines", "runtimes", "folding"},
     {"presets", "zoo", "weights", "porting", "manifest", "heads", "cards", "sources", "publish"},
