@@ -15,6 +15,13 @@ BIN := .venv/bin
 	$(BIN)/pip install --quiet --editable ".[test]"
 	touch $@
 
+# TensorFlow Addons needs TensorFlow 2.15 and Keras 2.15, so Python 3.11 at most.
+.venv-addons/installed: setup.py
+	$(PYTHON) -m venv .venv-addons
+	.venv-addons/bin/pip install --quiet --upgrade pip
+	.venv-addons/bin/pip install --quiet --editable ".[addons]"
+	touch $@
+
 demo: .venv/installed
 	$(BIN)/keras-hourglass demo --out demo_out --overwrite
 
@@ -23,6 +30,10 @@ test: .venv/tested lint
 
 test-fast: .venv/tested
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not full"
+
+test-addons: .venv/tested .venv-addons/installed
+	KERAS_HOURGLASS_ADDONS_PYTHON=$(CURDIR)/.venv-addons/bin/python \
+		$(BIN)/python -m pytest -q tests/test_addons.py
 
 lint: .venv/tested
 	$(BIN)/ruff check .

@@ -73,7 +73,7 @@ def check_recipe(recipe):
         return
     for where, value, works in (
         ("optimizer.name", name, name.lower().replace("_", "") != "torchrmsprop"),
-        ("training.precision", training.precision, training.precision == "float32"),
+        ("training.precision", training.precision, training.precision in ("auto", "float32")),
         ("training.devices", training.devices, training.devices == "one"),
     ):
         if not works:

@@ -6,6 +6,8 @@ import pathlib
 
 import keras
 
+from keras_hourglass.compat import IN_KERAS_3
+
 # Instructions of a processor that multiply bfloat16 numbers; without them TensorFlow converts back
 # and forth, and a training step takes eight times as long as in float32.
 _INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -32,7 +34,8 @@ def with_precision(recipe):
     wanted = recipe.training.precision
     if wanted == "float32":
         return recipe
-    fast = has_bfloat16()
+    # Keras 2 trains in float32 here, see `compat.check_recipe`.
+    fast = IN_KERAS_3 and has_bfloat16()
     if wanted == "auto":
         policy = "mixed_bfloat16" if fast else "float32"
         print(f"training.precision: auto is {policy} on this machine", flush=True)
