@@ -16,7 +16,7 @@ LEVELS = (
     ("model", "data", "rectangles", "pose", "drawing"),
     (
         "presets", "zoo", "weights", "porting", "manifest", "heads", "cards", "sources", "engines",
-        "runtimes", "folding", "checkpoints", "publish", "traits",
+        "runtimes", "folding", "widening", "checkpoints", "publish", "traits",
     ),
     (
         "training", "evaluation", "prediction", "detection", "smoothing", "export", "serving",

@@ -11,7 +11,14 @@ from keras_hourglass.losses import HeatmapMSE
 from keras_hourglass.metrics import HeatmapPCK
 from keras_hourglass.model import StackedHourglass
 from keras_hourglass.presets import joints_of, load_model, resolve
-from keras_hourglass.weights import assign_arrays, load_weights, read_arrays
+from keras_hourglass.weights import (
+    arrays_of,
+    assign_arrays,
+    load_weights,
+    named_variables,
+    read_arrays,
+)
+from keras_hourglass.widening import widen
 
 
 def build_model(recipe, skeleton):
@@ -46,6 +53,8 @@ def build_model(recipe, skeleton):
             raise RecipeError(f"model: {' '.join(str(error).split())}") from error
     if recipe.training.weights is not None:
         start_from(model, recipe.training.weights)
+    if recipe.training.widen is not None:
+        grow_from(model, recipe.training.widen, recipe.training.seed)
     return model
 
 
@@ -76,6 +85,26 @@ def start_from(model, source):
             "training.weights: the arrays must be those of the network, one for one. Received: "
             f"{source} ({error}). Use weights of this architecture."
         ) from error
+
+
+def grow_from(model, source, seed):
+    """Load the weights of a narrower network of the same form; see `widening.widen`.
+
+    Args:
+        model: a `StackedHourglass`.
+        source: what `load_model` takes, with the joints of the model.
+        seed: of the parts that weights are split into.
+    """
+    try:
+        narrow = load_model(source)
+        if model.get_config()["merge"] != "add":
+            raise WeightsError('Only networks with merge="add" can be widened.')
+        if tuple(narrow.skeleton.joints if narrow.skeleton else ()) != model.skeleton.joints:
+            raise WeightsError("The narrow network must have the same joints.")
+        shapes = {name: tuple(v.shape) for name, v in named_variables(model).items()}
+        assign_arrays(model, widen(arrays_of(narrow), shapes, seed=seed), str(source))
+    except UserError as error:
+        raise WeightsError(f"training.widen: {error} Received: {source}.") from error
 
 
 def compile_model(model, recipe, steps_per_epoch, epochs=None):

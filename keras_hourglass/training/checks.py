@@ -143,6 +143,11 @@ def _check_combinations(recipe, outputs):
             f"training.stack_weights: needs a weight for each of {', '.join(outputs)}. "
             f"Received: {weights!r}."
         )
+    if training.widen is not None and (training.weights is not None or "preset" in recipe.model):
+        raise RecipeError(
+            "training.widen: is where the network starts from. Received: "
+            f"{training.widen!r} beside other weights. Leave out training.weights and model.preset."
+        )
     if bool(training.frozen) != bool(training.frozen_epochs):
         raise RecipeError(
             "training.frozen: goes together with training.frozen_epochs. Received: "

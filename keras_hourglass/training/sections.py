@@ -82,8 +82,9 @@ class TrainingSection:
     """`steps_per_epoch`: batches per epoch, a pass over the data by default; `precision`: a Keras
     dtype policy, or `auto`, which is `mixed_bfloat16` where the hardware computes in it and
     `float32` elsewhere; `weights`: weights of the same architecture to start from
-    (`.weights.h5`, preset or folder; heads of other joints start anew); `stack_weights`: weight
-    of each output's loss; `frozen`: names of layers that stay as they are for the first
+    (`.weights.h5`, preset or folder; heads of other joints start anew); `widen`: preset or folder
+    of a network of the same form and a fraction of the width, to grow from; `stack_weights`:
+    weight of each output's loss; `frozen`: names of layers that stay as they are for the first
     `frozen_epochs`; `devices`: `one`, or `all` for every accelerator of the machine (JAX: of all
     processes); `deterministic`: refuse operations whose result varies from run to run."""
 
@@ -94,6 +95,7 @@ class TrainingSection:
     seed: int = 1
     jit_compile: bool | None = False
     weights: str | None = None
+    widen: str | None = None
     stack_weights: list | None = None
     frozen: list | None = None
     frozen_epochs: int = 0
