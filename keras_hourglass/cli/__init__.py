@@ -32,8 +32,6 @@ COMMANDS = {
 }
 
 
-# Commands whose time goes into training steps.
-_TRAINING = ("train", "ablate", "demo")
 # TensorFlow's and PyTorch's names.
 _OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError")
 
@@ -79,10 +77,9 @@ def main(argv=None):
     named = next((word for word in argv if not word.startswith("-")), None)
     # Quiet start: these are read by TensorFlow when it is first imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if named in _TRAINING:
-        # TensorFlow leaves oneDNN out on processors with AVX2 only, where it trains small networks
-        # 1.5 times as fast; one picture at a time it is the slower of the two.
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # TensorFlow leaves oneDNN out on processors with AVX2 only, where it trains small networks 1.5
+    # times as fast and predicts a mirrored photo in 0.55 to 0.95 of the time.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if hasattr(sys.stdout, "reconfigure"):
         # A file name or a sign that the terminal cannot show is no reason to stop.
         sys.stdout.reconfigure(errors="backslashreplace")
