@@ -1,9 +1,13 @@
 """Joints to heatmaps and back (NumPy only): targets and decoding live together."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import heatmap_to_input, input_to_heatmap
+from keras_hourglass.hints import Array, Size
 
 DECODERS = ("max", "quarter", "dark")
 MISSING = ("zero", "ignore")
@@ -40,7 +44,12 @@ class HeatmapCodec:
     """
 
     def __init__(
-        self, input_size=(256, 256), stride=4, sigma=1.5, decoder="quarter", missing="zero"
+        self,
+        input_size: Size = (256, 256),
+        stride: int = 4,
+        sigma: float = 1.5,
+        decoder: str = "quarter",
+        missing: str = "zero",
     ):
         self.input_size = tuple(int(edge) for edge in input_size)
         if len(self.input_size) != 2 or any(e <= 0 or e % stride for e in self.input_size):
@@ -60,11 +69,11 @@ class HeatmapCodec:
         self.decoder, self.missing = decoder, missing
 
     @property
-    def heatmap_size(self):
+    def heatmap_size(self) -> Size:
         """`(height, width)` of the maps in heatmap pixels."""
         return tuple(edge // self.stride for edge in self.input_size)
 
-    def targets(self, joints, visibility, weights=None):
+    def targets(self, joints: Array, visibility: Array, weights: Array | None = None) -> np.ndarray:
         """Compact targets, from which `losses.HeatmapMSE` draws the maps on the device.
 
         Args:
@@ -88,7 +97,9 @@ class HeatmapCodec:
         parts = [points, present[..., None], weight[..., None]]
         return np.concatenate(parts, axis=-1).astype(np.float32)
 
-    def encode(self, joints, visibility, weights=None):
+    def encode(
+        self, joints: Array, visibility: Array, weights: Array | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Gaussian heatmaps of peak 1 at the exact sub-pixel positions.
 
         Args:
@@ -103,7 +114,7 @@ class HeatmapCodec:
         targets = self.targets(joints, visibility, weights)
         return self.draw(targets), targets[..., 3]
 
-    def draw(self, targets):
+    def draw(self, targets: np.ndarray) -> np.ndarray:
         """Gaussian heatmaps from compact targets.
 
         Args:
@@ -122,7 +133,7 @@ class HeatmapCodec:
         offsets = positions[:, None].astype(np.float32) - centres
         return np.exp(offsets**2 / np.float32(-2 * self.sigma**2))
 
-    def decode(self, heatmaps):
+    def decode(self, heatmaps: Array) -> tuple[np.ndarray, np.ndarray]:
         """Joints and scores of heatmaps.
 
         Args:
@@ -146,7 +157,9 @@ class HeatmapCodec:
         points[np.isnan(scores)] = np.nan
         return heatmap_to_input(points, self.stride), scores.astype(np.float32)
 
-    def merge_flipped(self, heatmaps, flipped, flip_order):
+    def merge_flipped(
+        self, heatmaps: Array, flipped: Array, flip_order: Sequence[int]
+    ) -> np.ndarray:
         """The mean of a crop's heatmaps and of those of its mirror image, mirrored back.
 
         Args:
@@ -161,7 +174,7 @@ class HeatmapCodec:
         heatmaps, flipped = np.asarray(heatmaps), np.asarray(flipped)
         return (heatmaps + flipped[:, :, ::-1][..., list(flip_order)]) / 2
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """The constructor's arguments, JSON-ready."""
         return {
             "input_size": list(self.input_size),
@@ -172,7 +185,7 @@ class HeatmapCodec:
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "HeatmapCodec":
         """Build a codec from the result of `get_config`."""
         return cls(**config)
 
@@ -219,7 +232,7 @@ def _quarter_steps(maps, rows, columns):
     return 0.25 * np.stack([step_x, step_y], axis=-1)
 
 
-def derivatives(values):
+def derivatives(values: Any) -> tuple:
     """Central differences at the middle of `(..., 3, 3)` values, arrays or tensors.
 
     Returns:

@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 
 from keras_hourglass.errors import UserError
+from keras_hourglass.hints import Column
 from keras_hourglass.images import warp
 from keras_hourglass.rectangles import check_overlap, person_affines
 
@@ -25,8 +26,8 @@ class Prepared:
 
     picture: object
     image: np.ndarray | None = None
-    rectangles: np.ndarray = ()
-    matrices: np.ndarray = ()
+    rectangles: Column = ()
+    matrices: Column = ()
     crops: list = dataclasses.field(default_factory=list)
     error: Exception | None = None
 

@@ -14,9 +14,10 @@ its heatmaps without a shift.
 import numpy as np
 
 from keras_hourglass.errors import UserError
+from keras_hourglass.hints import Array, Size
 
 
-def boxes_from_xywh(xywh):
+def boxes_from_xywh(xywh: Array) -> np.ndarray:
     """Person boxes (centre and square side) around rectangles.
 
     Args:
@@ -51,7 +52,7 @@ def boxes_from_xywh(xywh):
     return np.concatenate([centre, size.max(axis=-1, keepdims=True)], axis=-1)
 
 
-def boxes_to_xywh(boxes):
+def boxes_to_xywh(boxes: Array) -> np.ndarray:
     """The square rectangles of person boxes.
 
     Args:
@@ -71,7 +72,9 @@ def boxes_to_xywh(boxes):
     return np.concatenate([boxes[..., :2] - side / 2 + 0.5, side, side], axis=-1)
 
 
-def crop_affine(box, input_size, rotation=0.0, flip=False, scale=1.0):
+def crop_affine(
+    box: Array, input_size: Size, rotation: float = 0.0, flip: bool = False, scale: float = 1.0
+) -> np.ndarray:
     """The affine map from the source frame to the input frame of one person.
 
     The box's square is fitted into the shorter side of the input, so all of it is visible; a
@@ -116,7 +119,7 @@ def crop_affine(box, input_size, rotation=0.0, flip=False, scale=1.0):
     return np.column_stack([linear, target - linear @ np.array([centre_x, centre_y])])
 
 
-def apply_affine(matrix, points):
+def apply_affine(matrix: Array, points: Array) -> np.ndarray:
     """Map points through `(2, 3)` affine matrices.
 
     Args:
@@ -136,7 +139,7 @@ def apply_affine(matrix, points):
     return points @ np.swapaxes(matrix[..., :2], -1, -2) + matrix[..., None, :, 2]
 
 
-def invert_affine(matrix):
+def invert_affine(matrix: Array) -> np.ndarray:
     """The inverse of affine matrices.
 
     Args:
@@ -156,7 +159,7 @@ def invert_affine(matrix):
     return np.concatenate([linear, shift], axis=-1) + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
-def input_to_heatmap(points, stride=4):
+def input_to_heatmap(points: Array, stride: int = 4) -> np.ndarray:
     """Points of the input frame in the heatmap frame.
 
     Args:
@@ -174,7 +177,7 @@ def input_to_heatmap(points, stride=4):
     return (np.asarray(points, dtype=np.float64) + 0.5) / stride - 0.5
 
 
-def heatmap_to_input(points, stride=4):
+def heatmap_to_input(points: Array, stride: int = 4) -> np.ndarray:
     """Points of the heatmap frame in the input frame; the inverse of `input_to_heatmap`.
 
     Args:
@@ -192,7 +195,7 @@ def heatmap_to_input(points, stride=4):
     return (np.asarray(points, dtype=np.float64) + 0.5) * stride - 0.5
 
 
-def mirror_points(points, width):
+def mirror_points(points: Array, width: int) -> np.ndarray:
     """Points after their picture was mirrored left to right.
 
     Joint order is not touched; `Skeleton.flip_order` permutes it.
@@ -214,7 +217,7 @@ def mirror_points(points, width):
     return mirrored
 
 
-def boxes_from_joints(joints, visibility, padding=1.25):
+def boxes_from_joints(joints: Array, visibility: Array, padding: float = 1.25) -> np.ndarray:
     """Person boxes around labelled joints, for data sets that give no centre or scale.
 
     Args:

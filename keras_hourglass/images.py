@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from keras_hourglass.errors import DataError
 from keras_hourglass.files import atomic_write
+from keras_hourglass.hints import Array, Path, Size
 
 # Pillow's own guard against image bombs warns; the limit is checked here instead, before decoding.
 Image.MAX_IMAGE_PIXELS = None
@@ -24,7 +25,7 @@ _REDUCED = {
 _ENDS = (b"\xff\xd9", b"IEND")  # of a whole JPEG and a whole PNG
 
 
-def read_image(source, max_pixels=MAX_PIXELS):
+def read_image(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a picture as RGB.
 
     EXIF orientation is applied; grey, 16-bit, palette, alpha and CMYK pictures are converted.
@@ -47,7 +48,9 @@ def read_image(source, max_pixels=MAX_PIXELS):
     return read_reduced(source, 1, max_pixels)[0]
 
 
-def read_reduced(source, reduction, max_pixels=MAX_PIXELS):
+def read_reduced(
+    source: Path | bytes, reduction: int, max_pixels: int = MAX_PIXELS
+) -> tuple[np.ndarray, int]:
     """Read a picture as RGB, a JPEG at a fraction of its size, which is faster.
 
     Pixel `x` of the result is the mean of the source's pixels `r x` to `r x + r - 1`, so its
@@ -101,7 +104,7 @@ def _decode(data, reduction):
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def image_size(source, name=None):
+def image_size(source: Path | bytes, name: str | None = None) -> Size:
     """Height and width from a picture's header, before EXIF rotation, without decoding it.
 
     Args:
@@ -130,7 +133,7 @@ def image_size(source, name=None):
         ) from error
 
 
-def shown_size(source):
+def shown_size(source: Path | bytes) -> Size:
     """Height and width of a picture as `read_image` returns it, that is after EXIF rotation.
 
     Args:
@@ -152,7 +155,7 @@ def shown_size(source):
     return (width, height) if _orientation(data) in (5, 6, 7, 8) else (height, width)
 
 
-def warp(image, matrix, size):
+def warp(image: np.ndarray, matrix: Array, size: Size) -> np.ndarray:
     """Resample a picture through an affine map, bilinearly, once; black outside.
 
     Args:
@@ -174,7 +177,7 @@ def warp(image, matrix, size):
     )
 
 
-def encode_image(image, suffix):
+def encode_image(image: np.ndarray, suffix: str) -> bytes:
     """An RGB picture as the bytes of a file.
 
     Args:
@@ -203,7 +206,7 @@ def encode_image(image, suffix):
     return data.tobytes()
 
 
-def write_image(path, image):
+def write_image(path: Path, image: np.ndarray) -> None:
     """Write an RGB picture atomically; the suffix names the format.
 
     Args:

@@ -1,12 +1,15 @@
 """The mean squared error on heatmaps, with targets drawn where the loss is computed."""
 
+from typing import Any
+
 import keras
 
 from keras_hourglass.compat import ops
 from keras_hourglass.errors import UserError
+from keras_hourglass.hints import Size
 
 
-def draw_heatmaps(targets, heatmap_size, sigma):
+def draw_heatmaps(targets: Any, heatmap_size: Size, sigma: float) -> Any:
     """Gaussian heatmaps from compact targets, on the device, in any Keras backend.
 
     Args:
@@ -73,7 +76,15 @@ class HeatmapMSE(keras.losses.Loss):
         [Newell et al., 2016](https://arxiv.org/abs/1603.06937), section 3.4.
     """
 
-    def __init__(self, heatmap_size, sigma=1.5, scale=1.0, reduced=1, name="heatmap_mse", **kwargs):
+    def __init__(
+        self,
+        heatmap_size: Size,
+        sigma: float = 1.5,
+        scale: float = 1.0,
+        reduced: int = 1,
+        name: str = "heatmap_mse",
+        **kwargs,
+    ):
         super().__init__(name=name, **kwargs)
         if not sigma > 0 or not scale > 0 or not reduced > 0:
             raise UserError(
@@ -94,7 +105,7 @@ class HeatmapMSE(keras.losses.Loss):
         error = ops.square(ops.cast(y_pred, "float32") - target) * weight
         return self.scale * ops.mean(error, axis=(1, 2, 3))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "heatmap_size": list(self.heatmap_size),

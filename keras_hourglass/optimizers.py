@@ -1,5 +1,7 @@
 """Optimizers that Keras does not have in the form the paper needs."""
 
+from typing import Any
+
 import keras
 
 from keras_hourglass.errors import UserError
@@ -41,7 +43,13 @@ class TorchRMSprop(keras.optimizers.RMSprop):
     """
 
     def __init__(
-        self, learning_rate=2.5e-4, rho=0.99, momentum=0.0, epsilon=1e-8, centered=False, **kwargs
+        self,
+        learning_rate: Any = 2.5e-4,
+        rho: float = 0.99,
+        momentum: float = 0.0,
+        epsilon: float = 1e-8,
+        centered: bool = False,
+        **kwargs,
     ):
         if not 0 <= rho < 1 or not epsilon >= 0:
             raise UserError(

@@ -5,11 +5,14 @@ import json
 import math
 import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.files import atomic_write
+from keras_hourglass.hints import Column, Path
 from keras_hourglass.skeletons import Skeleton
 
 # Height of a heatmap's maximum from which a joint counts as present when the model brings no
@@ -46,13 +49,13 @@ class Pose:
     ([True, False], [[4.0, 2.0, 0.9], [5.0, 30.0, 0.1]])
     """
 
-    keypoints: np.ndarray
-    scores: np.ndarray
-    box: np.ndarray
+    keypoints: Column
+    scores: Column
+    box: Column
     skeleton: Skeleton
-    present: np.ndarray | None = None
+    present: Column = None
     image: str | None = None
-    picture: object = None
+    picture: Any = None
     box_score: float | None = None
     heatmaps: np.ndarray | None = None
 
@@ -87,17 +90,17 @@ class Pose:
         )
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """The K joint names, in the order of the arrays."""
         return self.skeleton.joints
 
     @property
-    def score(self):
+    def score(self) -> float:
         """Mean score of the present joints, times the box's own score if it has one."""
         mean = float(self.scores[self.present].mean()) if self.present.any() else 0.0
         return mean * (1.0 if self.box_score is None else float(self.box_score))
 
-    def draw(self, picture=None, **options):
+    def draw(self, picture: Any = None, **options) -> np.ndarray:
         """Paint the pose on its picture.
 
         Args:
@@ -114,7 +117,7 @@ class Pose:
 
         return draw_poses(self.read_picture(picture), [self], **options)
 
-    def read_picture(self, picture=None):
+    def read_picture(self, picture: Any = None) -> np.ndarray:
         """The picture of the pose (or the one given) as an RGB array."""
         from keras_hourglass.images import read_image
 
@@ -126,7 +129,7 @@ class Pose:
             "Pass an RGB array or a path."
         )
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """The person as JSON-ready values: box, keypoints `[x, y, score]` and present flags.
 
         Coordinates are rounded to thousandths of a source pixel; NaN becomes `None`.
@@ -141,7 +144,7 @@ class Pose:
             person["box_score"] = _rounded([self.box_score], 4)[0]
         return person
 
-    def to_coco(self, image_id=None, category_id=1):
+    def to_coco(self, image_id: int | str | None = None, category_id: int = 1) -> dict:
         """The person as one entry of a COCO keypoint results file.
 
         Args:
@@ -165,7 +168,7 @@ class Pose:
             "score": round(self.score, 6),
         }
 
-    def save(self, path, overwrite=False):
+    def save(self, path: Path, overwrite: bool = False) -> None:
         """Write the pose: JSON for a path ending in `.json`, else the painted picture.
 
         Args:
@@ -198,7 +201,7 @@ class Pose:
             return None
 
 
-def picture_to_dict(image, poses, skeleton):
+def picture_to_dict(image: Path | None, poses: Sequence[Pose], skeleton: Skeleton) -> dict:
     """The poses of one picture as the JSON document that `predict` writes.
 
     Args:
@@ -222,7 +225,7 @@ def picture_to_dict(image, poses, skeleton):
     }
 
 
-def coco_image_id(image):
+def coco_image_id(image: Path | None) -> int | str:
     """COCO's number of a picture from its file name, or the name without suffix.
 
     Args:

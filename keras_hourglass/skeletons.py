@@ -60,16 +60,16 @@ class Skeleton:
             self.index(joint)
 
     @property
-    def num_joints(self):
+    def num_joints(self) -> int:
         """K, the number of joints."""
         return len(self.joints)
 
     @property
-    def flip_order(self):
+    def flip_order(self) -> tuple[int, ...]:
         """For each joint, the index of the joint it becomes in a mirrored picture."""
         return tuple(self.joints.index(mirrored_name(joint)) for joint in self.joints)
 
-    def index(self, joint):
+    def index(self, joint: str) -> int:
         """The position of a joint's name in the arrays."""
         if joint not in self.joints:
             raise UserError(
@@ -78,17 +78,17 @@ class Skeleton:
             )
         return self.joints.index(joint)
 
-    def side(self, joint):
+    def side(self, joint: str) -> str:
         """`"left"`, `"right"` or `"centre"` of a joint's name."""
         self.index(joint)
         return joint.split("_", 1)[0] if joint.startswith(("left_", "right_")) else "centre"
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """A JSON-ready description, the inverse of `from_dict`."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: dict) -> "Skeleton":
         """Build a skeleton from the result of `to_dict`."""
         fields = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - fields)
@@ -100,7 +100,7 @@ class Skeleton:
         return cls(**values)
 
 
-def mirrored_name(joint):
+def mirrored_name(joint: str) -> str:
     """The name of a joint in a mirrored picture.
 
     Args:
@@ -225,7 +225,7 @@ COCO = Skeleton(
 SKELETONS = {skeleton.name: skeleton for skeleton in (MPII, LSP, FLIC, COCO)}
 
 
-def get_skeleton(skeleton):
+def get_skeleton(skeleton: "Skeleton | str | dict") -> Skeleton:
     """A `Skeleton` from its name, its dict or itself.
 
     Args:

@@ -1,12 +1,15 @@
 """Random crops as the paper's authors drew them: flip, rotation, scaling, colour."""
 
 import dataclasses
+from typing import Any
 
 import cv2
 import numpy as np
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import boxes_from_joints
+from keras_hourglass.hints import Array
+from keras_hourglass.skeletons import Skeleton
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Augmentation:
                 f"`distribution` is 'normal' or 'uniform'. Received: {self.distribution!r}."
             )
 
-    def draw(self, rng):
+    def draw(self, rng: np.random.Generator) -> "Transform":
         """One random `Transform` from a `numpy.random.Generator`."""
         octaves = self._spread(rng, self.scale, self.scale_limit)
         turn = self._spread(rng, self.rotation, self.rotation_limit)
@@ -149,7 +152,7 @@ AUGMENTATIONS = {
 }
 
 
-def apply_gains(image, gains, out=None):
+def apply_gains(image: np.ndarray, gains: Array, out: np.ndarray | None = None) -> np.ndarray:
     """Multiply the colour channels of a crop.
 
     Args:
@@ -168,7 +171,7 @@ def apply_gains(image, gains, out=None):
     return cv2.transform(image, np.diag(np.asarray(gains, np.float32)), out)
 
 
-def erase(image, erased):
+def erase(image: np.ndarray, erased: Any) -> None:
     """Cover a rectangle of a crop, in place.
 
     Args:
@@ -188,7 +191,7 @@ def erase(image, erased):
     image[round(top * rows) : bottom, round(left * columns) : right] = colour
 
 
-def motion_blur(image, blur):
+def motion_blur(image: np.ndarray, blur: Any) -> np.ndarray:
     """Blur a crop along a line through each pixel; joints stay where they are.
 
     Args:
@@ -218,7 +221,14 @@ def motion_blur(image, blur):
 _LOWER_PARTS = ("hip", "knee", "ankle", "toe", "heel", "foot")
 
 
-def half_body_box(box, joints, visibility, skeleton, half, padding=1.6):
+def half_body_box(
+    box: np.ndarray,
+    joints: np.ndarray,
+    visibility: np.ndarray,
+    skeleton: Skeleton,
+    half: str,
+    padding: float = 1.6,
+) -> np.ndarray:
     """The box of the upper or lower half of a person.
 
     Args:

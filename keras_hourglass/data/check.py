@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 
 import numpy as np
 
+from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
 from keras_hourglass.images import shown_size
 
@@ -12,7 +14,7 @@ _PAIRS = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
 _EYES = ("left_eye", "right_eye")
 
 
-def check_records(records, progress=iter):
+def check_records(records: PoseRecords, progress: Callable = iter) -> dict[str, list]:
     """What looks wrong about annotated people.
 
     Args:
@@ -136,7 +138,7 @@ def _duplicate_people(records, rows):
     return found
 
 
-def describe_records(records):
+def describe_records(records: PoseRecords) -> dict:
     """Scale, visibility and spread of joints as plain numbers, ready for JSON.
 
     Args:

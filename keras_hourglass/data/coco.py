@@ -18,6 +18,7 @@ from keras_hourglass.data.annotations import (
 from keras_hourglass.data.records import PoseRecords, reference_lengths
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import boxes_from_joints, boxes_from_xywh
+from keras_hourglass.hints import Path
 from keras_hourglass.skeletons import COCO, LSP, Skeleton
 
 PADDING = 1.25
@@ -32,7 +33,12 @@ _NAMES = (
 _TORSO = ("left_shoulder", "right_hip")
 
 
-def read_coco(path, images=None, min_keypoints=1, skeleton=None):
+def read_coco(
+    path: Path,
+    images: Path | None = None,
+    min_keypoints: int = 1,
+    skeleton: Skeleton | None = None,
+) -> PoseRecords:
     """Read people from a JSON file in COCO's keypoint layout.
 
     The joint names and limbs come from the file's category, so any set of joints will do; left

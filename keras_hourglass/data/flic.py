@@ -22,6 +22,7 @@ from keras_hourglass.data.annotations import (
 )
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.hints import Path
 from keras_hourglass.skeletons import FLIC
 
 # Columns of `coords` in examples.mat that hold the 11 joints of the skeleton.
@@ -33,7 +34,9 @@ _EYES = [FLIC.index("left_eye"), FLIC.index("right_eye")]
 _SHOULDERS = [FLIC.index("left_shoulder"), FLIC.index("right_shoulder")]
 
 
-def read_flic(path, split=None, labels="observer", images=None):
+def read_flic(
+    path: Path, split: str | None = None, labels: str = "observer", images: Path | None = None
+) -> PoseRecords:
     """Read FLIC from `examples.mat` or from the HDF5 of the paper's authors.
 
     FLIC's left and right are the observer's: a left arm is always the one on the right of the
@@ -167,7 +170,8 @@ def _order_sides(joints, labelled, labels):
     turned = reversed_pair(_EYES) & labelled[:, _EYES].all(axis=1)
     body = reversed_pair(_SHOULDERS) & labelled[:, _SHOULDERS].all(axis=1)
     joints, labelled = joints.copy(), labelled.copy()
-    swaps = [(limbs, body), (_EYES, turned)] if labels == "observer" else [(limbs, turned & ~body)]
+    eyes = np.array(_EYES)
+    swaps = [(limbs, body), (eyes, turned)] if labels == "observer" else [(limbs, turned & ~body)]
     for which, people in swaps:
         rows = np.flatnonzero(people)[:, None]
         joints[rows, which] = joints[rows, order[which]]

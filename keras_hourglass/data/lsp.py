@@ -15,13 +15,14 @@ from keras_hourglass.data.annotations import existing, numbers, read_mat
 from keras_hourglass.data.records import PoseRecords, reference_lengths
 from keras_hourglass.errors import DataError
 from keras_hourglass.geometry import boxes_from_joints
+from keras_hourglass.hints import Path
 from keras_hourglass.skeletons import LSP
 
 _PICTURE = re.compile(r"im0*(\d+)\.(jpg|jpeg|png)$", re.IGNORECASE)
 PADDING = 1.25  # person box around the joints, which are all these sets annotate
 
 
-def read_lsp(folder, extended=False):
+def read_lsp(folder: Path, extended: bool = False) -> PoseRecords:
     """Read a folder with `joints.mat` and `images/im0001.jpg`, as published.
 
     The third number of a joint means opposite things in the two sets: in LSP 1 marks an occluded
@@ -65,7 +66,7 @@ def read_lsp(folder, extended=False):
         notes = (f"{path}: {(~kept).sum()} people left out (no joints), the first is number "
                  f"{counted[~kept][0]}",)  # fmt: skip
     if not kept.any():
-        raise DataError(f"None of the {len(kept)} people of {path} has a labelled joint.")
+        raise DataError(f"None of the {len(joints)} people of {path} has a labelled joint.")
     joints, visibility, counted = joints[kept], visibility[kept], counted[kept]
     name, missing = ("lspet", "im{:05d}.jpg") if extended else ("lsp", "im{:04d}.jpg")
     missing = os.path.join(folder, "images", missing)

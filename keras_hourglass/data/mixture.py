@@ -1,5 +1,7 @@
 """Several data sets as one: joints are matched by name."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from keras_hourglass.data.records import PoseRecords
@@ -7,7 +9,7 @@ from keras_hourglass.errors import UserError
 from keras_hourglass.skeletons import Skeleton, get_skeleton
 
 
-def mix_records(parts, skeleton=None):
+def mix_records(parts: Sequence, skeleton: Skeleton | str | None = None) -> PoseRecords:
     """Join records of several data sets.
 
     Args:
@@ -47,7 +49,7 @@ def mix_records(parts, skeleton=None):
     return _concatenate(chosen, skeleton)
 
 
-def match_joints(records, skeleton):
+def match_joints(records: PoseRecords, skeleton: Skeleton) -> PoseRecords:
     """Records with the joints of another skeleton, matched by name.
 
     Args:

@@ -21,6 +21,7 @@ from keras_hourglass.data.annotations import (
 from keras_hourglass.data.mpii_official import read_official
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
+from keras_hourglass.hints import Path
 from keras_hourglass.skeletons import MPII
 
 OFFICIAL = "mpii_human_pose_v1_u12_1.mat"
@@ -33,7 +34,7 @@ _HEAD_LENGTH_PER_DISTANCE = 0.75
 _HEAD = [MPII.index("upper_neck"), MPII.index("head_top")]
 
 
-def read_mpii(path, split=None, images=None):
+def read_mpii(path: Path, split: str | None = None, images: Path | None = None) -> PoseRecords:
     """Read MPII people from the official MATLAB file, the authors' HDF5, or HRNet-style JSON.
 
     Args:
@@ -158,7 +159,7 @@ def _read_hrnet(path):
     return names, joints, visibility, centre, scale, head, np.array(person)
 
 
-def adjust(centre, scale):
+def adjust(centre: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The paper's person boxes: lower and larger, so that feet are less likely cut off.
 
     Args:

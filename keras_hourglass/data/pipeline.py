@@ -1,17 +1,21 @@
 """From records to batches: one sample function, fed to `fit` in two forms."""
 
 import threading
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.data.augment import (
+    Augmentation,
     Transform,
     apply_gains,
     erase,
     half_body_box,
     motion_blur,
 )
+from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.data.sources import open_reduced
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import apply_affine, crop_affine
@@ -54,17 +58,17 @@ class PoseDataset:
 
     def __init__(
         self,
-        records,
-        codec=None,
-        batch_size=16,
-        augmentation=None,
-        shuffle=None,
-        seed=0,
-        drop_last=None,
-        heatmaps=False,
-        outputs=("stack_1",),
-        cache=False,
-        reduced=None,
+        records: PoseRecords,
+        codec: HeatmapCodec | None = None,
+        batch_size: int = 16,
+        augmentation: Augmentation | None = None,
+        shuffle: bool | None = None,
+        seed: int = 0,
+        drop_last: bool | None = None,
+        heatmaps: bool = False,
+        outputs: Sequence[str] = ("stack_1",),
+        cache: bool = False,
+        reduced: bool | None = None,
     ):
         if not len(records):
             raise UserError("At least one annotated person is needed. Received: none.")
@@ -87,7 +91,7 @@ class PoseDataset:
         whole, rest = divmod(len(self.records), self.batch_size)
         return whole if self.drop_last else whole + bool(rest)
 
-    def order(self, epoch):
+    def order(self, epoch: int) -> np.ndarray:
         """The people of an epoch in the order they are shown."""
         count = len(self.records)
         if not self.shuffle:
@@ -99,7 +103,7 @@ class PoseDataset:
             self._orders = {**dict(list(self._orders.items())[-1:]), epoch: order}
         return order
 
-    def sample(self, person, epoch=0, out=None):
+    def sample(self, person: int, epoch: int = 0, out: np.ndarray | None = None) -> tuple:
         """One crop and its joints.
 
         Args:
@@ -134,7 +138,7 @@ class PoseDataset:
             crop, weights, transform = np.zeros((*size, 3), np.uint8), weights * 0, Transform()
         return _recolour(crop, transform, out), joints, visibility, weights
 
-    def samples(self, people, epoch=0):
+    def samples(self, people: Sequence[int] | np.ndarray, epoch: int = 0) -> tuple:
         """Several samples as arrays.
 
         Args:
@@ -182,7 +186,7 @@ class PoseDataset:
             self._cache[path] = image
         return image, reduction
 
-    def batch(self, step, epoch=0):
+    def batch(self, step: int, epoch: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """One batch.
 
         Args:
@@ -197,13 +201,15 @@ class PoseDataset:
         crops, joints, visibility, weights = self.samples(people, epoch)
         return crops, self.codec.targets(joints, visibility, weights)
 
-    def answers(self, targets):
+    def answers(self, targets: Any) -> Any:
         """Targets in the form the model's outputs want them."""
         if self.heatmaps:
             targets = self.codec.draw(targets)
         return dict.fromkeys(self.outputs, targets)
 
-    def as_tf_dataset(self, start_epoch=0, endless=True, workers=2, start_step=0):
+    def as_tf_dataset(
+        self, start_epoch: int = 0, endless: bool = True, workers: int = 2, start_step: int = 0
+    ) -> Any:
         """A `tf.data.Dataset` of batches, prepared in `workers` threads, in a fixed order.
 
         Args:
@@ -252,7 +258,7 @@ class PoseDataset:
         maps.set_shape((crops.shape[0], *self.codec.heatmap_size, targets.shape[1]))
         return crops, dict.fromkeys(self.outputs, maps)
 
-    def as_py_dataset(self, start_epoch=0, workers=2, start_step=0):
+    def as_py_dataset(self, start_epoch: int = 0, workers: int = 2, start_step: int = 0) -> Any:
         """A `keras.utils.PyDataset` of the same batches, for any backend.
 
         Args:

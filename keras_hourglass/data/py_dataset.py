@@ -1,5 +1,7 @@
 """Batches for Keras without `tf.data`; the only module of the data part that needs Keras."""
 
+from typing import Any
+
 import keras
 
 # Keras 2 calls it Sequence, and takes the number of workers in `fit`.
@@ -20,7 +22,7 @@ class PoseBatches(keras.utils.PyDataset if _IN_KERAS_3 else keras.utils.Sequence
     >>> model.fit(PoseBatches(dataset, workers=4))  # doctest: +SKIP
     """
 
-    def __init__(self, dataset, start_epoch=0, workers=2, start_step=0):
+    def __init__(self, dataset: Any, start_epoch: int = 0, workers: int = 2, start_step: int = 0):
         if _IN_KERAS_3:
             super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
         self.dataset, self.epoch, self.skipped = dataset, start_epoch, start_step
@@ -32,6 +34,6 @@ class PoseBatches(keras.utils.PyDataset if _IN_KERAS_3 else keras.utils.Sequence
         crops, targets = self.dataset.batch(step + self.skipped, self.epoch)
         return crops, self.dataset.answers(targets)
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         """Go on to the next epoch: another order, other augmentations."""
         self.epoch, self.skipped = self.epoch + 1, 0

@@ -2,10 +2,12 @@
 
 import dataclasses
 import os
+from typing import Any
 
 import numpy as np
 
 from keras_hourglass.errors import DataError
+from keras_hourglass.hints import Array, Column
 from keras_hourglass.skeletons import Skeleton
 
 
@@ -42,14 +44,14 @@ class PoseRecords:
     """
 
     skeleton: Skeleton
-    images: np.ndarray
-    boxes: np.ndarray
-    joints: np.ndarray
-    visibility: np.ndarray
-    reference: np.ndarray
-    ids: np.ndarray
-    weights: np.ndarray | None = None
-    areas: np.ndarray | None = None
+    images: Column
+    boxes: Column
+    joints: Column
+    visibility: Column
+    reference: Column
+    ids: Column
+    weights: Column = None
+    areas: Column = None
     extra: dict = dataclasses.field(default_factory=dict)
     notes: tuple = ()
 
@@ -98,7 +100,7 @@ class PoseRecords:
     def __len__(self):
         return len(self.images)
 
-    def select(self, index):
+    def select(self, index: Any) -> "PoseRecords":
         """The records at an index array, boolean mask or slice, in that order."""
         kept = {
             field.name: getattr(self, field.name)[index]
@@ -116,12 +118,12 @@ class PoseRecords:
             **kept,
         )
 
-    def with_columns(self, **columns):
+    def with_columns(self, **columns) -> "PoseRecords":
         """A copy with some columns replaced."""
         return dataclasses.replace(self, **columns)
 
 
-def reference_lengths(joints, visibility, skeleton):
+def reference_lengths(joints: Array, visibility: Array, skeleton: Skeleton) -> np.ndarray:
     """Distance between the skeleton's two reference joints, e.g. the torso.
 
     Args:

@@ -19,12 +19,14 @@ from keras_hourglass.data.flic import read_flic
 from keras_hourglass.data.lsp import read_lsp
 from keras_hourglass.data.mixture import match_joints, mix_records
 from keras_hourglass.data.mpii import read_mpii
+from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.data.synthetic import PREFIX, render_named, synthetic_records
 from keras_hourglass.data.tfrecords import PREFIX as STORED
 from keras_hourglass.data.tfrecords import read_tfrecords, stored_image
 from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.hints import Path
 from keras_hourglass.images import read_reduced
-from keras_hourglass.skeletons import LSP, get_skeleton
+from keras_hourglass.skeletons import LSP, Skeleton, get_skeleton
 
 
 def _read_flic(where, options):
@@ -48,7 +50,12 @@ _OPTION = re.compile(r"(?P<rest>.*)@(?P<option>[a-z]+)$", re.DOTALL)
 _GENERATED = re.compile(r"(?P<num>\d{1,9})@(?P<seed>\d{1,18})(x(?P<size>\d{1,5}))?$")
 
 
-def load_records(spec, root=None, need_pictures=True, skeleton=None):
+def load_records(
+    spec: str,
+    root: Path | None = None,
+    need_pictures: bool = True,
+    skeleton: Skeleton | str | None = None,
+) -> PoseRecords:
     """Read annotated people.
 
     Args:
@@ -142,7 +149,7 @@ def _with_pictures(records, spec):
     return records.select(kept).with_columns(notes=(*records.notes, note))
 
 
-def open_image(path):
+def open_image(path: str) -> np.ndarray:
     """The picture of a record: a file, or a figure that is drawn when asked for.
 
     Args:
@@ -162,7 +169,7 @@ def open_image(path):
     return open_reduced(path, 1)[0]
 
 
-def open_reduced(path, reduction):
+def open_reduced(path: str, reduction: int) -> tuple[np.ndarray, int]:
     """The picture of a record, a JPEG at a fraction of its size if that is asked for.
 
     Args:

@@ -5,7 +5,9 @@ order, on any number of processes.
 """
 
 import json
+import pathlib
 import re
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -17,6 +19,7 @@ from keras_hourglass.data.records import PoseRecords, reference_lengths
 from keras_hourglass.errors import UserError
 from keras_hourglass.files import atomic_write, new_folder
 from keras_hourglass.geometry import boxes_from_joints, boxes_to_xywh
+from keras_hourglass.hints import Array, Path
 from keras_hourglass.skeletons import LSP
 
 DEFAULT_SIZE = 192
@@ -26,7 +29,7 @@ _NAME = re.compile(r"synthetic:(\d+)x/(\d+)/(\d+)$")
 _POSE, _LOOK = 0, 1  # independent streams of random numbers of one figure
 
 
-def render(seed, index, size=DEFAULT_SIZE):
+def render(seed: int, index: int, size: int = DEFAULT_SIZE) -> np.ndarray:
     """Draw one figure.
 
     Args:
@@ -55,7 +58,7 @@ def render(seed, index, size=DEFAULT_SIZE):
     return figure_scene.finish(rng, canvas)
 
 
-def joints(seed, indices, size=DEFAULT_SIZE):
+def joints(seed: int, indices: Array, size: int = DEFAULT_SIZE) -> tuple[np.ndarray, np.ndarray]:
     """Joints of figures without drawing them.
 
     Args:
@@ -77,7 +80,7 @@ def joints(seed, indices, size=DEFAULT_SIZE):
     return figures.joints * size - 0.5, figure_scene.joint_visibility(figures, occluders)
 
 
-def synthetic_records(num, seed, size=DEFAULT_SIZE):
+def synthetic_records(num: int, seed: int, size: int = DEFAULT_SIZE) -> PoseRecords:
     """Annotated figures that are drawn when their picture is asked for.
 
     Args:
@@ -118,7 +121,7 @@ def synthetic_records(num, seed, size=DEFAULT_SIZE):
     )
 
 
-def render_named(name):
+def render_named(name: str) -> np.ndarray:
     """The picture of an entry of `synthetic_records(...).images`.
 
     Args:
@@ -144,7 +147,14 @@ def render_named(name):
     return render(seed, index, size)
 
 
-def write_dataset(folder, num, seed, size=DEFAULT_SIZE, overwrite=False, progress=iter):
+def write_dataset(
+    folder: Path,
+    num: int,
+    seed: int,
+    size: int = DEFAULT_SIZE,
+    overwrite: bool = False,
+    progress: Callable = iter,
+) -> pathlib.Path:
     """Write figures as JPEG files and one JSON file in COCO's keypoint layout.
 
     Args:

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from keras_hourglass.hints import Array
 from keras_hourglass.metrics.pck import TOLERANCE, merge_counts
-from keras_hourglass.skeletons import get_skeleton
+from keras_hourglass.skeletons import Skeleton, get_skeleton
 
 
-def pck_curve(distances, thresholds):
+def pck_curve(distances: Array, thresholds: Array) -> tuple[np.ndarray, np.ndarray]:
     """Correct joints of each kind at many thresholds.
 
     Args:
@@ -32,7 +33,9 @@ def pck_curve(distances, thresholds):
     return correct, (~np.isnan(distances)).sum(axis=0)
 
 
-def auc(distances, skeleton, max_threshold=0.5, steps=50):
+def auc(
+    distances: Array, skeleton: Skeleton | str, max_threshold: float = 0.5, steps: int = 50
+) -> dict:
     """Area under the PCK curve from 0 to `max_threshold`, in percent.
 
     The curve is sampled at `steps + 1` equidistant thresholds and integrated by trapezoids, as
@@ -61,7 +64,7 @@ def auc(distances, skeleton, max_threshold=0.5, steps=50):
     return {"joints": result.joints, "groups": result.groups, "mean": result.mean}
 
 
-def nme(distances, skeleton):
+def nme(distances: Array, skeleton: Skeleton | str) -> dict:
     """Normalised mean error: the mean distance in percent of the reference length.
 
     Args:

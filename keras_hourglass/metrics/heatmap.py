@@ -1,9 +1,12 @@
 """The accuracy shown while a network trains, straight from heatmaps."""
 
+from typing import Any
+
 import keras
 
 from keras_hourglass.compat import ops
 from keras_hourglass.errors import UserError
+from keras_hourglass.hints import Size
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")
@@ -47,7 +50,13 @@ class HeatmapPCK(keras.metrics.Metric):
         [Newell et al., 2016](https://arxiv.org/abs/1603.06937).
     """
 
-    def __init__(self, heatmap_size, threshold=0.05, name="pck", dtype=None):
+    def __init__(
+        self,
+        heatmap_size: Size,
+        threshold: float = 0.05,
+        name: str = "pck",
+        dtype: str | None = None,
+    ):
         super().__init__(name=name, dtype=dtype)
         self.heatmap_size = tuple(int(edge) for edge in heatmap_size)
         if len(self.heatmap_size) != 2 or min(self.heatmap_size) <= 0 or not threshold > 0:
@@ -63,7 +72,7 @@ class HeatmapPCK(keras.metrics.Metric):
             name="counted", shape=(), initializer="zeros", dtype="float32"
         )
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch."""
         targets = ops.cast(ops.convert_to_tensor(y_true), "float32")
         maps = ops.cast(ops.convert_to_tensor(y_pred), "float32")
@@ -86,11 +95,11 @@ class HeatmapPCK(keras.metrics.Metric):
         self.correct.assign_add(ops.sum(ops.cast(hit, "float32") * weight))
         self.counted.assign_add(ops.sum(ops.cast(counts, "float32") * weight))
 
-    def result(self):
+    def result(self) -> Any:
         """Correct joints over counted ones, 0 to 1; 0 before any joint was counted."""
         return ops.divide_no_nan(self.correct, self.counted)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "heatmap_size": list(self.heatmap_size),

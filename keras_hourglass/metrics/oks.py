@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.hints import Array, Path
 
 # Per-joint constants of the COCO evaluation, in the order of the COCO skeleton.
 COCO_SIGMAS = (
@@ -15,7 +16,9 @@ COCO_SIGMAS = (
 _STATISTICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 
 
-def oks(predictions, joints, visibility, areas, sigmas=COCO_SIGMAS):
+def oks(
+    predictions: Array, joints: Array, visibility: Array, areas: Array, sigmas: Array = COCO_SIGMAS
+) -> np.ndarray:
     """Object keypoint similarity of one prediction per annotated person.
 
     Args:
@@ -59,7 +62,7 @@ def oks(predictions, joints, visibility, areas, sigmas=COCO_SIGMAS):
     return np.where(number > 0, similarity / np.maximum(number, 1), np.nan)
 
 
-def average_precision(annotations, results):
+def average_precision(annotations: Path, results: Path | list) -> dict[str, float]:
     """COCO keypoint AP and AR through `pycocotools`.
 
     Args:

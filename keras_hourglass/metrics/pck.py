@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.skeletons import get_skeleton
+from keras_hourglass.hints import Array
+from keras_hourglass.skeletons import Skeleton, get_skeleton
 
 # A distance equal to the threshold counts, also when a file has rounded the coordinates.
 TOLERANCE = 1 + 1e-6
@@ -45,11 +46,11 @@ class PCK:
     mean_over: str = "counted"
 
     @property
-    def mean(self):
+    def mean(self) -> float:
         """The mean in percent, by the convention `mean_over`."""
         return self.means[self.mean_over]
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """JSON-ready; NaN becomes `None`, numbers are rounded to a thousandth of a percent."""
         values = dataclasses.asdict(self)
         for key in ("joints", "groups", "means"):
@@ -61,7 +62,9 @@ def _or_none(number):
     return None if np.isnan(number) else round(float(number), 3)
 
 
-def normalized_distances(predictions, joints, visibility, reference):
+def normalized_distances(
+    predictions: Array, joints: Array, visibility: Array, reference: Array
+) -> np.ndarray:
     """Distances of predictions from annotations in units of a reference length.
 
     Args:
@@ -119,7 +122,9 @@ def normalized_distances(predictions, joints, visibility, reference):
     return np.sqrt(np.square(offsets).sum(axis=-1)) / reference[:, None]
 
 
-def summarize(distances, skeleton, threshold=0.2, mean_over="counted"):
+def summarize(
+    distances: Array, skeleton: Skeleton | str, threshold: float = 0.2, mean_over: str = "counted"
+) -> PCK:
     """Percentages per joint, per group and over all, from normalised distances.
 
     Args:
@@ -147,13 +152,18 @@ def summarize(distances, skeleton, threshold=0.2, mean_over="counted"):
     counted = ~np.isnan(distances)
     with np.errstate(invalid="ignore"):
         correct = distances <= threshold * TOLERANCE
-    people = int(counted.any(axis=1).sum())
-    return merge_counts(
-        correct.sum(axis=0), counted.sum(axis=0), skeleton, threshold, mean_over, people
-    )
+    people, totals = int(counted.any(axis=1).sum()), (correct.sum(axis=0), counted.sum(axis=0))
+    return merge_counts(*totals, skeleton, threshold, mean_over, people)
 
 
-def merge_counts(correct, counted, skeleton, threshold, mean_over="counted", num_people=0):
+def merge_counts(
+    correct: Array,
+    counted: Array,
+    skeleton: Skeleton | str,
+    threshold: float,
+    mean_over: str = "counted",
+    num_people: int = 0,
+) -> PCK:
     """A `PCK` from numbers of joints, e.g. added up over several files.
 
     Args:
@@ -219,7 +229,15 @@ def _mean(numbers):
     return sum(known) / len(known) if known else float("nan")
 
 
-def pck(predictions, joints, visibility, reference, skeleton, threshold=0.2, mean_over="counted"):
+def pck(
+    predictions: Array,
+    joints: Array,
+    visibility: Array,
+    reference: Array,
+    skeleton: Skeleton | str,
+    threshold: float = 0.2,
+    mean_over: str = "counted",
+) -> PCK:
     """Percentage of correct keypoints (PCK).
 
     Args:
@@ -252,7 +270,15 @@ def pck(predictions, joints, visibility, reference, skeleton, threshold=0.2, mea
     return summarize(distances, skeleton, threshold, mean_over)
 
 
-def pckh(predictions, joints, visibility, head, skeleton="mpii", threshold=0.5, **kwargs):
+def pckh(
+    predictions: Array,
+    joints: Array,
+    visibility: Array,
+    head: Array,
+    skeleton: Skeleton | str = "mpii",
+    threshold: float = 0.5,
+    **kwargs,
+) -> PCK:
     """PCK by the head, as on MPII.
 
     Args:

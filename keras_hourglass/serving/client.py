@@ -7,12 +7,15 @@ import os
 import random
 import threading
 import time
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import boxes_from_xywh
+from keras_hourglass.hints import Array
 from keras_hourglass.images import MAX_PIXELS, image_size
 from keras_hourglass.pose import Pose
 from keras_hourglass.serving.errors import ServerUnavailable, ServingError
@@ -55,23 +58,21 @@ class Client:
 
     def __init__(
         self,
-        url,
-        protocol="grpc",
-        model="stacked_hourglass",
-        version=None,
-        timeout=30.0,
-        retries=4,
-        backoff=0.1,
-        batch_size=8,
-        concurrency=2,
-        max_bytes=32 * 2**20,
-        max_pixels=MAX_PIXELS,
-        tls=None,
+        url: str,
+        protocol: str = "grpc",
+        model: str = "stacked_hourglass",
+        version: int | None = None,
+        timeout: float = 30.0,
+        retries: int = 4,
+        backoff: float = 0.1,
+        batch_size: int = 8,
+        concurrency: int = 2,
+        max_bytes: int = 32 * 2**20,
+        max_pixels: int = MAX_PIXELS,
+        tls: Any = None,
     ):
         if protocol not in TRANSPORTS:
-            raise UserError(
-                f"`protocol` must be 'grpc' or 'rest'. Received: {protocol!r}. Choose one."
-            )
+            raise UserError(f"`protocol` must be 'grpc' or 'rest'. Received: {protocol!r}.")
         for name, value, least in (
             ("timeout", timeout, 0.001),
             ("retries", retries, 0),
@@ -82,11 +83,11 @@ class Client:
             if not value >= least:
                 raise UserError(f"`{name}` must be at least {least}. Received: {value!r}.")
         tls = _credentials(protocol) if tls is True else tls
-        self._transport = TRANSPORTS[protocol](url, model, version, tls)
+        self._transport: Any = TRANSPORTS[protocol](url, model, version, tls)
         self.timeout, self.retries, self.backoff = float(timeout), int(retries), float(backoff)
         self.batch_size, self.concurrency = int(batch_size), int(concurrency)
         self.max_bytes, self.max_pixels = int(max_bytes), int(max_pixels)
-        self._metadata, self._lock = None, threading.Lock()
+        self._metadata, self._lock = {}, threading.Lock()
 
     def __enter__(self):
         return self
@@ -94,11 +95,11 @@ class Client:
     def __exit__(self, *_):
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Close the connection."""
         self._transport.close()
 
-    def predict(self, image, boxes=None):
+    def predict(self, image: Any, boxes: Array | None = None) -> list[Pose]:
         """The people of one picture.
 
         Args:
@@ -121,7 +122,7 @@ class Client:
             )
         return poses
 
-    def predict_many(self, images, boxes=None):
+    def predict_many(self, images: Iterable, boxes: Sequence | None = None) -> list[list[Pose]]:
         """The people of many pictures, several in one request and several requests at a time.
 
         Args:
@@ -142,7 +143,7 @@ class Client:
                 f"One entry of boxes per picture is needed. Received: {len(boxes)} for "
                 f"{len(images)} pictures. Use an empty list for a picture without people."
             )
-        people = []
+        people: list = []
         for index, image in enumerate(images):
             data, size = self._load(image)
             if boxes is None:
@@ -150,7 +151,7 @@ class Client:
                 continue
             rectangles = np.asarray(boxes[index], np.float64).reshape(-1, 4)
             boxes_from_xywh(rectangles)  # refuses what is not finite or empty
-            people += [(index, data, box, False) for box in np.float32(rectangles)]
+            people += [(index, data, box, False) for box in rectangles.astype(np.float32)]
         if not people:
             return [[] for _ in images]
         skeleton = self.skeleton
@@ -165,7 +166,7 @@ class Client:
             results[index].append(pose)
         return results
 
-    def heatmaps(self, crops):
+    def heatmaps(self, crops: Array) -> dict[str, np.ndarray]:
         """Heatmaps of every stack.
 
         Args:
@@ -179,26 +180,26 @@ class Client:
         return {key or "stack_1": value.astype(np.float32) for key, value in outputs.items()}
 
     @property
-    def metadata(self):
+    def metadata(self) -> dict:
         """What the server says of its model: names of joints, sizes, thresholds, versions."""
         with self._lock:
-            if self._metadata is None:
+            if not self._metadata:
                 outputs = self._request("metadata", {"query": [b""]})
                 document = np.ravel(next(iter(outputs.values())))[0]
                 self._metadata = json.loads(document)
             return self._metadata
 
     @property
-    def skeleton(self):
+    def skeleton(self) -> Skeleton:
         """The `Skeleton` of the served model."""
         known = self.metadata["skeleton"]
         return get_skeleton(known) if known else Skeleton("served", self.metadata["joints"])
 
-    def status(self):
+    def status(self) -> dict[int, str]:
         """Versions of the model on the server and their states, e.g. `{1: "AVAILABLE"}`."""
         return self._transport.status(self.timeout)
 
-    def is_healthy(self):
+    def is_healthy(self) -> bool:
         """Whether the server answers and has a version that takes requests."""
         try:
             return "AVAILABLE" in self.status().values()

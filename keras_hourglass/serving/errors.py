@@ -11,7 +11,7 @@ class ServingError(UserError):
         status: the gRPC status name or the HTTP status code, or `None`.
     """
 
-    def __init__(self, message, status=None):
+    def __init__(self, message: str, status: int | str | None = None):
         super().__init__(message)
         self.status = status
 
