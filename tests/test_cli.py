@@ -1,5 +1,7 @@
 """The command line as a whole: help, usage mistakes, exit statuses."""
 
+import os
+import pathlib
 import subprocess
 import sys
 
@@ -87,3 +89,23 @@ def test_user_errors_are_one_line(monkeypatch, capsys):
     monkeypatch.setattr(zoo, "run", fail)
     assert cli.main(["list"]) == 2
     assert capsys.readouterr().err == "keras-hourglass list: Two lines.\n"
+
+
+def test_tensorflow_loads_quietly_unless_it_fails(tmp_path):
+    (tmp_path / "tensorflow").mkdir()
+    module = tmp_path / "tensorflow" / "__init__.py"
+    root = pathlib.Path(cli.__file__).parents[2]
+    code = (
+        "from keras_hourglass.cli.quiet import QuietTensorFlow; QuietTensorFlow.install()\n"
+        "import os, tensorflow; os.write(2, b'afterwards')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(root)])}
+
+    def run():
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    module.write_text("import os; os.write(2, b'I0000 no drivers\\n')")
+    assert run().stderr == "afterwards"
+    module.write_text("import os; os.write(2, b'no such instruction\\n'); raise ImportError('x')")
+    assert run().stderr.startswith("no such instruction\nTraceback")
