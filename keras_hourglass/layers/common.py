@@ -1,7 +1,7 @@
 """What the layers share: the constants of the Torch release, and chains of residuals."""
 
-import keras
 
+from keras_hourglass.layers.convolution import Conv2D
 from keras_hourglass.layers.normalization import BatchNormalization
 
 
@@ -14,7 +14,7 @@ def batch_norm(name, dtype=None, synchronized=False):
 def conv(filters, kernel_size, name, dtype=None, **options):
     """A convolution with bias, `same` padding unless told otherwise."""
     options.setdefault("padding", "same")
-    return keras.layers.Conv2D(filters, kernel_size, name=name, dtype=dtype, **options)
+    return Conv2D(filters, kernel_size, name=name, dtype=dtype, **options)
 
 
 def build_chain(layers, input_shape):
