@@ -147,7 +147,8 @@ def presence(model, records):
         "absent ones (means over joints). "
     )
     if better >= 1:
-        text += "They are stored in `config.json` and decide `Pose.present`."
+        text += "The thresholds are stored in `config.json` and decide `Pose.present`. "
+        text += f"`keras-hourglass analyze presence --cut {CUTS}` draws precision against recall."
         return text, table, {j: round(row["threshold"], 3) for j, row in joints.items()}
     text += f"That is not clearly better, so the default of {PRESENT_FROM} stays."
     return text, table, {}
@@ -175,8 +176,7 @@ def failures(evaluation, path, notes):
     save_png(sheet(tiles, 2), path)
     caption = (
         f"The {len(worst)} people with the lowest {evaluation.metric}@"
-        f"{evaluation.pck.threshold:g}, annotated and predicted (left blue, right orange); their "
-        "photographs may not be shown here."
+        f"{evaluation.pck.threshold:g}, annotated and predicted (left blue, right orange)."
     )
     return {"picture": path.name, "caption": caption, "notes": lines}
 
