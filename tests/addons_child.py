@@ -79,6 +79,7 @@ def recipe(name, options=None, **training):
     """A recipe of one epoch of two steps."""
     return {
         "model": TINY,
+        "augmentation": {"preset": "none"},
         "data": {"train": "synthetic:8@1x64", "validation": "synthetic:4@2x64", "sigma": 1.0},
         "optimizer": {"name": name, "learning_rate": 0.01, "options": options or {}},
         "training": {"epochs": 1, "batch_size": 4, **training},
@@ -124,8 +125,10 @@ def averages(folder):
 
 def refuse(folder):
     """What a recipe cannot have here: the messages."""
+    from keras_hourglass.compat import check_recipe
     from keras_hourglass.errors import RecipeError
-    from keras_hourglass.training.run import train
+    from keras_hourglass.training.building import make_optimizer
+    from keras_hourglass.training.recipe import load_recipe
 
     messages = []
     for values in (
@@ -137,7 +140,9 @@ def refuse(folder):
         recipe("tfa:LAMB", devices="all"),
     ):
         try:
-            train(values, folder / "none", verbose=0)
+            loaded = load_recipe(values)
+            check_recipe(loaded)
+            make_optimizer(loaded, steps_per_epoch=2, epochs=1)
         except RecipeError as error:
             messages.append(str(error))
     (folder / "messages.json").write_text(json.dumps(messages))

@@ -79,10 +79,10 @@ def test_fit_with_optimizers_of_addons(tmp_path):
 @full
 def test_train_by_name_in_a_recipe(tmp_path):
     path, out = tmp_path / "recipe.yaml", tmp_path / "run"
-    path.write_text(yaml.safe_dump(recipe("tfa:RectifiedAdam", epochs=3)))
+    path.write_text(yaml.safe_dump(recipe("tfa:RectifiedAdam", epochs=8)))
     run("-m", "keras_hourglass", "train", path, "--out", out)
     rows = (out / "log.csv").read_text().splitlines()
-    assert len(rows) == 4
+    assert len(rows) == 9
     column = rows[0].split(",").index("loss")
     losses = [float(row.split(",")[column]) for row in rows[1:]]
     assert losses[-1] < losses[0]
