@@ -333,7 +333,10 @@ def main():
     result["crops"] = "256×256, rotation, scale, flip, colour; compact targets"
     with tempfile.TemporaryDirectory() as folder:
         goals = measure(args, folder, result)
-    common.write(args.out, result, goals, ["pillow"], load)
+    # Parts may come from several calls.
+    loads = dict(whole.get("load_of_parts", {}))
+    loads.update((part, [load, os.getloadavg()[0]]) for part in args.parts)
+    common.write(args.out, {**result, "load_of_parts": loads}, goals, ["pillow"], load)
 
 
 if __name__ == "__main__":

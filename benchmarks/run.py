@@ -154,6 +154,8 @@ def facts(content):
     if load is not None:
         load = load if isinstance(load, list) else [load]
         parts.append("load " + " to ".join(f"{one:.1f}" for one in load[:2]))
+        if max(load[:2]) > 1 + (cores or 1):
+            parts.append("**beside other work: the spread counts, not the verdict**")
     return ", ".join(part for part in parts if part)
 
 

@@ -10,7 +10,8 @@ of the torso on `lsp:lsp_train#801-1000`, all 14 joints and the 12 of the limbs.
 It is measured as it comes, with its own person detector on the whole picture, and its landmark
 network alone under LiteRT, with our box in the middle of the crop as our networks get it. It has
 no neck and no top of the head, so the comparison is over the limbs; people it does not find count
-as wrong. Results go to `benchmarks/results/small_networks.json`.
+as wrong. Results go to `benchmarks/results/small_networks.json`; with `--presets`, those of other
+presets are kept.
 """
 
 import json
@@ -244,7 +245,9 @@ def main():
         found = run_all(ways, records, rival)
         if rival:
             rival.close()
-    rows = summarise(found, records)
+    kept = common.read(args.out).get("ways", {})
+    kept = {name: row for name, row in kept.items() if not name.startswith(tuple(args.presets))}
+    rows = {**kept, **summarise(found, records)}
     for name, row in sorted(rows.items(), key=lambda item: item[1]["milliseconds"]["median"]):
         whole = "   –" if row["pck"] is None else f"{row['pck']:5.1f}"
         print(f"{row['milliseconds']['median']:8.2f} ms {whole} {row['pck_limbs']:5.1f}  {name}")
