@@ -27,8 +27,8 @@ def gradients(layer, inputs, weights):
 
 
 def test_gradient_of_a_kernel_by_hand():
-    # One pixel of input at row 1, column 2 of 3×4; the loss is 5 times the pixel (0, 3) of what comes:
-    # it was reached through the kernel's last row and first column.
+    # One pixel of input at row 1, column 2 of 3×4; the loss is 5 times the result at row 0, column
+    # 3, which was reached through the kernel's last row and first column.
     inputs, upstream = np.zeros((1, 3, 4, 1), np.float32), np.zeros((1, 3, 4, 2), np.float32)
     inputs[0, 1, 2, 0], upstream[0, 0, 3, 1] = 3, 5
     expected = np.zeros((3, 3, 1, 2))
