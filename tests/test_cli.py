@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from keras_hourglass import cli
+from keras_hourglass import cli, codec
 
 
 def _run(*words):
@@ -109,3 +109,9 @@ def test_tensorflow_loads_quietly_unless_it_fails(tmp_path):
     assert run().stderr == "afterwards"
     module.write_text("import os; os.write(2, b'no such instruction\\n'); raise ImportError('x')")
     assert run().stderr.startswith("no such instruction\nTraceback")
+
+
+def test_decoders_on_offer_are_the_codecs():
+    from keras_hourglass.cli import common
+
+    assert common.DECODERS == codec.DECODERS

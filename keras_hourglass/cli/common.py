@@ -4,6 +4,9 @@ import argparse
 import shlex
 import sys
 
+# `codec.DECODERS`, named here so that the command starts without NumPy.
+DECODERS = ("max", "quarter", "dark")
+
 
 def add_overrides(parser, what="the recipe"):
     """The option `--set`, repeatable, as `args.overrides`."""
@@ -24,6 +27,16 @@ def add_flip(parser):
         action=argparse.BooleanOptionalAction,
         default=True,
         help="average with the mirrored picture (default: yes)",
+    )
+
+
+def add_decoder(parser, scope=""):
+    """The option `--decoder`, as `args.decoder`."""
+    parser.add_argument(
+        "--decoder",
+        choices=DECODERS,
+        default="quarter",
+        help=f"{scope}how a joint is read from its heatmap (default: quarter)",
     )
 
 

@@ -1,6 +1,6 @@
 """`keras-hourglass evaluate`."""
 
-from keras_hourglass.cli.common import add_flip
+from keras_hourglass.cli.common import add_decoder, add_flip
 
 
 def add_arguments(parser):
@@ -16,7 +16,7 @@ def add_arguments(parser):
         help="largest correct distance in reference lengths (default 0.2; 0.5 by the head)",
     )
     add_flip(parser)
-    parser.add_argument("--decoder", choices=("max", "quarter", "dark"), default="quarter")
+    add_decoder(parser)
     parser.add_argument("--stack", type=int, help="number of the stack to show (default: last)")
     parser.add_argument(
         "--scales",

@@ -3,6 +3,8 @@
 import argparse
 import pathlib
 
+from keras_hourglass.cli.common import add_decoder
+
 FORMATS = ("savedmodel", "onnx", "openvino", "litert", "litert-int8")
 
 
@@ -28,12 +30,7 @@ def add_arguments(parser):
         default=True,
         help="savedmodel: average with the mirrored crop (default: yes)",
     )
-    parser.add_argument(
-        "--decoder",
-        choices=("quarter", "max", "dark"),
-        default="quarter",
-        help="savedmodel: how a joint is read from its map (default: quarter)",
-    )
+    add_decoder(parser, "savedmodel: ")
     parser.add_argument(
         "--max-pixels",
         type=int,

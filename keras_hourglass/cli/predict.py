@@ -2,7 +2,7 @@
 
 import argparse
 
-from keras_hourglass.cli.common import add_flip
+from keras_hourglass.cli.common import add_decoder, add_flip
 
 SAVE = ("images", "json", "csv", "video")
 
@@ -44,10 +44,7 @@ def add_arguments(parser):
     network = parser.add_argument_group("network")
     network.add_argument("--stack", type=int, help="which stack's heatmaps (default: the last)")
     add_flip(network)
-    network.add_argument(
-        "--decoder", choices=("max", "quarter", "dark"), default="quarter",
-        help="how heatmaps become joints (default: quarter)",
-    )  # fmt: skip
+    add_decoder(network)
     network.add_argument(
         "--threshold", type=float, help="least score of a present joint (default: the model's)"
     )

@@ -1,6 +1,6 @@
 """`keras-hourglass submit`."""
 
-from keras_hourglass.cli.common import add_flip
+from keras_hourglass.cli.common import add_decoder, add_flip
 
 
 def add_arguments(parser):
@@ -23,7 +23,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="the file to write")
     add_flip(parser)
-    parser.add_argument("--decoder", choices=("max", "quarter", "dark"), default="quarter")
+    add_decoder(parser)
     parser.add_argument("--limit", type=int, help="use the first so many people")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
