@@ -6,13 +6,15 @@ A preset folder holds `config.json` (architecture, preprocessing, thresholds, ca
 
 import json
 import pathlib
+from typing import Any
 
 from keras_hourglass.architecture import DEFAULTS, complete
 from keras_hourglass.cost import cost_of
 from keras_hourglass.errors import UserError, WeightsError
 from keras_hourglass.files import atomic_write
+from keras_hourglass.hints import Path
 from keras_hourglass.manifest import read_manifest
-from keras_hourglass.skeletons import get_skeleton
+from keras_hourglass.skeletons import Skeleton, get_skeleton
 from keras_hourglass.sources import (
     CONFIG,
     WEIGHTS,
@@ -28,7 +30,7 @@ CARD = "README.md"
 OVERRIDES = ("input_shape", "synchronized", "dtype", "name")
 
 
-def list_presets():
+def list_presets() -> list[dict]:
     """All presets, trained ones included.
 
     Returns:
@@ -45,7 +47,7 @@ def list_presets():
     return [describe(name, records) for name in (*PRESETS, *records)]
 
 
-def describe(name, records=None):
+def describe(name: str, records: dict | None = None) -> dict:
     """What `keras-hourglass info` says of a preset `name`; see `list_presets`.
 
     Raises:
@@ -76,7 +78,13 @@ def describe(name, records=None):
     }
 
 
-def load_model(source, num_keypoints=None, skeleton=None, load_weights=True, **overrides):
+def load_model(
+    source: Path,
+    num_keypoints: int | None = None,
+    skeleton: Skeleton | str | dict | None = None,
+    load_weights: bool = True,
+    **overrides,
+) -> Any:
     """Turn a name, path or address into a model.
 
     Args:
@@ -128,7 +136,7 @@ def load_model(source, num_keypoints=None, skeleton=None, load_weights=True, **o
     return model
 
 
-def resolve(source, load_weights=True):
+def resolve(source: Path, load_weights: bool = True) -> tuple[dict, Any]:
     """The config behind a source and its weights.
 
     Args:
@@ -155,8 +163,14 @@ def resolve(source, load_weights=True):
 
 
 def save_preset(
-    model, folder, preprocessing=None, thresholds=None, card=None, dtype="float32", overwrite=False
-):
+    model: Any,
+    folder: Path,
+    preprocessing: dict | None = None,
+    thresholds: dict | None = None,
+    card: dict | None = None,
+    dtype: str = "float32",
+    overwrite: bool = False,
+) -> None:
     """Write a model as a preset folder, each file atomically.
 
     Args:
@@ -198,7 +212,7 @@ def save_preset(
     atomic_write(folder / CARD, card_text(architecture, metadata))
 
 
-def joints_of(config):
+def joints_of(config: dict) -> tuple[str, ...] | None:
     """The joints of a model's `config`, see `Skeleton`; `None` where it has no skeleton."""
     skeleton = config.get("skeleton")
     return None if skeleton is None else get_skeleton(skeleton).joints

@@ -6,6 +6,8 @@ says where each JPEG lies, so that reading needs neither TensorFlow nor a pass o
 
 import json
 import os
+from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.files import atomic_path, atomic_write, new_folder
 from keras_hourglass.geometry import apply_affine, crop_affine
+from keras_hourglass.hints import Path
 from keras_hourglass.images import read_image
 from keras_hourglass.skeletons import Skeleton
 
@@ -23,9 +26,16 @@ _COLUMNS = ("boxes", "joints", "visibility", "reference", "weights")
 
 
 def write_tfrecords(
-    records, folder, size=256, margin=2.0, quality=95, per_shard=1024, overwrite=False,
-    open_image=read_image, progress=iter,
-):  # fmt: skip
+    records: PoseRecords,
+    folder: Path,
+    size: int = 256,
+    margin: float = 2.0,
+    quality: int = 95,
+    per_shard: int = 1024,
+    overwrite: bool = False,
+    open_image: Callable = read_image,
+    progress: Callable = iter,
+) -> tuple[int, dict]:
     """Write people as JPEG crops in sharded TFRecords.
 
     Args:
@@ -75,7 +85,7 @@ def write_tfrecords(
                 columns[name].append(value)
     if not columns["ids"]:
         raise DataError("None of the pictures could be read, so nothing was written.")
-    arrays = {name: np.array(values) for name, values in columns.items()}
+    arrays: dict = {name: np.array(values) for name, values in columns.items()}
     with atomic_path(folder / "index.npz") as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
     content = {
@@ -90,7 +100,7 @@ def write_tfrecords(
     return len(columns["ids"]), failures
 
 
-def read_tfrecords(folder):
+def read_tfrecords(folder: Path) -> PoseRecords:
     """Records of a folder that `write_tfrecords` made.
 
     Args:
@@ -143,7 +153,7 @@ def read_tfrecords(folder):
     )
 
 
-def stored_image(name):
+def stored_image(name: str) -> bytes:
     """The bytes of an entry of `read_tfrecords(...).images`.
 
     Args:
@@ -231,7 +241,8 @@ class _Shards:
 
     def __init__(self, folder, per_shard):
         self.folder, self.per_shard = folder, per_shard
-        self.names, self.count, self.writer = [], 0, None
+        self.names, self.count = [], 0
+        self.writer: Any = None
 
     def __enter__(self):
         return self
