@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-fast lint clean
+.PHONY: demo test test-fast test-addons lint reference clean
 
 # Rebuilt when the requirements change.
 .venv/installed: setup.py
@@ -38,6 +38,11 @@ test-addons: .venv/tested .venv-addons/installed
 lint: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The API reference as web pages: reference/index.html.
+reference: .venv/tested
+	$(BIN)/python tests/reference.py reference
 
 clean:
-	rm -rf build dist *.egg-info demo_out
+	rm -rf build dist *.egg-info demo_out reference

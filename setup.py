@@ -29,7 +29,7 @@ EXTRAS = {
     "addons": ["tensorflow==2.15.*", "keras==2.15.*", "tensorflow-addons==0.23.*", "numpy<2"],
 }
 EXTRAS["test"] = sorted(
-    {"hypothesis", "pytest", "pytest-xdist", "ruff"}.union(
+    {"hypothesis", "mypy>=2", "pdoc>=15", "pytest", "pytest-xdist", "ruff"}.union(
         *(EXTRAS[name] for name in ("serving", "onnx", "openvino", "litert", "coco"))
     )
 )

@@ -5,12 +5,20 @@ import doctest
 import importlib
 import inspect
 import pathlib
+import re
+import warnings
 
 import pytest
+import reference
+from reference import REFERENCE
 
 import keras_hourglass
 
 PACKAGE = pathlib.Path(keras_hourglass.__file__).parent
+# Their signatures have no types yet.
+UNTYPED = {
+    f"keras_hourglass.{name}" for name in "export layers model training.recipe training.run".split()
+}
 OPTIONAL = {"tensorflow", "onnx", "onnxruntime", "openvino", "pycocotools", "grpc", "matplotlib"}
 
 
@@ -21,16 +29,6 @@ FILES = {
     for path in sorted(PACKAGE.rglob("*.py"))
     if path.name != "__main__.py"
 }
-# What users import. Their names have a full reference entry, others at least a sentence.
-REFERENCE = tuple(
-    f"keras_hourglass.{name}"
-    for name in (
-        "codec evaluation export geometry images layers losses metrics model optimizers pose "
-        "prediction presets serving skeletons training.recipe training.run data.augment "
-        "data.check data.coco data.flic data.lsp data.mixture data.mpii data.pipeline "
-        "data.py_dataset data.records data.sources data.synthetic data.tfrecords"
-    ).split()
-)
 
 
 def _load(name):
@@ -59,6 +57,18 @@ def _parameters(value):
     signature = inspect.signature(value)
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [name for name, p in signature.parameters.items() if p.kind not in kinds]
+
+
+def _typed(function):
+    """Whether every argument of a function and its result have types."""
+    signature = inspect.signature(function)
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    given = [
+        p.annotation
+        for name, p in signature.parameters.items()
+        if name not in ("self", "cls") and p.kind not in kinds
+    ]
+    return inspect.Signature.empty not in (*given, signature.return_annotation)
 
 
 def _gives_something(function):
@@ -115,6 +125,32 @@ def test_reference_entries_are_complete(name):
     assert not gaps, "\n".join(gaps)
 
 
+@pytest.mark.parametrize("name", sorted(set(REFERENCE) - UNTYPED))
+def test_signatures_have_types(name):
+    """Of functions and methods that are documented; those that Keras calls have its types."""
+    untyped = []
+    for public, value in _public(_load(name)):
+        if inspect.isclass(value) and not issubclass(value, Exception):
+            methods = {
+                key: getattr(method, "__func__", method) for key, method in vars(value).items()
+            }
+            methods = {
+                f"{public}.{key}": method
+                for key, method in methods.items()
+                if inspect.isfunction(method) and not key.startswith("_") and method.__doc__
+            }
+            untyped += [key for key, method in methods.items() if not _typed(method)]
+        elif inspect.isfunction(value) and not _typed(value):
+            untyped.append(public)
+    assert not untyped
+
+
+def test_type_checker_reads_the_reference():
+    settings = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
+    listed = re.search(r"packages = \[\n(.*?)\]", settings, re.DOTALL)[1]
+    assert tuple(re.findall(r'"(.+?)"', listed)) == REFERENCE
+
+
 def test_names_of_the_package_are_in_the_reference():
     for name in keras_hourglass.__all__:
         value = getattr(keras_hourglass, name)
@@ -128,3 +164,24 @@ def test_examples_run(name, monkeypatch, tmp_path):
     failed, _ = doctest.testmod(_load(name), optionflags=doctest.ELLIPSIS)
     assert not failed
     assert not list(tmp_path.iterdir()), "an example leaves files behind"
+
+
+@pytest.mark.full
+def test_pages_show_every_public_name(tmp_path):
+    pytest.importorskip("pdoc")
+    modules = {name: _load(name) for name in REFERENCE}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries that start programs when they are imported
+        reference.write(tmp_path)
+    first = (tmp_path / "index.html").read_text(encoding="utf-8")
+    for name, module in modules.items():
+        path = f"{name.replace('.', '/')}.html"
+        page = (tmp_path / path).read_text(encoding="utf-8")
+        assert f'<a href="{path}">{name}</a>' in first
+        for public, value in _public(module):
+            assert f'<section id="{public}">' in page, f"{name}.{public}"
+            if inspect.isclass(value) and "__call__" in vars(value):
+                assert f'id="{public}.__call__"' in page
+    # Arguments are a list, and what Keras says of its own methods is left to Keras.
+    layers = (tmp_path / "keras_hourglass/layers.html").read_text(encoding="utf-8")
+    assert "<strong>filters:</strong>" in layers and "Residual.get_config" not in layers

@@ -11,6 +11,7 @@ Several specs in a list are a mixture.
 
 import os
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -51,7 +52,7 @@ _GENERATED = re.compile(r"(?P<num>\d{1,9})@(?P<seed>\d{1,18})(x(?P<size>\d{1,5})
 
 
 def load_records(
-    spec: str,
+    spec: Path | Sequence[Path],
     root: Path | None = None,
     need_pictures: bool = True,
     skeleton: Skeleton | str | None = None,
