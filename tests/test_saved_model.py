@@ -15,6 +15,8 @@ tf = pytest.importorskip("tensorflow")
 
 from keras_hourglass.export import export_model  # noqa: E402
 from keras_hourglass.export.bundle import random_picture  # noqa: E402
+from keras_hourglass.manifest import read_manifest  # noqa: E402
+from keras_hourglass.presets import load_model  # noqa: E402
 
 HERE = pathlib.Path(__file__).parent
 
@@ -157,3 +159,10 @@ def test_served_pictures_are_not_all_alike():
         cv2.imdecode(np.frombuffer(random_picture(seed, ".png"), "u1"), 1) for seed in (0, 1)
     )
     assert first.shape != second.shape
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", sorted(read_manifest()))
+def test_every_shipped_network_can_be_exported(tmp_path, name):
+    version = export_model(load_model(name), tmp_path, name="pose", preset=name)
+    assert (version / "saved_model.pb").is_file()

@@ -44,9 +44,13 @@ def verify(folder, model, codec, flip, pictures=3):
     if flip:
         mirrored = model.predict(crops[:, :, ::-1], verbose=0)[last]
         maps = codec.merge_flipped(maps, mirrored, model.skeleton.flip_order)
+    # The graph's crops may differ from OpenCV's by one grey level: so far may that move a map.
+    step = np.random.default_rng(0).integers(-1, 2, crops.shape)
+    near = np.clip(crops.astype(int) + step, 0, 255).astype(np.uint8)
+    moved = np.abs(model.predict(near, verbose=0)[last] - expected[last]).max()
     served = loaded.signatures["serving_default"](image_bytes=tf.constant(encoded))
     points = geometry.apply_affine(affines, served["keypoints"].numpy())
-    distance = _distance(codec, maps, points, tolerance * np.abs(maps).max())
+    distance = _distance(codec, maps, points, max(tolerance * np.abs(maps).max(), moved))
     if not distance <= 0.5 or not served["valid"].numpy().all():
         _refuse(f"joints differ by {distance:.2g} input pixels")
     return {"heatmaps": difference, "keypoints": distance}
