@@ -3,8 +3,12 @@
 import os
 import pathlib
 
+import hypothesis
 import pytest
 
+# No test depends on how busy the machine is.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
