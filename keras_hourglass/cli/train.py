@@ -1,5 +1,7 @@
 """`keras-hourglass train`."""
 
+import sys
+
 from keras_hourglass.cli.common import add_overrides
 
 
@@ -25,6 +27,7 @@ def run(args):
         args.out,
         data_root=args.data_root,
         resume=args.resume,
-        verbose=2 if args.quiet else "auto",
+        # A progress bar in a log file is thousands of control characters.
+        verbose=1 if sys.stdout.isatty() and not args.quiet else 2,
     )
     print(f"best weights: {args.out}   latest: {args.out}/last   log: {args.out}/log.csv")
