@@ -414,3 +414,9 @@ def test_collapse_and_divergence_are_told_once(caplog):
     assert caplog.text.count("almost empty heatmaps") == 1
     assert caplog.text.count("more than three times the training loss") == 1
     assert "Epoch 2" in caplog.text
+
+
+def test_the_key_of_missing_data_is_named(tmp_path):
+    values = recipe(data={"validation": "coco:nowhere"})
+    with pytest.raises(UserError, match=r"^data.validation: .*nowhere.* --set data.validation="):
+        train(values, tmp_path / "run")

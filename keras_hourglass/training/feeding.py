@@ -82,7 +82,7 @@ def build_data(recipe, data_root=None, layout=None):
     data, training = recipe.data, recipe.training
     config = model_config(recipe)
     codec = HeatmapCodec(config["input_shape"][:2], sigma=data.sigma, missing=data.missing)
-    records = load_records(data.train, data_root, skeleton=recipe.model.get("skeleton"))
+    records = _records("train", data.train, data_root, recipe.model.get("skeleton"))
     shared = {"codec": codec, "batch_size": training.batch_size, "cache": data.cache}
     shared["layout"] = layout
     train = Batches(
@@ -95,8 +95,19 @@ def build_data(recipe, data_root=None, layout=None):
     )
     if data.validation is None:
         return train, None
-    held_out = load_records(data.validation, data_root, skeleton=records.skeleton)
+    held_out = _records("validation", data.validation, data_root, records.skeleton)
     return train, Batches(held_out, **shared)
+
+
+def _records(key, spec, data_root, skeleton):
+    """The people of a data set of the recipe; whatever is wrong with it, the key is named."""
+    try:
+        return load_records(spec, data_root, skeleton=skeleton)
+    except UserError as error:
+        raise type(error)(
+            f"data.{key}: {error} Recipes take other data with --set data.{key}=KIND:PATH, and "
+            "--data-root names the folder that their paths start from."
+        ) from error
 
 
 def feed(batches, outputs, workers, first=None):
