@@ -6,6 +6,7 @@ stand in red between a command's own lines.
 
 import contextlib
 import importlib.util
+import logging
 import os
 import sys
 import tempfile
@@ -20,6 +21,8 @@ class QuietTensorFlow:
     @classmethod
     def install(cls):
         """Wait for TensorFlow to be imported; nothing where it already is."""
+        # Every callback traces a function of its own once, which is no mistake to warn of.
+        logging.getLogger("tensorflow").addFilter(_is_no_retracing)
         if "tensorflow" not in sys.modules and cls not in sys.meta_path:
             sys.meta_path.insert(0, cls)
 
@@ -38,6 +41,10 @@ class QuietTensorFlow:
 
             spec.loader.exec_module = exec_module
         return spec
+
+
+def _is_no_retracing(record):
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 @contextlib.contextmanager
