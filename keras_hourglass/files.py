@@ -48,10 +48,35 @@ def atomic_write(path, content):
     ...     os.listdir(os.path.join(folder, "new"))
     ['a.txt']
     """
-    if isinstance(content, str):
-        content = content.encode(errors="backslashreplace")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    path = pathlib.Path(path)
+    atomic_writes(path.parent, {path.name: content})
+
+
+def atomic_writes(folder, contents):
+    """Write files that belong together: none takes its name before all are on the disk.
+
+    Args:
+        folder: the folder to write in.
+        contents: dict file name -> content, as for `atomic_write`. The first one takes its name
+            last.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     atomic_writes(folder, {"a.json": "{}", "b.bin": bytes(3)})
+    ...     sorted(os.listdir(folder))
+    ['a.json', 'b.bin']
+    """
+    with contextlib.ExitStack() as files:
+        for name, content in contents.items():
+            temporary = files.enter_context(atomic_path(pathlib.Path(folder) / name))
+            if isinstance(content, str):
+                content = content.encode(errors="backslashreplace")
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
 
 
 def new_folder(path, overwrite=False):

@@ -11,7 +11,7 @@ from typing import Any
 from keras_hourglass.architecture import DEFAULTS, complete
 from keras_hourglass.cost import cost_of
 from keras_hourglass.errors import UserError, WeightsError
-from keras_hourglass.files import atomic_write
+from keras_hourglass.files import atomic_writes
 from keras_hourglass.hints import Path
 from keras_hourglass.manifest import read_manifest
 from keras_hourglass.skeletons import Skeleton, get_skeleton
@@ -171,7 +171,7 @@ def save_preset(
     dtype: str = "float32",
     overwrite: bool = False,
 ) -> None:
-    """Write a model as a preset folder, each file atomically.
+    """Write a model as a preset folder: all files are on the disk before the first is replaced.
 
     Args:
         model: the `StackedHourglass`.
@@ -192,7 +192,7 @@ def save_preset(
     >>> save_preset(model, "my_preset", thresholds={"head_top": 0.3})  # doctest: +SKIP
     """
     from keras_hourglass.cards import card_text
-    from keras_hourglass.weights import save_weights
+    from keras_hourglass.weights import weights_file
 
     folder = pathlib.Path(folder)
     there = [name for name in (CONFIG, WEIGHTS) if (folder / name).exists()]
@@ -207,9 +207,8 @@ def save_preset(
     architecture = {key: model.get_config()[key] for key in DEFAULTS if key != "metadata"}
     config = {"architecture": architecture, **metadata}
     text = json.dumps(config, indent=1, ensure_ascii=False)
-    save_weights(model, folder / WEIGHTS, dtype)
-    atomic_write(folder / CONFIG, text + "\n")
-    atomic_write(folder / CARD, card_text(architecture, metadata))
+    files = {WEIGHTS: weights_file(model, dtype), CONFIG: text + "\n"}
+    atomic_writes(folder, {**files, CARD: card_text(architecture, metadata)})
 
 
 def joints_of(config: dict) -> tuple[str, ...] | None:

@@ -19,6 +19,8 @@ from keras_hourglass.files import atomic_write
 FILE_DTYPES = ("float32", "float16")
 # What a compiled model's file holds besides the network.
 _NOT_WEIGHTS = ("optimizer/", "metrics/")
+# Bytes of one array; the largest of the paper's network has 2 MB.
+_MAX_ARRAY = 2**30
 
 
 def named_variables(model):
@@ -87,6 +89,11 @@ def save_weights(model, path, dtype="float32"):
     Raises:
         WeightsError: if the dtype is unknown or a value does not fit it.
     """
+    atomic_write(path, weights_file(model, dtype))
+
+
+def weights_file(model, dtype="float32"):
+    """The content of the file that `save_weights` writes, as bytes."""
     if dtype not in FILE_DTYPES:
         raise WeightsError(
             f"Weights are stored as one of {FILE_DTYPES}. Received: dtype={dtype!r}. "
@@ -111,7 +118,7 @@ def save_weights(model, path, dtype="float32"):
                     f"values up to {np.abs(array).max()}. Save an earlier checkpoint or float32."
                 )
             file.create_dataset(keys[name], data=stored)
-    atomic_write(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def load_weights(model, path):
@@ -151,6 +158,13 @@ def read_arrays(model, path, origin=None):
 
     def visit(key, item):
         if isinstance(item, h5py.Dataset) and not key.startswith(_NOT_WEIGHTS):
+            # A file of few bytes may point to others of this machine, or announce terabytes.
+            if item.external or item.nbytes > _MAX_ARRAY:
+                raise WeightsError(
+                    f"Arrays of weights lie in the file itself and have at most {_MAX_ARRAY} "
+                    f"bytes. Received: {key} of {origin}, {item.nbytes} bytes"
+                    f"{' in another file' if item.external else ''}. Do not use that file."
+                )
             found[key] = item[()]
 
     try:

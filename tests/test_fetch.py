@@ -1,5 +1,6 @@
 """Downloads from a server on this machine: verified, whole, once, and over https only."""
 
+import contextlib
 import hashlib
 import http.server
 import threading
@@ -24,7 +25,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", self.server.target)
             self.end_headers()
             return
-        path = self.server.folder / self.path.lstrip("/").replace("cut/", "")
+        name = self.path.lstrip("/").replace("cut/", "").replace("slow/", "")
+        path = self.server.folder / name
         if not path.is_file():
             self.send_error(404)
             return
@@ -32,7 +34,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if "cut/" in self.path else content)
+        half = len(content) // 2
+        self.wfile.write(content[:half])
+        if "slow/" in self.path:
+            self.server.go_on.wait(60)
+        if "cut/" not in self.path:
+            with contextlib.suppress(ConnectionError):  # whoever waited may be gone
+                self.wfile.write(content[half:])
 
     def log_message(self, *arguments):
         pass
@@ -45,6 +53,7 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.folder, server.seen, server.target = tmp_path / "served", [], ""
+    server.go_on = threading.Event()
     server.folder.mkdir()
     (server.folder / "a.weights.h5").write_bytes(CONTENT)
     server.address = f"http://127.0.0.1:{server.server_address[1]}"

@@ -4,6 +4,7 @@ Shards are ordinary TFRecords of `tf.train.Example`; `index.npz` beside them rep
 says where each JPEG lies, so that reading needs neither TensorFlow nor a pass over the data.
 """
 
+import io
 import json
 import os
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import numpy as np
 from keras_hourglass.data.annotations import existing, numbers, read_json
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.files import atomic_path, atomic_write, new_folder
+from keras_hourglass.files import atomic_writes, new_folder
 from keras_hourglass.geometry import apply_affine, crop_affine
 from keras_hourglass.hints import Path
 from keras_hourglass.images import read_image
@@ -70,8 +71,7 @@ def write_tfrecords(
     columns = {name: [] for name in (*_COLUMNS, "ids", "shard", "offset", "length")}
     failures = {}
     people = progress(list(range(len(records))))
-    writer = _Shards(folder, per_shard)
-    with writer:
+    with _Shards(folder, per_shard) as writer:
         for person in people:
             try:
                 image = open_image(records.images[person])
@@ -83,11 +83,11 @@ def write_tfrecords(
             row["shard"], row["offset"], row["length"] = writer.write(_example(row, data), data)
             for name, value in row.items():
                 columns[name].append(value)
-    if not columns["ids"]:
-        raise DataError("None of the pictures could be read, so nothing was written.")
-    arrays: dict = {name: np.array(values) for name, values in columns.items()}
-    with atomic_path(folder / "index.npz") as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
+        if not columns["ids"]:
+            raise DataError("None of the pictures could be read, so nothing was written.")
+        index = io.BytesIO()
+        arrays: dict = {name: np.array(found) for name, found in columns.items()}
+        np.savez_compressed(index, **arrays)
     content = {
         "skeleton": records.skeleton.to_dict(),
         "people": len(columns["ids"]),
@@ -96,7 +96,8 @@ def write_tfrecords(
         "margin": margin,
         "quality": quality,
     }
-    atomic_write(folder / "dataset.json", json.dumps(content, indent=1))
+    files = {"dataset.json": json.dumps(content, indent=1), "index.npz": index.getvalue()}
+    atomic_writes(folder, files)
     return len(columns["ids"]), failures
 
 
@@ -237,7 +238,7 @@ def _example(row, data):
 
 
 class _Shards:
-    """Writes examples to numbered files, each complete under its name or not there."""
+    """Writes examples to numbered files, which take their names when all are complete."""
 
     def __init__(self, folder, per_shard):
         self.folder, self.per_shard = folder, per_shard
@@ -248,7 +249,22 @@ class _Shards:
         return self
 
     def __exit__(self, kind, *_):
-        self._close(failed=kind is not None)
+        try:
+            self._close()
+            if kind is None:
+                self._publish()
+        finally:
+            for name in self.names:
+                self._hidden(name).unlink(missing_ok=True)
+
+    def _publish(self):
+        # An older index must never be read with the new shards.
+        (self.folder / "dataset.json").unlink(missing_ok=True)
+        for name in self.names:
+            os.replace(self._hidden(name), self.folder / name)
+
+    def _hidden(self, name):
+        return self.folder / f".{name}"
 
     def write(self, example, data):
         """Shard number, offset and length of the JPEG within the file."""
@@ -257,8 +273,8 @@ class _Shards:
         if self.count % self.per_shard == 0:
             self._close()
             self.names.append(f"people-{len(self.names):05d}.tfrecord")
-            self.temporary = self.folder / f".{self.names[-1]}"
-            self.writer, self.start = tf.io.TFRecordWriter(str(self.temporary)), 0
+            self.writer = tf.io.TFRecordWriter(str(self._hidden(self.names[-1])))
+            self.start = 0
         self.writer.write(example)
         # Each record: 8 bytes of length, 4 of checksum, the example, 4 of checksum.
         offset = self.start + 12 + example.index(data)
@@ -266,12 +282,10 @@ class _Shards:
         self.count += 1
         return len(self.names) - 1, offset, len(data)
 
-    def _close(self, failed=False):
+    def _close(self):
         if self.writer is None:
             return
         self.writer.close()
         self.writer = None
-        if failed:
-            self.temporary.unlink(missing_ok=True)
-        else:
-            os.replace(self.temporary, self.folder / self.names[-1])
+        with open(self._hidden(self.names[-1]), "rb+") as file:
+            os.fsync(file.fileno())
