@@ -125,8 +125,8 @@ class _Folded:
         from keras_hourglass.folding import fold
         from keras_hourglass.folding.network import Network
 
-        self.seen = self._look()
         self.network = Network(fold(self.model).only(*self.outputs))
+        self.seen = self._look()
         spec = tf.TensorSpec((None, *self.model.input_shape[1:]), tf.uint8)
         self.run = tf.function(
             lambda crops: self.network(crops, self.outputs), [spec], autograph=False
