@@ -1,6 +1,5 @@
 """What the layers share: the constants of the Torch release, and chains of residuals."""
 
-
 from keras_hourglass.layers.convolution import Conv2D
 from keras_hourglass.layers.normalization import BatchNormalization
 
