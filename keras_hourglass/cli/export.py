@@ -117,7 +117,9 @@ def _crops(folder, size, limit=100):
             "none. Name another folder."
         )
     crops = []
-    for path in tqdm(files[:: -(-len(files) // limit)], desc="calibration", unit="picture"):
+    for path in tqdm(
+        files[:: -(-len(files) // limit)], desc="calibration", unit="picture", disable=None
+    ):
         image = read_image(path)
         box = boxes_from_xywh((0, 0, image.shape[1], image.shape[0]))
         crops.append(warp(image, crop_affine(box, size), size))

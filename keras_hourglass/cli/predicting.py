@@ -121,7 +121,13 @@ class Job:
     def _progress(self, results, count, unit):
         from tqdm import tqdm
 
-        return tqdm(results, total=count, unit=unit, disable=count == 1, dynamic_ncols=True)
+        return tqdm(
+            results,
+            total=count,
+            unit=unit,
+            disable=True if count == 1 else None,
+            dynamic_ncols=True,
+        )
 
     def _count(self, result):
         """Count, report, show; whether there is something to write."""
