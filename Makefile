@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-fast test-addons lint reference clean
+.PHONY: demo test test-fast test-addons test-lowest lint reference clean
 
 # Rebuilt when the requirements change.
 .venv/installed: setup.py
@@ -34,6 +34,17 @@ test-fast: .venv/tested
 test-addons: .venv/tested .venv-addons/installed
 	KERAS_HOURGLASS_ADDONS_PYTHON=$(CURDIR)/.venv-addons/bin/python \
 		$(BIN)/python -m pytest -q tests/test_addons.py
+
+.venv-lowest/installed: setup.py tests/constraints-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install --quiet --upgrade pip
+	.venv-lowest/bin/pip install --quiet --constraint tests/constraints-lowest.txt \
+		--editable . pytest hypothesis
+	touch $@
+
+test-lowest: .venv-lowest/installed
+	.venv-lowest/bin/python -m pytest -q -m "not full" $(addprefix tests/test_,$(addsuffix .py,\
+		codec geometry layers model presets prediction))
 
 lint: .venv/tested
 	$(BIN)/ruff check .
