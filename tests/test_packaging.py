@@ -12,8 +12,10 @@ import pytest
 from keras_hourglass import __version__
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# Code, recipes, weights and their cards. No picture, no annotation, no array of test data.
+# Code, recipes, weights and their cards. No photo, no annotation, no array of test data.
 SUFFIXES = {".py", ".yaml", ".ipynb", ".h5", ".json", ".md"}
+# Drawings of joints on the model cards.
+DRAWINGS = {"failures.png", "figures.png"}
 METADATA = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "LICENSE"}
 
 
@@ -47,7 +49,9 @@ def test_the_wheel_holds_the_package_and_its_weights_only(dist):
     info = set(names) - package
     assert {name.name for name in info} == METADATA
     assert {name.parts[0] for name in info} == {f"keras_hourglass-{__version__}.dist-info"}
-    assert {name.suffix for name in package} == SUFFIXES
+    pictures = {name for name in package if name.suffix not in SUFFIXES}
+    assert {name.name for name in pictures} == DRAWINGS
+    assert {name.parts[1] for name in pictures} == {"weights"}
     modules = {path.relative_to(ROOT) for path in (ROOT / "keras_hourglass").rglob("*.py")}
     assert {name for name in package if name.suffix == ".py"} == {
         pathlib.PurePosixPath(path) for path in modules
@@ -62,7 +66,8 @@ def test_the_source_archive_builds_and_tests_the_package(dist):
         names = {member.name.partition("/")[2] for member in opened if member.isfile()}
     assert {"setup.py", "Makefile", "CONTRIBUTING.md", "SECURITY.md"} <= names
     assert {"tests/test_packaging.py", "weights/manifest.json"} <= names
-    assert not {name for name in names if name.endswith((".jpg", ".png", ".mat"))}
+    pictures = [name for name in names if name.endswith((".jpg", ".png", ".mat"))]
+    assert {name.rpartition("/")[2] for name in pictures} == DRAWINGS
 
 
 def test_the_wheel_works_without_the_repository(dist, tmp_path):
