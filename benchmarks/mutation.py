@@ -3,6 +3,7 @@
     python benchmarks/mutation.py codec
     python benchmarks/mutation.py metrics/pck --part 1/4
     python benchmarks/mutation.py skeletons tests/test_skeletons.py --sample 100
+    python benchmarks/mutation.py codec --again
     python benchmarks/mutation.py --table
 
 Every mutant runs in a process of its own, forked from one that has loaded NumPy and pytest, so a
@@ -170,6 +171,21 @@ def run(module, tests, part=(1, 1), sample=None):
     return {"mutants": len(tried), "survivors": survivors}
 
 
+def again(module, tests):
+    """Try the recorded survivors once more, e.g. after tests were added."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    path = ROOT / "keras_hourglass" / f"{module}.py"
+    name = f"keras_hourglass.{module.replace('/', '.')}"
+    for part in results[module].values():
+        alive = [tuple(pair) for pair in part["survivors"]]
+        for line, text, tree in mutants(path.read_text(encoding="utf-8")):
+            if (line, text) in alive and noticed(name, tree, tests):
+                alive.remove((line, text))
+                print(f"noticed now: {path.name}:{line}: {text}", flush=True)
+        part["survivors"] = alive
+    RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def record(module, part, found):
     """Keep a part's result; parts of another division are forgotten."""
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
@@ -201,6 +217,7 @@ def main():
     parser.add_argument("--part", default="1/1", help="such as 2/4: every fourth, from the second")
     parser.add_argument("--sample", type=int, help="try so many mutants, drawn by chance")
     parser.add_argument("--least", type=float, default=90.0, help="percent to notice (90)")
+    parser.add_argument("--again", action="store_true", help="try recorded survivors only")
     parser.add_argument("--table", action="store_true", help="print what was recorded")
     args = parser.parse_args()
     if args.table:
@@ -214,6 +231,9 @@ def main():
     tests, needed = KNOWN.get(args.module, ([f"tests/test_{args.module}.py"], ()))
     for package in needed:
         importlib.import_module(package)
+    if args.again:
+        again(args.module, args.tests or tests)
+        return
     part = tuple(int(number) for number in args.part.split("/"))
     found = run(args.module, args.tests or tests, part, args.sample)
     if args.module in KNOWN and not args.tests and not args.sample:

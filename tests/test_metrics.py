@@ -338,7 +338,11 @@ def test_training_accuracy_on_every_backend(backend):
 
 
 def test_training_accuracy_of_the_paper_by_default():
+    import keras
+
     from keras_hourglass.metrics import HeatmapPCK
+
+    assert keras.saving.get_registered_name(HeatmapPCK) == "keras_hourglass>HeatmapPCK"
 
     metric = HeatmapPCK((40, 60))  # half of a tenth of the shorter side: 2 heatmap pixels
     assert metric.get_config() == {
@@ -356,6 +360,11 @@ def test_training_accuracy_of_the_paper_by_default():
     assert float(metric.result()) == 0.25
     metric.reset_state()
     assert float(metric.result()) == 0
+    # A batch without weights counts as one whose weights are 1: one hit, one miss.
+    metric.update_state([[[20, 10, 1, 1]]], maps[..., :1])
+    metric.update_state([[[5, 5, 1, 1]]], maps[..., :1], sample_weight=np.array([1.0]))
+    assert float(metric.result()) == 0.5
+    metric.reset_state()
     # A small amplitude and a small weight count as much as large ones.
     metric.update_state([[[20, 10, 0.1, 0.1], [5, 5, 0.1, 0.1]]], maps[..., :2])
     assert float(metric.result()) == 0.5

@@ -94,6 +94,22 @@ supervision_2/conv1 features.1.1.conv
 supervision_2/bn1 features.1.1.bn
 supervision_2/heatmaps outs.1.conv
 """
+# One stack of depth 1: nothing is merged.
+ONE = """
+stem/conv pre.0.conv
+stem/bn pre.0.bn
+stem/before1 pre.1 * +skip_layer.conv
+stem/after1 pre.3 *
+stem/after2 pre.4 *
+hourglass_1/upper1 hgs.0.0.up1 *
+hourglass_1/lower1 hgs.0.0.low1 *
+hourglass_1/after1 hgs.0.0.low3 *
+hourglass_1/bottom1 hgs.0.0.low2 *
+supervision_1/residual1 features.0.0 *
+supervision_1/conv1 features.0.1.conv
+supervision_1/bn1 features.0.1.bn
+supervision_1/heatmaps outs.0.conv
+"""
 PARTS = {
     "kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean",
     "moving_variance": "running_var",
@@ -134,6 +150,7 @@ CASES = {
     "bearpaw": (BEARPAW, "", 16, 12),
     "bearpaw, two blocks": (BLOCKS, "", 5, 128),
     "princeton": (PRINCETON, ".conv", 7, 12),
+    "princeton, one stack": (ONE, ".conv", 16, 128),
 }
 
 
@@ -154,6 +171,7 @@ def test_every_array_gets_its_name(case):
     found = {key: config[key] for key in ("num_stacks", "num_features", "num_blocks", "depth")}
     assert list(found.values()) == {
         "bearpaw": [2, 12, 1, 2], "bearpaw, two blocks": [1, 128, 2, 1], "princeton": [2, 12, 1, 2],
+        "princeton, one stack": [1, 128, 1, 1],
     }[case]  # fmt: skip
     assert config["num_keypoints"] == joints and config["scale"] == 1 / 255
     assert (config["skeleton"] or {}).get("name") == ("mpii" if joints == 16 else None)
@@ -205,6 +223,9 @@ def test_a_long_list_of_arrays_is_cut():
         WeightsError, match=rf"0 missing \(none\), 8 left over \({names} and 2 more"
     ):
         translate({**source, **more})
+    seven = {f"more{k}.weight": np.zeros(2) for k in range(7)}
+    with pytest.raises(WeightsError, match=r"7 left over \([^)]*more5.weight and 1 more\)"):
+        translate({**source, **seven})
     six = {f"more{k}.weight": np.zeros(2) for k in range(6)}
     with pytest.raises(WeightsError, match=r"6 left over \([^)]*more5.weight\)"):
         translate({**source, **six})
