@@ -85,6 +85,7 @@ def test_presence(stored, tmp_path, preset):
     assert (preset / "config.json").read_text() == before
 
 
+@pytest.mark.full
 def test_presence_of_people_who_are_cut_off(tmp_path, preset, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(preset, copy)

@@ -108,6 +108,7 @@ def run(tmp_path):
     return folder
 
 
+@pytest.mark.full
 def test_a_run_takes_its_recipe_and_curves_along(run, tmp_path):
     from keras_hourglass.publish import publish
 

@@ -127,6 +127,7 @@ def test_stats_by_hand():
 # TFRecords
 
 
+@pytest.mark.full
 def test_converted_people_are_the_same_people(tmp_path):
     records = synthetic_records(num=7, seed=8, size=160)
     written, failures = write_tfrecords(

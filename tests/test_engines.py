@@ -46,6 +46,7 @@ def test_folded(name, model, crops):
     check(make_engine(name, model, OUTPUTS), model, crops)
 
 
+@pytest.mark.full
 def test_folded_follows_the_weights(crops):
     model = StackedHourglass(
         num_keypoints=5, num_features=8, depth=1, input_shape=(32, 16, 3), num_stacks=1

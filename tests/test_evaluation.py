@@ -220,6 +220,7 @@ def preset(tmp_path_factory):
     return folder
 
 
+@pytest.mark.full
 def test_the_command_writes_the_promised_files(preset, tmp_path, capsys):
     out = tmp_path / "out"
     words = ["evaluate", "--model", str(preset), "--data", "synthetic:6@3#2-6", "--out", str(out)]

@@ -150,7 +150,7 @@ def full_disk(left=300):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("command", WRITING)
+@pytest.mark.parametrize("command", [*WRITING[:-1], pytest.param("train", marks=pytest.mark.full)])
 def test_a_full_disk(command, commands, tmp_path, capsys):
     out = tmp_path / "out"
     with full_disk():
@@ -355,6 +355,7 @@ def decimal_commas(tmp_path, monkeypatch):
     locale.setlocale(locale.LC_ALL, before)
 
 
+@pytest.mark.full
 def test_decimal_commas(decimal_commas, commands, tmp_path):
     assert locale.localeconv()["decimal_point"] == ","
     assert commands("train", tmp_path / "run", "--set", "optimizer.learning_rate=2.5e-4") == 0
@@ -372,6 +373,7 @@ def test_decimal_commas(decimal_commas, commands, tmp_path):
 # Several at once, and interruptions
 
 
+@pytest.mark.full
 def test_two_trainings_into_one_folder(tmp_path):
     import keras
     import yaml
@@ -404,7 +406,7 @@ def test_two_trainings_into_one_folder(tmp_path):
         ("evaluate", "keras_hourglass.report.page.html_page"),
         ("synthesize", "keras_hourglass.data.synthetic.render_named"),
         ("export", "keras_hourglass.export.formats.compare"),
-        ("train", "keras_hourglass.training.run.build_model"),
+        pytest.param("train", "keras_hourglass.training.run.build_model", marks=pytest.mark.full),
     ],
 )
 def test_ctrl_c(command, place, commands, tmp_path, monkeypatch, capsys):

@@ -147,6 +147,7 @@ def test_hub_addresses():
             fetch.resolve_address(address)
 
 
+@pytest.mark.full
 def test_a_model_by_address(server, tmp_path):
     from keras_hourglass import StackedHourglass, weights
 

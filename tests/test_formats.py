@@ -100,6 +100,7 @@ def test_a_foreign_layer_is_named():
         fold(keras.Model(inputs, outputs))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("format", NEEDED)
 def test_formats_agree_with_keras_after_reloading(model, crops, tmp_path, format):
     pytest.importorskip(NEEDED[format])
@@ -117,6 +118,7 @@ def test_formats_agree_with_keras_after_reloading(model, crops, tmp_path, format
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
 
 
+@pytest.mark.full
 def test_int8_is_smaller_and_close(model, crops, tmp_path):
     pytest.importorskip("tensorflow")
     path, difference = export_format(model, tmp_path, "litert-int8", calibration=crops)

@@ -318,6 +318,7 @@ def test_training_accuracy_by_hand():
     assert heatmap_values() == pytest.approx(HEATMAP_SHARES)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_training_accuracy_on_every_backend(backend):
     pytest.importorskip(backend)

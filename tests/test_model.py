@@ -39,6 +39,7 @@ def test_one_named_output_per_stack():
     assert model.output_strides == {"stack_1": 4, "stack_2": 4, "stack_3": 4}
 
 
+@pytest.mark.full
 def test_kinds_of_supervision():
     assert shapes(build(supervision="last")) == {"stack_2": (16, 24, 5)}
     assert shapes(build(supervision="sum")) == {"stack_2": (16, 24, 5)}
@@ -55,6 +56,7 @@ def test_kinds_of_supervision():
     assert sorted(shapes(shallow)) == ["stack_1", "stack_1_stride_8"]
 
 
+@pytest.mark.full
 def test_sum_is_the_sum_of_the_stacks():
     every, added = build(), build(supervision="sum")
     added.set_weights(every.get_weights())

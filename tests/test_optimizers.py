@@ -43,6 +43,7 @@ def test_momentum_by_hand():
     np.testing.assert_allclose(path[:, 0], [-0.05, -0.15], rtol=1e-6)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"centered": True}])
 def test_the_same_path_as_torch(options):
     torch = pytest.importorskip("torch")

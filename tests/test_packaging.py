@@ -70,6 +70,7 @@ def test_the_source_archive_builds_and_tests_the_package(dist):
     assert {name.rpartition("/")[2] for name in pictures} == DRAWINGS
 
 
+@pytest.mark.full
 def test_the_wheel_works_without_the_repository(dist, tmp_path):
     [wheel] = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as opened:

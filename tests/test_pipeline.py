@@ -110,6 +110,7 @@ def test_other_formats_and_turned_pictures_are_read_in_full(tmp_path):
     assert shown_size(tmp_path / "c.jpg") == (40, 60)
 
 
+@pytest.mark.full
 def test_batches_without_tensorflow():
     code = (
         "import sys; from keras_hourglass.data.pipeline import PoseDataset;"
@@ -138,6 +139,7 @@ def test_a_flip_swaps_sides_and_keeps_each_joint_on_its_spot(tmp_path):
         np.testing.assert_allclose(centre_of_light(crop, place, 6), place, atol=0.15)
 
 
+@pytest.mark.full
 def test_batches_are_the_same_in_any_form_on_any_number_of_workers():
     records = synthetic_records(num=13, seed=5, size=40)
     dataset = PoseDataset(

@@ -37,7 +37,14 @@ TWINS = {
 }
 
 
-@pytest.fixture(scope="module", params=TWINS)
+# One of each layout is enough where time matters.
+QUICK = ("bearpaw-1-wide", "princeton-2")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.full] * (name not in QUICK)) for name in TWINS],
+)
 def twin(request):
     return request.param.split("-")[0], randomise(TWINS[request.param]())
 
@@ -125,6 +132,7 @@ def test_what_is_no_such_checkpoint_is_refused(arrays):
         porting.translate(arrays, skeleton="lsp") and porting.from_torch(arrays, skeleton="lsp")
 
 
+@pytest.mark.full
 def test_convert_command(tmp_path, capsys):
     network = randomise(Bearpaw(16, 2, 12))
     state = {f"module.{name}": value for name, value in network.state_dict().items()}

@@ -93,6 +93,7 @@ def test_warmup_requests_can_be_replayed(exported):
     assert ("serving_default", 1) in replayed and ("serving_default", 8) in replayed
 
 
+@pytest.mark.full
 def test_server_files(exported):
     root = exported.parents[1]
     compose = yaml.safe_load((root / "compose.yaml").read_text())

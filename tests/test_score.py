@@ -105,6 +105,7 @@ def mpii(shared_data):
         return path, file["part"][()], file["normalize"][()]
 
 
+@pytest.mark.full
 def test_shifted_truth_of_mpii_gives_exactly_the_expected_percentages(mpii, tmp_path, capsys):
     path, part, head = mpii
     shift = np.zeros(part.shape[:2])

@@ -82,6 +82,7 @@ class At(keras.callbacks.Callback):
             self.action(self.model)
 
 
+@pytest.mark.full
 def test_a_run_leaves_weights_logs_and_everything_to_repeat_it(tmp_path):
     two_stacks = {
         "model": {"num_stacks": 2},
@@ -119,6 +120,7 @@ def _tags(folder):
     }
 
 
+@pytest.mark.full
 def test_ctrl_c_leaves_usable_weights_and_resume_repeats_the_unbroken_run(tmp_path, monkeypatch):
     monkeypatch.setattr(averaging, "STEPS", 3)
     values = recipe(
@@ -174,6 +176,7 @@ def test_nan_keeps_the_last_good_state_and_resumes_with_a_lower_rate(tmp_path):
     assert float(model.optimizer.learning_rate) == pytest.approx(0.001)
 
 
+@pytest.mark.full
 def test_a_full_disk_keeps_the_last_good_state(tmp_path):
     resource = pytest.importorskip("resource")
     out, soft = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -338,6 +341,7 @@ def codec_of(model):
     return HeatmapCodec(model.input_size, model.stride, 1.0)
 
 
+@pytest.mark.full
 def test_averages_take_statistics_of_their_own_and_raw_weights_come_back():
     model = StackedHourglass(skeleton="lsp", **TINY)
     options = {"use_ema": True, "ema_momentum": 0.5}

@@ -83,6 +83,7 @@ def test_reads_what_a_compiled_model_writes_without_the_optimizer(model, tmp_pat
     assert float(fresh.optimizer.learning_rate) == 0.125
 
 
+@pytest.mark.full
 def test_float16_halves_the_file_and_keeps_the_statistics(model, saved, tmp_path):
     half = tmp_path / "half.weights.h5"
     weights.save_weights(model, half, dtype="float16")

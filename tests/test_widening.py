@@ -42,6 +42,7 @@ def test_copies_by_hand():
     np.testing.assert_allclose(even[0, 0, :, 0], [1, 5 / 3] * 3, rtol=1e-6)
 
 
+@pytest.mark.full
 def test_the_wide_network_gives_the_same_heatmaps(narrow):
     model, folder = narrow
     values = {"model": WIDE, "training": {"widen": str(folder)}}
