@@ -1,6 +1,7 @@
 """Pictures on their way to the network: read, cut into people, gathered into full batches."""
 
 import collections
+import concurrent.futures
 import dataclasses
 
 import numpy as np
@@ -81,24 +82,36 @@ def groups(pictures, cropper, readers, batch_size):
         batch_size: people that fill a batch.
     """
     ahead = 1 if pictures.kind == "camera" else 2 * batch_size
-    waiting = collections.deque()
+    waiting: collections.deque = collections.deque()
     group, people = [], 0
     source = enumerate(pictures)
-    while True:
-        while len(waiting) < ahead:
-            index, picture = next(source, (None, None))
-            if picture is None:
+    try:
+        while True:
+            while len(waiting) < ahead:
+                index, picture = next(source, (None, None))
+                if picture is None:
+                    break
+                waiting.append(readers.submit(cropper, picture, index))
+            if not waiting:
                 break
-            waiting.append(readers.submit(cropper, picture, index))
-        if not waiting:
-            break
-        prepared = waiting.popleft().result()
-        group.append(prepared)
-        people += len(prepared.crops)
-        # A camera shows every picture at once; a long row of pictures without anybody
-        # should not pile up either.
-        if people >= batch_size or len(group) >= ahead:
+            prepared = waiting.popleft().result()
+            group.append(prepared)
+            people += len(prepared.crops)
+            # A camera shows every picture at once; a long row of pictures without anybody
+            # should not pile up either.
+            if people >= batch_size or len(group) >= ahead:
+                yield group
+                group, people = [], 0
+        if group:
             yield group
-            group, people = [], 0
-    if group:
-        yield group
+    finally:  # also where nobody wants the rest
+        concurrent.futures.wait([future for future in waiting if not future.cancel()])
+
+
+class Here:
+    """An executor without threads: what is handed over is done at once."""
+
+    def submit(self, function, *arguments):
+        future: concurrent.futures.Future = concurrent.futures.Future()
+        future.set_result(function(*arguments))
+        return future

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_hourglass.codec import HeatmapCodec
-from keras_hourglass.cropping import Cropper, groups
+from keras_hourglass.cropping import Cropper, Here, groups
 from keras_hourglass.detection import make_detector
 from keras_hourglass.engines import make_engine
 from keras_hourglass.errors import UserError
@@ -123,7 +123,13 @@ class Predictor:
             thresholds, getattr(model, "thresholds", {}), self.skeleton
         )
         self.detector = make_detector(detector, self) if isinstance(detector, str) else detector
-        self._lock = threading.Lock()
+        # Threads for as long as the predictor lives: TensorFlow and OpenCV keep up to a kilobyte
+        # of every thread that they ever ran in. Detectors call the network from those that read.
+        self._network = concurrent.futures.ThreadPoolExecutor(1)
+        self._reading = threading.local()
+        self._readers = concurrent.futures.ThreadPoolExecutor(
+            workers, initializer=setattr, initargs=(self._reading, "here", True)
+        )
         self._engine = make_engine(engine, model, (self.output,))
 
     def __call__(self, source: Any, boxes: Any = None) -> list[Pose] | Iterator[Pose]:
@@ -179,13 +185,15 @@ class Predictor:
         Returns:
             `(N, h, w, K)` float32 heatmaps of the chosen stack.
         """
+        return self._network.submit(self._heatmaps, crops, flip).result()
+
+    def _heatmaps(self, crops, flip=None):
         crops, flip = np.asarray(crops), self.flip if flip is None else flip
         parts = []
         for start in range(0, len(crops), self.batch_size):
             part = crops[start : start + self.batch_size]
             batch = np.concatenate([part, part[:, :, ::-1]]) if flip else part
-            with self._lock:  # detectors call from the threads that read
-                maps = self._engine(batch)[self.output]
+            maps = self._engine(batch)[self.output]
             if flip:
                 order = self.skeleton.flip_order
                 maps = self.codec.merge_flipped(maps[: len(part)], maps[len(part) :], order)
@@ -194,13 +202,14 @@ class Predictor:
 
     def _stream(self, pictures, rectangles, on_error):
         """Three things at once: threads read, one runs the network, the caller uses results."""
-        readers = concurrent.futures.ThreadPoolExecutor(self.workers)
-        network = concurrent.futures.ThreadPoolExecutor(1)
+        # One picture gains nothing; a detector that calls the predictor must not wait for itself.
+        alone = pictures.kind == "picture" or hasattr(self._reading, "here")
+        cropper = Cropper(rectangles, self.detector, self.input_size, self.padding)
+        ready = groups(pictures, cropper, Here() if alone else self._readers, self.batch_size)
+        running = started = None
         try:
-            running = None
-            cropper = Cropper(rectangles, self.detector, self.input_size, self.padding)
-            for group in groups(pictures, cropper, readers, self.batch_size):
-                started = group, network.submit(self._run, group)
+            for group in ready:
+                started = group, self._network.submit(self._run, group)
                 if pictures.kind == "camera":  # a picture of now rather than throughput
                     yield from _finish(*started, on_error)
                     continue
@@ -210,15 +219,16 @@ class Predictor:
             if running:
                 yield from _finish(*running, on_error)
         finally:
-            readers.shutdown(cancel_futures=True)
-            network.shutdown(cancel_futures=True)
+            ready.close()
+            if started and not started[1].cancel():
+                concurrent.futures.wait([started[1]])
 
     def _run(self, group):
         """Run the network on the people of some pictures and make their poses."""
         crops = [crop for prepared in group for crop in prepared.crops]
         if not crops:
             return [[] for _ in group]
-        maps = self.predict_crops(np.stack(crops))
+        maps = self._heatmaps(np.stack(crops))
         points, scores = self.codec.decode(maps)
         numbers, results = iter(range(len(maps))), []
         for prepared in group:

@@ -1,6 +1,7 @@
 """From pictures to joints, with a network that finds coloured discs."""
 
 import io
+import threading
 
 import cv2
 import numpy as np
@@ -344,3 +345,39 @@ def test_real_network(model):
     crop = warp(image, crop_affine((24.5, 39.5, 60), SIZE), SIZE)
     expected = model.predict(crop[None], verbose=0)["stack_2"][0]
     np.testing.assert_allclose(pose.heatmaps, expected, atol=1e-5)
+
+
+def test_threads_live_as_long_as_the_predictor(model):
+    """Libraries keep memory of every thread they ran in, so a call must not start new ones."""
+    engine, names = ColourEngine(SIZE), {"read": set(), "run": set()}
+
+    def watched(crops):
+        names["run"].add(threading.current_thread().name)
+        return engine(crops)
+
+    def detector(image):
+        names["read"].add(threading.current_thread().name)
+        return [[0, 0, 200, 120]]
+
+    predictor = Predictor(model, engine=watched, detector=detector, workers=2)
+    picture = paint(120, 200, *POINTS)
+    for _ in range(5):
+        assert len(predictor([picture] * 3)) == 3
+    assert len(names["run"]) == 1 and len(names["read"]) <= 2
+    assert threading.current_thread().name not in names["run"] | names["read"]
+    # A single picture is read where it is asked for.
+    predictor(picture)
+    assert threading.current_thread().name in names["read"] and len(names["run"]) == 1
+
+
+def test_a_detector_may_call_the_predictor(model):
+    def detector(image):
+        [pose] = predictor([image], boxes=[[[0, 0, 200, 120]]])
+        return [[*(pose.keypoints.min(axis=0) - 20), 160, 110]]
+
+    predictor = Predictor(
+        model, engine=ColourEngine(SIZE), detector=detector, decoder="dark", workers=1
+    )
+    poses = predictor([paint(120, 200, *POINTS)] * 3)
+    assert len(poses) == 3 and all(close(pose) for pose in poses)
+    np.testing.assert_allclose(poses[0].box, [20, 0, 160, 110], atol=1)
