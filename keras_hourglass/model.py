@@ -1,5 +1,8 @@
 """The stacked hourglass network as a functional `keras.Model`."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_hourglass.architecture import (
@@ -12,8 +15,9 @@ from keras_hourglass.architecture import (
     stem_widths,
 )
 from keras_hourglass.cost import cost_of
+from keras_hourglass.hints import Path, Size
 from keras_hourglass.layers import Hourglass, IntermediateSupervision, Stem
-from keras_hourglass.skeletons import get_skeleton
+from keras_hourglass.skeletons import Skeleton, get_skeleton
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")
@@ -76,24 +80,24 @@ class StackedHourglass(keras.Model):
 
     def __init__(
         self,
-        num_keypoints=None,
-        num_stacks=2,
-        num_features=256,
-        num_blocks=1,
-        depth=4,
-        input_shape=(256, 256, 3),
-        stem="newell",
-        hourglass=None,
-        heads=None,
-        merge="add",
-        supervision="all",
-        skeleton=None,
-        scale=1 / 255,
-        offset=-0.5,
-        synchronized=False,
-        metadata=None,
-        name="stacked_hourglass",
-        dtype=None,
+        num_keypoints: int | None = None,
+        num_stacks: int = 2,
+        num_features: int = 256,
+        num_blocks: int = 1,
+        depth: int = 4,
+        input_shape: Sequence[int] = (256, 256, 3),
+        stem: str | Sequence = "newell",
+        hourglass: dict | None = None,
+        heads: Sequence[int | Sequence[int]] | None = None,
+        merge: str = "add",
+        supervision: str = "all",
+        skeleton: Skeleton | str | dict | None = None,
+        scale: float = 1 / 255,
+        offset: float | Sequence[float] = -0.5,
+        synchronized: bool = False,
+        metadata: dict | None = None,
+        name: str = "stacked_hourglass",
+        dtype: Any = None,
         **kwargs,
     ):
         config = complete(
@@ -122,63 +126,63 @@ class StackedHourglass(keras.Model):
         self._policy_argument = dtype
 
     @property
-    def num_keypoints(self):
+    def num_keypoints(self) -> int:
         """K, the number of joints."""
         return self._config["num_keypoints"]
 
     @property
-    def num_stacks(self):
+    def num_stacks(self) -> int:
         """S, the number of hourglasses."""
         return self._config["num_stacks"]
 
     @property
-    def skeleton(self):
+    def skeleton(self) -> Skeleton | None:
         """The `Skeleton` the model was built with, or `None`."""
         values = self._config["skeleton"]
         return get_skeleton(values) if values else None
 
     @property
-    def input_size(self):
+    def input_size(self) -> Size:
         """`(height, width)` of the crop, in input pixels."""
         return tuple(self._config["input_shape"][:2])
 
     @property
-    def stride(self):
+    def stride(self) -> int:
         """Input pixels per pixel of the stacks' heatmaps."""
         return STRIDE
 
     @property
-    def output_strides(self):
+    def output_strides(self) -> dict[str, int]:
         """Output name -> input pixels per heatmap pixel, the final output last."""
         return output_strides(self._config)
 
     @property
-    def stack_names(self):
+    def stack_names(self) -> list[str]:
         """The outputs that hold a stack's heatmaps, from first to last."""
         return [name for name, stride in self.output_strides.items() if stride == STRIDE]
 
     @property
-    def gflops(self):
+    def gflops(self) -> float:
         """Floating-point operations of one image, 10⁹; a multiply-add counts as two."""
         return cost_of(self._config).gflops
 
     @property
-    def metadata(self):
+    def metadata(self) -> dict[str, dict]:
         """What travels with the model: dicts `preprocessing`, `thresholds` and `card`."""
         return self._config["metadata"]
 
     @property
-    def preprocessing(self):
+    def preprocessing(self) -> dict:
         """How crops are made for this model: `padding` of the person box, `sigma`, ….  A dict."""
         return self.metadata.get("preprocessing", {})
 
     @property
-    def thresholds(self):
+    def thresholds(self) -> dict[str, float]:
         """Joint name -> least score of a joint that counts as present. A dict, perhaps empty."""
         return self.metadata.get("thresholds", {})
 
     @classmethod
-    def from_preset(cls, source, **options):
+    def from_preset(cls, source: Path, **options) -> "StackedHourglass":
         """Load a model by preset name, folder, `.keras` file or address.
 
         Args:
@@ -192,7 +196,14 @@ class StackedHourglass(keras.Model):
 
         return load_model(source, **options)
 
-    def save_to_preset(self, folder, preprocessing=None, thresholds=None, card=None, **options):
+    def save_to_preset(
+        self,
+        folder: Path,
+        preprocessing: dict | None = None,
+        thresholds: dict[str, float] | None = None,
+        card: dict | None = None,
+        **options,
+    ) -> None:
         """Write config, weights and card into a folder that `from_preset` loads anywhere.
 
         Args:
@@ -206,14 +217,14 @@ class StackedHourglass(keras.Model):
 
         save_preset(self, folder, preprocessing, thresholds, card, **options)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         dtype = self._policy_argument
         if dtype is not None and not isinstance(dtype, str):
             dtype = getattr(dtype, "name", None)
         return {**self._config, "name": self.name, "dtype": dtype}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "StackedHourglass":
         return cls(**{key: value for key, value in config.items() if key != "trainable"})
 
 

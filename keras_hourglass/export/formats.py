@@ -2,6 +2,8 @@
 
 import pathlib
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from keras_hourglass.errors import UserError
 from keras_hourglass.export.names import check_name
 from keras_hourglass.files import atomic_path, atomic_write
 from keras_hourglass.folding import fold
+from keras_hourglass.hints import Path
 from keras_hourglass.runtimes import load_network
 
 FORMATS = ("onnx", "openvino", "litert", "litert-int8")
@@ -20,7 +23,14 @@ SUFFIXES = {
 }
 
 
-def export_format(model, out, format, name=None, calibration=None, overwrite=False):
+def export_format(
+    model: Any,
+    out: Path,
+    format: str,
+    name: str | None = None,
+    calibration: np.ndarray | None = None,
+    overwrite: bool = False,
+) -> tuple[pathlib.Path, float]:
     """Write a model for another runtime, load it again and compare it with the Keras model.
 
     Args:
@@ -75,7 +85,7 @@ def export_format(model, out, format, name=None, calibration=None, overwrite=Fal
     return path, difference
 
 
-def compare(engine, model, crops=None):
+def compare(engine: Callable, model: Any, crops: np.ndarray | None = None) -> float:
     """Greatest difference of heatmaps as part of their highest absolute value.
 
     Args:
@@ -100,7 +110,9 @@ def compare(engine, model, crops=None):
     return worst / max(highest, 1e-6)
 
 
-def load_engine(path, threads=None):
+def load_engine(
+    path: Path, threads: int | None = None
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """Load an exported file; `Predictor(model, engine=...)` takes the result.
 
     Args:

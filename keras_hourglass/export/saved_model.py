@@ -4,13 +4,23 @@ import os
 import pathlib
 import secrets
 import shutil
+from typing import Any
 
 from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.errors import UserError
 from keras_hourglass.export.names import check_name
+from keras_hourglass.hints import Path
 
 
-def export_model(model, out, name=None, flip=True, decoder="quarter", max_pixels=None, preset=None):
+def export_model(
+    model: Any,
+    out: Path,
+    name: str | None = None,
+    flip: bool = True,
+    decoder: str = "quarter",
+    max_pixels: int | None = None,
+    preset: str | None = None,
+) -> pathlib.Path:
     """Write `out/name/version/`, a SavedModel that turns pictures into joints by itself.
 
     The folder appears under its number only when it is complete and its joints were compared

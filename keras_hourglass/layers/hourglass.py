@@ -1,5 +1,8 @@
 """The hourglass module of the paper (Figure 3)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_hourglass.layers.common import (
@@ -58,15 +61,15 @@ class Hourglass(keras.layers.Layer):
 
     def __init__(
         self,
-        filters,
-        depth=4,
-        num_blocks=1,
-        upper=None,
-        lower=None,
-        bottom=None,
-        after=None,
-        return_inner=0,
-        synchronized=False,
+        filters: int,
+        depth: int = 4,
+        num_blocks: int = 1,
+        upper: Sequence[int] | None = None,
+        lower: Sequence[int] | None = None,
+        bottom: Sequence[int] | None = None,
+        after: Sequence[int] | None = None,
+        return_inner: int = 0,
+        synchronized: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -118,7 +121,7 @@ class Hourglass(keras.layers.Layer):
             for index, width in enumerate(self.widths[key], start=1)
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         check_channels_last(input_shape, "Hourglass")
         multiple = 2**self.depth
         if any(size is not None and size % multiple for size in tuple(input_shape)[1:3]):
@@ -132,7 +135,7 @@ class Hourglass(keras.layers.Layer):
         build_chain(self.after, shape[0] if isinstance(shape[0], tuple) else shape)
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         upper = call_chain(self.upper, inputs)
         inner = call_chain([*self.lower, *self.inner], self.pool(inputs))
         levels = []
@@ -142,7 +145,7 @@ class Hourglass(keras.layers.Layer):
         outputs = upper + self.up(call_chain(self.after, inner))
         return [outputs, *levels] if self.return_inner else outputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple | list[tuple]:
         batch, height, width, _ = tuple(input_shape)
         shapes = [
             (batch, *(edge and edge // 2**level for edge in (height, width)), self.filters)
@@ -150,7 +153,7 @@ class Hourglass(keras.layers.Layer):
         ]
         return shapes if self.return_inner else shapes[0]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "filters": self.filters,

@@ -1,5 +1,7 @@
 """The residual module of the paper (Figure 4, left)."""
 
+from typing import Any
+
 import keras
 
 from keras_hourglass.layers.common import (
@@ -46,7 +48,7 @@ class Residual(keras.layers.Layer):
         [He et al., 2016](https://arxiv.org/abs/1603.05027).
     """
 
-    def __init__(self, filters, synchronized=False, **kwargs):
+    def __init__(self, filters: int, synchronized: bool = False, **kwargs):
         super().__init__(**kwargs)
         check_positive("filters", filters)
         if filters % 2:
@@ -69,7 +71,7 @@ class Residual(keras.layers.Layer):
         self.skip = conv(filters, 1, "skip", dtype)
         self.project = None
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         check_channels_last(input_shape, "Residual")
         build_chain(self.branch, input_shape)
         self.project = input_shape[-1] != self.filters
@@ -77,14 +79,14 @@ class Residual(keras.layers.Layer):
             self.skip.build(tuple(input_shape))
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         skip = self.skip(inputs) if self.project else inputs
         return call_chain(self.branch, inputs) + skip
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple:
         return (*tuple(input_shape)[:-1], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "filters": self.filters,

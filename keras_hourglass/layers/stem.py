@@ -1,5 +1,8 @@
 """The layers before the first hourglass: 256×256 pixels to 64×64 features."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_hourglass.layers.common import (
@@ -50,7 +53,15 @@ class Stem(keras.layers.Layer):
         [Newell et al., 2016](https://arxiv.org/abs/1603.06937), section 3.2.
     """
 
-    def __init__(self, filters, before, after, return_pooled=False, synchronized=False, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        before: Sequence[int],
+        after: Sequence[int],
+        return_pooled: bool = False,
+        synchronized: bool = False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         check_positive("filters", filters)
         self.filters, self.before, self.after = filters, tuple(before), tuple(after)
@@ -72,24 +83,24 @@ class Stem(keras.layers.Layer):
             for index, width in enumerate(widths, start=1)
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         check_channels_last(input_shape, "Stem")
         build_chain(self.second, build_chain(self.first, input_shape))
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         pooled = call_chain(self.first, inputs)
         features = call_chain(self.second, pooled)
         return (features, pooled) if self.return_pooled else features
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple:
         batch, height, width, _ = input_shape
         size = tuple(None if edge is None else edge // 4 for edge in (height, width))
         pooled = (batch, *size, self.before[-1] if self.before else self.filters)
         features = (batch, *size, self.after[-1] if self.after else pooled[-1])
         return (features, pooled) if self.return_pooled else features
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "filters": self.filters,

@@ -1,5 +1,8 @@
 """Heatmaps at the end of an hourglass, and their way back into the features."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_hourglass.layers.common import (
@@ -61,12 +64,12 @@ class IntermediateSupervision(keras.layers.Layer):
 
     def __init__(
         self,
-        num_keypoints,
-        filters,
-        num_blocks=0,
-        merge="add",
-        heatmap_dtype="float32",
-        synchronized=False,
+        num_keypoints: int | None,
+        filters: int | Sequence[int],
+        num_blocks: int = 0,
+        merge: str | None = "add",
+        heatmap_dtype: str = "float32",
+        synchronized: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -100,7 +103,7 @@ class IntermediateSupervision(keras.layers.Layer):
             else None
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         features, skip = self._split(input_shape)
         check_channels_last(features, "IntermediateSupervision")
         self.residuals = [
@@ -141,7 +144,7 @@ class IntermediateSupervision(keras.layers.Layer):
             )
         return features, skip
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         features, skip = inputs if self.merge else (inputs, None)
         y = call_chain([*self.residuals, *self.linear], features)
         if not self.merge:
@@ -155,7 +158,7 @@ class IntermediateSupervision(keras.layers.Layer):
         heatmaps = self.heatmaps(y)
         return heatmaps, merged + self.merge_heatmaps(heatmaps)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple:
         features, skip = input_shape if self.merge else (input_shape, None)
         heatmaps = (*tuple(features)[:-1], self.num_keypoints)
         if not self.merge:
@@ -164,7 +167,7 @@ class IntermediateSupervision(keras.layers.Layer):
         merged = (*tuple(skip)[:-1], width)
         return (heatmaps, merged) if self.num_keypoints else merged
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "num_keypoints": self.num_keypoints,

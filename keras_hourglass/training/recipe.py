@@ -5,18 +5,20 @@ import dataclasses
 import pathlib
 import types
 import typing
+from collections.abc import Sequence
 
 import yaml
 
 from keras_hourglass.errors import RecipeError
 from keras_hourglass.files import atomic_write
+from keras_hourglass.hints import Path
 from keras_hourglass.training.checks import check_recipe
 from keras_hourglass.training.sections import Recipe
 
 RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
 
 
-def load_recipe(source, overrides=()):
+def load_recipe(source: Path | dict, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe.
 
     Args:
@@ -43,7 +45,7 @@ def load_recipe(source, overrides=()):
     return recipe
 
 
-def save_recipe(recipe, path):
+def save_recipe(recipe: Recipe, path: Path) -> None:
     """Write the resolved recipe as YAML, atomically.
 
     Args:

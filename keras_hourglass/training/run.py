@@ -4,12 +4,15 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+from collections.abc import Sequence
 
 import keras
 
 from keras_hourglass import compat
 from keras_hourglass.errors import RecipeError
 from keras_hourglass.files import new_folder
+from keras_hourglass.hints import Path
+from keras_hourglass.model import StackedHourglass
 from keras_hourglass.training.averaging import Averages, ValidateAverages
 from keras_hourglass.training.building import build_model, compile_model
 from keras_hourglass.training.distribution import layout
@@ -18,10 +21,19 @@ from keras_hourglass.training.folder import alone, check_resume, prepare_folder
 from keras_hourglass.training.keeping import Keeper, StopCleanly, StopOnNaN, read_state, restore
 from keras_hourglass.training.precision import with_precision
 from keras_hourglass.training.recipe import load_recipe
+from keras_hourglass.training.sections import Recipe
 from keras_hourglass.training.watching import ReportFailures, SourceValidation, Warn
 
 
-def train(recipe, out, data_root=None, resume=False, overrides=(), verbose="auto", callbacks=()):
+def train(
+    recipe: Recipe | Path | dict,
+    out: Path,
+    data_root: Path | None = None,
+    resume: bool = False,
+    overrides: Sequence[str] = (),
+    verbose: str | int = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> tuple[StackedHourglass, keras.callbacks.History]:
     """Train a network as a recipe says.
 
     Args:

@@ -128,6 +128,6 @@ class Recipe:
     training: TrainingSection = dataclasses.field(default_factory=TrainingSection)
     monitoring: MonitoringSection = dataclasses.field(default_factory=MonitoringSection)
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """Every value, defaults included, ready for YAML."""
         return dataclasses.asdict(self)
