@@ -10,6 +10,9 @@ from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import boxes_from_xywh, crop_affine
 
 PERSON = 1  # COCO's category number
+# Longer side of a box in source pixels. Below it lie boxes given as fractions of the picture, for
+# which the network would be shown a single enlarged pixel.
+MIN_SIDE = 2.0
 
 
 class Rectangles:
@@ -65,7 +68,7 @@ def as_rectangles(boxes):
         boxes: one rectangle `x, y, w, h` (and perhaps a score) or a list of them, source pixels.
 
     Raises:
-        UserError: if they have another shape, are not finite, or are empty of pixels.
+        UserError: if they have another shape, are not finite, or are shorter than `MIN_SIDE`.
 
     Example:
 
@@ -85,10 +88,18 @@ def as_rectangles(boxes):
             "A box is x, y, w, h in source pixels, with or without a score. "
             f"Received: {boxes!r}. Give four or five numbers for each person."
         )
-    if not np.isfinite(array).all() or (array[:, 2:4] <= 0).any():
+    wrong = ~np.isfinite(array).all(axis=1) | (array[:, 2:4] <= 0).any(axis=1)
+    if wrong.any():
         raise UserError(
             "A box x, y, w, h needs finite numbers and a positive width and height. "
-            f"Received: {array.tolist()}. Correct or leave out that box."
+            f"Received: {array[wrong][0].tolist()}. Correct or leave out that box."
+        )
+    small = array[:, 2:4].max(axis=1) < MIN_SIDE
+    if small.any():
+        raise UserError(
+            f"A box x, y, w, h is in source pixels, its longer side at least {MIN_SIDE:.0f}. "
+            f"Received: {array[small][0].tolist()}. Multiply fractions of the picture by its "
+            "width and height; leave out a box of a single pixel."
         )
     return array
 
@@ -153,12 +164,20 @@ def read_boxes(path, min_score=0.0):
         raise DataError(f"Boxes are read from JSON. Received: {path} ({error}).") from error
     try:
         found = _boxes_by_name(content, min_score)
-        return {name: as_rectangles(boxes) for name, boxes in found.items()}
-    except (KeyError, TypeError, AttributeError, UserError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             'A box file is {"photo.jpg": [[x, y, w, h], ...]}, COCO annotations or COCO '
             f"detections. Received: {path} ({type(error).__name__}: {error})."
         ) from error
+    return {name: _rectangles_of(path, name, boxes) for name, boxes in found.items()}
+
+
+def _rectangles_of(path, name, boxes):
+    """The boxes of one picture of a file, or where in it the wrong one stands."""
+    try:
+        return as_rectangles(boxes)
+    except UserError as error:
+        raise DataError(f"{path}: boxes of {name}: {error}") from error
 
 
 def _boxes_by_name(content, min_score):

@@ -114,6 +114,24 @@ def test_missing_file(tmp_path):
         read_boxes(tmp_path / "none.json")
 
 
+@pytest.mark.parametrize("box", [[3, 4, 1, 1], [0.1, 0.2, 0.5, 0.7], [0, 0, 1.9, 1.9, 0.8]])
+def test_single_pixels_and_fractions(box):
+    """The second is half a picture wide, as fractions; nobody asks for the joints of a pixel."""
+    with pytest.raises(UserError, match=rf"at least 2. Received: \[{float(box[0])}.*Multiply"):
+        as_rectangles([BOX + [1.0] * (len(box) - 4), box])
+
+
+def test_a_thin_box_is_one():
+    """Its longer side makes the square: 2 and 40 pixels."""
+    assert as_rectangles([[3, 4, 0.5, 2], [3, 4, 40, 1]]).shape == (2, 4)
+
+
+def test_a_file_names_the_picture_of_a_wrong_box(tmp_path):
+    path = write(tmp_path, {"a.jpg": BOX, "b.jpg": [BOX, [5, 6, 1, 1]]})
+    with pytest.raises(DataError, match=r"boxes\.json: boxes of b\.jpg: .*\[5.0, 6.0, 1.0, 1.0\]"):
+        read_boxes(path)
+
+
 @pytest.mark.parametrize("boxes", [1, "x", [[1, 2, 3]], [1] * 6, [[[1, 2, 3, 4]]], [{}]])
 def test_no_rectangles(boxes):
     with pytest.raises(UserError, match="A box is"):
