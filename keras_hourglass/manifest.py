@@ -62,6 +62,17 @@ def read_manifest(folder=None):
     return by_name
 
 
+def trained_as(architecture, records=None):
+    """The names of trained presets that fill a row of `zoo.py`.
+
+    Args:
+        architecture: name of the row.
+        records: as from `read_manifest`, by default its own.
+    """
+    records = read_manifest() if records is None else records
+    return [name for name, record in records.items() if record["architecture"] == architecture]
+
+
 def add_record(record, folder=None):
     """Put a record into the manifest, in place of an older one of the same name.
 

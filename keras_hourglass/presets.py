@@ -13,7 +13,7 @@ from keras_hourglass.cost import cost_of
 from keras_hourglass.errors import UserError, WeightsError
 from keras_hourglass.files import atomic_writes
 from keras_hourglass.hints import Path
-from keras_hourglass.manifest import read_manifest
+from keras_hourglass.manifest import read_manifest, trained_as
 from keras_hourglass.skeletons import Skeleton, get_skeleton
 from keras_hourglass.sources import (
     CONFIG,
@@ -122,10 +122,7 @@ def load_model(
         )
     config, weights = resolve(source, load_weights)
     if load_weights and weights is None:
-        raise WeightsError(
-            f"There are no trained weights for this architecture. Received: {source}. "
-            "Train it, or pass load_weights=False to start from scratch."
-        )
+        raise WeightsError(_without_weights(source))
     target = _with_joints(config, num_keypoints, skeleton)
     model = StackedHourglass.from_config({**target, **overrides})
     if load_weights:
@@ -222,6 +219,18 @@ def _architecture(name, record):
     if record is None:
         return PRESETS[name]["architecture"]
     return config_of_record(record)
+
+
+def _without_weights(source):
+    """What to do where a row of the zoo is named and trained weights are wanted."""
+    trained = trained_as(str(source))
+    which = "Trained networks of this form" if trained else "Presets with weights"
+    return (
+        f"There are no trained weights for this architecture. Received: {source}. "
+        f"{which}: {', '.join(trained or read_manifest()) or 'none'}. To train it, write "
+        f"model: {{preset: {source}, pretrained: false}} into a recipe for `keras-hourglass "
+        "train`; in Python, load_weights=False starts from scratch."
+    )
 
 
 def _with_joints(config, num_keypoints, skeleton):

@@ -205,6 +205,7 @@ def test_addresses(predict, photos, tmp_path, capsys):
     [
         (["--box", "1,2,3"], "x,y,w,h"),
         (["--box", "1,2,3,0"], "positive"),
+        (["--box", "7,8,1,1"], "at least 2. Received: [7.0, 8.0, 1.0, 1.0]"),
         (["--box=1,2,3,4", "--boxes", "x.json"], "only one of"),
         (["--boxes", "none.json"], "none.json"),
         (["--save", "gif"], "images,json,csv,video"),
@@ -222,6 +223,21 @@ def test_mistakes_end_in_one_line(words, reason, predict, photos, capsys):
     assert status == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and reason in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("hourglass_tiny", "of this form: hourglass_tiny_lsp, hourglass_tiny_synthetic. To train"),
+        ("hourglass_8s", "with weights: hourglass_tiny_lsp, "),
+    ],
+)
+def test_a_model_without_weights(name, advice, photos, tmp_path, capsys):
+    words = ["predict", str(photos / "one.png"), "--model", name, "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert f"Received: {name}. " in line and advice in line
+    assert f"model: {{preset: {name}, pretrained: false}}" in line
 
 
 @pytest.mark.parametrize("source", ["none.jpg", "*.gif", "camera:97"])

@@ -51,7 +51,7 @@ def _details(preset):
         "supervision": preset["supervision"],
         "parameters": f"{preset['parameters']:,} trainable",
         "GFLOPs": f"{preset['gflops']:.2f} per image (a multiply-add counts as two)",
-        "weights": "none; train it, or convert a published checkpoint",
+        "weights": _alternatives(preset["name"]),
     }
     if record := preset["weights"]:
         rows["weights"] = f"{record['size'] / 1e6:.1f} MB, sha256 {record['sha256']}"
@@ -61,6 +61,14 @@ def _details(preset):
         rows["command"] = record["command"]
     width = max(map(len, rows))
     return [f"{key.ljust(width)}  {value}" for key, value in rows.items()]
+
+
+def _alternatives(name):
+    from keras_hourglass.manifest import trained_as
+
+    if trained := trained_as(name):
+        return f"none under this name; trained: {', '.join(trained)}"
+    return "none; train it, or convert a published checkpoint"
 
 
 def _input(row):
