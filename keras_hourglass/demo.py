@@ -35,7 +35,7 @@ OWN_JOINTS = {
 }
 
 
-def demo(out, overwrite=False, overrides=(), figures=200, say=print):
+def demo(out, overwrite=False, overrides=(), figures=200, say=print, verbose="auto"):
     """Train, measure, export, serve and draw on figures nobody has seen.
 
     Args:
@@ -44,6 +44,7 @@ def demo(out, overwrite=False, overrides=(), figures=200, say=print):
         overrides: `section.key=value` strings for the recipe.
         figures: how many unseen figures to measure on.
         say: takes each line of the story.
+        verbose: how trainings report, as in `keras.Model.fit`.
 
     Returns:
         Mean PCK@0.2 on unseen figures in percent: before training and after.
@@ -65,7 +66,7 @@ def demo(out, overwrite=False, overrides=(), figures=200, say=print):
     say(f"   a network with random weights finds {before:.1f} % of their joints (PCK@0.2)")
 
     say("2. Training a small network of two stacks with model.fit")
-    train(recipe, out / "training")
+    train(recipe, out / "training", verbose=verbose)
     model = load_model(out / "training")
 
     say("3. Measuring it on the unseen figures")
@@ -87,7 +88,7 @@ def demo(out, overwrite=False, overrides=(), figures=200, say=print):
         [pose] = predictor(unseen.images[number], boxes=[box])
         pose.save(out / "overlays" / f"{number:02d}.png")
     say(f"6. Fine-tuning the shipped {SHIPPED} on joints of one's own")
-    _fine_tune(out / "own_joints", overrides, say)
+    _fine_tune(out / "own_joints", overrides, say, verbose)
     _list_results(out, served, time.monotonic() - started, say)
     return before, evaluation.pck.mean
 
@@ -110,7 +111,7 @@ def _ask(served, picture, model, say):
         say(f"   {name}: x={x:.1f} y={y:.1f} px, score {score:.2f}")
 
 
-def _fine_tune(folder, overrides, say):
+def _fine_tune(folder, overrides, say, verbose):
     """What a user does with annotated pictures: own joints, a shipped network, before and after."""
     annotations = {}
     for part, count, seed in (("train", 400, SEED + 1), ("test", 100, SEED + 2)):
@@ -134,7 +135,7 @@ def _fine_tune(folder, overrides, say):
     # These joints have no torso: a quarter of the person box stands for it.
     unseen = unseen.with_columns(reference=unseen.boxes[:, 2] / 4)
     before = evaluate(build_model(recipe, unseen.skeleton), unseen, 0.2)
-    train(recipe, folder / "training")
+    train(recipe, folder / "training", verbose=verbose)
     after = evaluate(load_model(folder / "training"), unseen, 0.2)
     rows = [["joint", "before", "after"]]
     for joint in unseen.skeleton.joints:

@@ -1,5 +1,6 @@
 """The command line as a whole: help, usage mistakes, exit statuses."""
 
+import io
 import os
 import pathlib
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import pytest
 
 from keras_hourglass import cli, codec
+from keras_hourglass.cli.common import fit_verbosity
 
 
 def _run(*words):
@@ -115,3 +117,11 @@ def test_decoders_on_offer_are_the_codecs():
     from keras_hourglass.cli import common
 
     assert common.DECODERS == codec.DECODERS
+
+
+def test_no_progress_bar_in_a_log_file(monkeypatch):
+    """Keras: 1 is a bar, 2 one line per epoch."""
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert fit_verbosity() == 2
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert fit_verbosity() == 1 and fit_verbosity(quiet=True) == 2

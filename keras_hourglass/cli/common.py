@@ -52,6 +52,14 @@ def progress_bar(total, unit):
     return tqdm(total=total, unit=f" {unit}", file=sys.stderr, disable=None, leave=False)
 
 
+def fit_verbosity(quiet=False):
+    """`verbose` of `fit`: a bar where it can be seen, else, or if `quiet`, one line per epoch.
+
+    A progress bar in a log file is thousands of control characters.
+    """
+    return 1 if sys.stdout.isatty() and not quiet else 2
+
+
 def limited_records(spec, root=None, limit=None, need_pictures=True):
     """The records of a data set, or the first of them.
 

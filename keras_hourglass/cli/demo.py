@@ -1,6 +1,6 @@
 """`keras-hourglass demo`."""
 
-from keras_hourglass.cli.common import add_overrides
+from keras_hourglass.cli.common import add_overrides, fit_verbosity
 
 
 def add_arguments(parser):
@@ -15,4 +15,4 @@ def add_arguments(parser):
 def run(args):
     from keras_hourglass.demo import demo
 
-    demo(args.out, args.overwrite, args.overrides, args.figures)
+    demo(args.out, args.overwrite, args.overrides, args.figures, verbose=fit_verbosity())

@@ -1,8 +1,6 @@
 """`keras-hourglass train`."""
 
-import sys
-
-from keras_hourglass.cli.common import add_overrides
+from keras_hourglass.cli.common import add_overrides, fit_verbosity
 
 
 def add_arguments(parser):
@@ -27,7 +25,6 @@ def run(args):
         args.out,
         data_root=args.data_root,
         resume=args.resume,
-        # A progress bar in a log file is thousands of control characters.
-        verbose=1 if sys.stdout.isatty() and not args.quiet else 2,
+        verbose=fit_verbosity(args.quiet),
     )
     print(f"best weights: {args.out}   latest: {args.out}/last   log: {args.out}/log.csv")
