@@ -48,8 +48,10 @@ def make_engine(engine, model, outputs):
     """
     if callable(engine):
         return engine
-    if engine in ("auto", "folded"):
-        return folded_engine(model, tuple(outputs), engine == "folded")
+    if engine == "auto":
+        return auto_engine(model, tuple(outputs))
+    if engine == "folded":
+        return FoldedEngine(model, tuple(outputs))
     if engine == "keras":
         return keras_engine(model, tuple(outputs))
     kind = kind_of(engine)
@@ -76,47 +78,40 @@ def make_engine(engine, model, outputs):
         ) from error
 
 
-def folded_engine(model, outputs, required=False):
-    """The network with its batch norms folded away; the model itself where that cannot be.
+def auto_engine(model, outputs):
+    """The folded network; the model itself where that is of no use or cannot be."""
+    import keras
+
+    from keras_hourglass.compat import IN_KERAS_3
+    from keras_hourglass.layers.common import policy_of
+
+    on_tensorflow = IN_KERAS_3 and keras.backend.backend() == "tensorflow"
+    if on_tensorflow and policy_of(model).compute_dtype == "float32":
+        with contextlib.suppress(UserError):
+            return FoldedEngine(model, outputs)
+    return keras_engine(model, outputs)
+
+
+class FoldedEngine:
+    """The network with its batch norms folded away, anew when the model's weights have changed.
 
     Args:
         model: the Keras model.
         outputs: names of the outputs that are wanted.
-        required: raise instead of falling back to the model itself.
 
     Raises:
-        UserError: if it is required and the model holds other layers than this package's.
+        UserError: if the model holds other layers than this package's.
     """
-    import keras
-
-    from keras_hourglass.layers.common import policy_of
-
-    plain = policy_of(model).compute_dtype == "float32"
-    # Keras 2 has no `ops`, other backends no use for TensorFlow's operations.
-    fitting = hasattr(keras, "ops") and keras.backend.backend() == "tensorflow"
-    if not required and not (plain and fitting):
-        return keras_engine(model, outputs)
-    try:
-        return _Folded(model, outputs)
-    except UserError:
-        if required:
-            raise
-        return keras_engine(model, outputs)
-
-
-class _Folded:
-    """The folded network, folded anew when the model's weights are no longer those it has."""
 
     def __init__(self, model, outputs):
         self.model, self.outputs = model, outputs
         vectors = [variable for variable in model.variables if len(variable.shape) == 1]
+        vectors = vectors or list(model.variables)  # kernels alone, in a network without biases
         # A training step changes the statistics of every norm and, but for frozen layers, every
         # bias: a few of both, from the first layer to the last, tell whether there was one.
         moving = [variable for variable in vectors if "moving" in variable.name]
         self.watched = [v for kind in (moving, vectors) for v in kind[:: len(kind) // 4 or 1]]
         self.watched += vectors[-1:]
-        self.seen = None
-
         self._fold()
 
     def _fold(self):
@@ -135,10 +130,11 @@ class _Folded:
     def _look(self):
         import keras
 
-        return np.concatenate([keras.ops.convert_to_numpy(variable) for variable in self.watched])
+        return [keras.ops.convert_to_numpy(variable) for variable in self.watched]
 
     def __call__(self, crops):
-        if not np.array_equal(self._look(), self.seen, equal_nan=True):
+        pairs = zip(self._look(), self.seen, strict=True)
+        if not all(np.array_equal(now, seen, equal_nan=True) for now, seen in pairs):
             self._fold()
         return {name: maps.numpy() for name, maps in self.run(crops).items()}
 

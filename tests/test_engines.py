@@ -72,6 +72,18 @@ def test_a_network_of_other_layers_runs_unfolded(crops):
         make_engine("folded", model, ("stack_1",))
 
 
+def test_a_network_without_biases_and_norms(crops):
+    import keras
+
+    inputs = keras.Input((32, 16, 3))
+    layer = keras.layers.Conv2D(5, 4, 4, use_bias=False)
+    model = keras.Model(inputs, {"stack_1": layer(inputs)})
+    engine = make_engine("auto", model, ("stack_1",))
+    before = engine(crops)["stack_1"]
+    layer.kernel.assign(2 * layer.kernel)
+    np.testing.assert_allclose(engine(crops)["stack_1"], 2 * before, rtol=1e-5)
+
+
 def test_keras_gives_only_what_is_wanted(model, crops):
     assert list(make_engine("keras", model, ("stack_1",))(crops)) == ["stack_1"]
 

@@ -5,6 +5,8 @@ import os
 
 import keras
 
+from keras_hourglass.compat import IN_KERAS_3
+
 # Narrower kernels are faster in oneDNN's own gradient.
 _LEAST_CHANNELS = 64
 
@@ -66,7 +68,7 @@ class Conv2D(keras.layers.Conv2D):
 
 @functools.cache
 def _on_processor():
-    if not keras.__version__.startswith("3") or keras.backend.backend() != "tensorflow":
+    if not IN_KERAS_3 or keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
 
@@ -113,7 +115,9 @@ def kernel_gradient(inputs, upstream):
 
     height, width = tf.unstack(tf.shape(inputs)[1:3])
     channels, filters = inputs.shape[-1], upstream.shape[-1]
-    padded = tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    # Or the shifted copies of all layers' inputs would be made in the forward pass, and be kept.
+    with tf.control_dependencies([upstream]):
+        padded = tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
     upstream = tf.reshape(upstream, (-1, filters))
     products = [
         tf.matmul(

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_hourglass.compat import IN_KERAS_3
+
 # Torch's defaults, with which the paper's networks were trained; Keras's own are 1e-3 and 0.99.
 EPSILON = 1e-5
 MOMENTUM = 0.9
@@ -59,7 +61,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _fused(self, inputs, mask):
         return (
-            keras.__version__.startswith("3")
+            IN_KERAS_3
             and keras.backend.backend() == "tensorflow"
             and not self.synchronized
             and mask is None
