@@ -206,6 +206,15 @@ def read(path):
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
+def replace_between(text, mark, content):
+    """The page with everything between `<!-- MARK -->` and `<!-- /MARK -->` replaced."""
+    start, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise SystemExit(f"The page needs the marks {start} and {end}, once each.")
+    before, _, rest = text.partition(start)
+    return f"{before}{start}\n{content}\n{end}{rest.partition(end)[2]}"
+
+
 def write(path, result, goals=(), packages=(), load=None):
     """Write a result with the facts about the machine, and print the verdicts.
 

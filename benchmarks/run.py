@@ -20,7 +20,7 @@ import common
 
 HERE = pathlib.Path(__file__).resolve().parent
 PAGE = HERE / "README.md"
-START, END = "<!-- goals -->", "<!-- /goals -->"
+MARK = "goals"
 # name of the result -> script and its arguments; {root} stands for --data-root
 JOBS = {
     "serving": ["serving.py"],
@@ -49,19 +49,15 @@ def command(name, root, mediapipe=None):
     """The command of a benchmark, without the options whose folder is not given."""
     script, *words = JOBS[name]
     if root is None:
-        kept = [i for i, word in enumerate(words) if "{root}" not in word]
-        kept = [i for i in kept if i + 1 not in _places(words)]
-        words = [words[i] for i in kept]
+        # An option goes with its value.
+        pairs = zip(words, [*words[1:], ""], strict=True)
+        words = [word for word, following in pairs if "{root}" not in word + following]
     words = [word.format(root=root) for word in words]
     if name.startswith("train_step"):
         words += ["--out", str(common.RESULTS / f"{name}.json")]
     if name == "small_networks" and mediapipe:
         words += ["--mediapipe", mediapipe]
     return [sys.executable, str(HERE / script), *words]
-
-
-def _places(words):
-    return {index for index, word in enumerate(words) if "{root}" in word}
 
 
 def serving_goals(results):
@@ -180,14 +176,6 @@ def table(found):
     return "\n".join(lines)
 
 
-def replace_between(text, content):
-    """The page with everything between the marks replaced."""
-    if text.count(START) != 1 or text.count(END) != 1:
-        raise SystemExit(f"The page needs the marks {START} and {END}, once each.")
-    before, _, rest = text.partition(START)
-    return f"{before}{START}\n{content}\n{END}{rest.partition(END)[2]}"
-
-
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=tuple(JOBS), default=list(JOBS))
@@ -214,7 +202,7 @@ def main():
         for goal in goals:
             print(f"  {goal}\n      {goal.note}")
     text = PAGE.read_text(encoding="utf-8")
-    common.atomic_write(PAGE, replace_between(text, table(found)))
+    common.atomic_write(PAGE, common.replace_between(text, MARK, table(found)))
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

@@ -24,13 +24,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import numpy as np
+from run import serving_goals
 from tqdm import tqdm
 
 from keras_hourglass.files import atomic_write
 
 RESULT = pathlib.Path(__file__).parent / "results" / "serving.json"
 FORMATS = ("onnx", "openvino", "litert", "litert-int8")
-GOALS = {"fastest of ONNX Runtime and OpenVINO": 1.0, "matrix-product floor": 1.05}
 
 
 def random_model(features, size, stacks=2):
@@ -225,17 +225,8 @@ def show(result):
             print("| " + " | ".join(cells) + " |")
     for name, row in result["picture to joints"].items():
         print(f"| {name} | | " + " | ".join(f"{row[key]:.2f}" for key in _COLUMNS) + " | | |")
-    for count in (1, 8):
-        rows = result[f"batch {count}"]
-        others = [rows[name]["median_ms"] for name in ("onnx", "openvino") if name in rows]
-        bounds = [min(others, default=np.nan), rows["matrix-product floor"]["median_ms"]]
-        for (goal, allowed), bound in zip(GOALS.items(), bounds, strict=True):
-            ratio = rows["SavedModel"]["median_ms"] / bound
-            verdict = "met" if ratio <= allowed else "missed"
-            print(f"batch {count}: {ratio:.2f}× the {goal}, goal {allowed:.2f}: {verdict}")
-    if "litert" in result["batch 1"]:
-        ratio = result["batch 1"]["SavedModel"]["median_ms"]
-        print(f"batch 1: {ratio / result['batch 1']['litert']['median_ms']:.2f}× LiteRT")
+    for goal in serving_goals([result]):
+        print(goal)
 
 
 _COLUMNS = ("median_ms", "p99_ms", "processor_ms")

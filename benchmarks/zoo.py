@@ -12,10 +12,10 @@ import json
 import os
 import pathlib
 import platform
-import statistics
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import common
 
 from keras_hourglass.files import atomic_write
 from keras_hourglass.presets import PRESETS, describe, load_model
@@ -23,47 +23,29 @@ from keras_hourglass.presets import PRESETS, describe, load_model
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "zoo.json"
 PAGE = ROOT / "weights" / "README.md"
-START, END = "<!-- zoo -->", "<!-- /zoo -->"
 TIMED = ("hourglass_tiny", "hourglass_small", "hourglass_1s", "hourglass_2s", "hourglass_8s")
 
 
 def runner(name):
-    """A function that runs a preset's network once, warmed up."""
+    """A function that runs a preset's network once."""
     import tensorflow as tf
 
     model = load_model(name, load_weights=False)
     image = tf.random.uniform((1, *model.input_size, 3), maxval=255)
     network = tf.function(lambda pixels: model(pixels, training=False))
-
-    def once():
-        start = time.perf_counter()
-        for value in network(image).values():
-            value.numpy()
-        return 1000 * (time.perf_counter() - start)
-
-    for _ in range(3):
-        once()
-    return once
+    return lambda: [value.numpy() for value in network(image).values()]
 
 
 def measure(names, repetitions):
-    """Milliseconds of each preset, measured in turns."""
+    """Milliseconds of each preset, measured in turns, and the load before and after."""
     runs = {name: runner(name) for name in names}
-    times = {name: [] for name in names}
     load = [os.getloadavg()[0]]
-    for _ in range(repetitions):
-        for name, once in runs.items():
-            times[name].append(once())
+    taken = common.interleaved(runs, repetitions, warmup=3)
     load.append(os.getloadavg()[0])
-    rows = {}
-    for name, values in times.items():
-        tenths = statistics.quantiles(values, n=10)
-        rows[name] = {
-            "median": statistics.median(values),
-            "low": tenths[0],
-            "high": tenths[-1],
-            "least": min(values),
-        }
+    rows = {
+        name: common.spread(1000 * one for one in seconds).to_dict()
+        for name, seconds in taken.items()
+    }
     return rows, load
 
 
@@ -102,14 +84,12 @@ def main():
         "presets": {name: describe(name, {}) for name in PRESETS},
     }
     atomic_write(RESULT, json.dumps(result, indent=1) + "\n")
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(START)
-    after = rest.partition(END)[2]
     note = f"{result['hardware']}, TensorFlow {tf.__version__}, median (10th–90th percentile)"
     if max(load) > 0.5 * os.cpu_count() + 1:
         note += f", measured beside other work (load {load[0]:.1f} to {load[1]:.1f})"
-    text = f"{START}\n{note}:\n\n{table(milliseconds)}\n{END}"
-    atomic_write(PAGE, before + text + after)
+    text = f"{note}:\n\n{table(milliseconds)}"
+    page = PAGE.read_text(encoding="utf-8")
+    atomic_write(PAGE, common.replace_between(page, "zoo", text))
     print(table(milliseconds))
 
 

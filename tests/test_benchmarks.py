@@ -118,10 +118,11 @@ def test_the_table_replaces_what_is_between_the_marks():
     text = run.table({"input_pipeline": ([goal], {"hardware": {"cores": 2}})})
     assert "| 4 | samples/s | 12× | ≥ 10× | met | 1204 against 100 (`input_pipeline`) |" in text
     assert "1 of 1 numbers" in text and "2 cores" in text
-    page = f"before\n{run.START}\nold\n{run.END}\nafter\n"
-    assert run.replace_between(page, "new") == f"before\n{run.START}\nnew\n{run.END}\nafter\n"
+    page = "before\n<!-- goals -->\nold\n<!-- /goals -->\nafter\n"
+    expected = "before\n<!-- goals -->\nnew\n<!-- /goals -->\nafter\n"
+    assert common.replace_between(page, run.MARK, "new") == expected
     with pytest.raises(SystemExit, match="marks"):
-        run.replace_between("no marks", "new")
+        common.replace_between("no marks", run.MARK, "new")
 
 
 def test_options_of_a_missing_folder_are_left_out():
