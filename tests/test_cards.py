@@ -6,6 +6,7 @@ import re
 
 import pytest
 import yaml
+from networks import FACTS, save_untrained
 
 from keras_hourglass import manifest
 from keras_hourglass.architecture import complete
@@ -85,20 +86,9 @@ def test_thresholds_stand_once():
     assert "As good as guessing.\n\n| | threshold |" in text
 
 
-FACTS = {
-    "architecture": "hourglass_small",
-    "training_data": "nothing",
-    "licence": "mit",
-    "metric": {"name": "PCK@0.2", "value": 12.5, "data": "nothing"},
-    "command": "keras-hourglass train x.yaml",
-}
-
-
 @pytest.fixture
 def run(tmp_path):
     """The folder of a training: a preset with recipe and log."""
-    from networks import save_untrained
-
     folder = pathlib.Path(save_untrained(tmp_path / "run"))
     (folder / "recipe.yaml").write_text("training: {epochs: 2}\n")
     (folder / "log.csv").write_text(

@@ -7,6 +7,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from networks import as_trained
 
 from keras_hourglass import geometry, images
 from keras_hourglass.codec import DECODERS, HeatmapCodec
@@ -60,13 +61,7 @@ def model():
         input_shape=(*SIZE, 3),
         metadata={"thresholds": {"head_top": 1e9, "neck": -1e9}},
     )
-    rng = np.random.default_rng(5)
-    for variable in model.variables:
-        if variable.name in ("gamma", "moving_variance"):
-            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
-        elif variable.name in ("beta", "moving_mean", "bias"):
-            variable.assign(rng.normal(0, 0.2, variable.shape))
-    return model
+    return as_trained(model)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 import pytest
-from networks import distinct
+from networks import FACTS, distinct
 
 from keras_hourglass import StackedHourglass, presets, weights
 from keras_hourglass.architecture import complete
@@ -160,15 +160,6 @@ def test_a_checksum_in_the_config_is_held_to(model, folder):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(WeightsError, match="damaged or was changed"):
         presets.load_model(folder)
-
-
-FACTS = {
-    "architecture": "hourglass_small",
-    "training_data": "nothing",
-    "licence": "apache-2.0",
-    "metric": {"name": "mean PCK@0.2", "value": 12.5, "data": "nothing"},
-    "command": "keras-hourglass train x.yaml",
-}
 
 
 def test_publishing(folder, tmp_path, monkeypatch, capsys, images):
