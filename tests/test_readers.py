@@ -174,6 +174,34 @@ def test_mpii_split_of_the_official_file_is_listed_in_valid_h5(tmp_path):
     )
 
 
+@pytest.mark.parametrize("inner", ["", "mpii_human_pose_v1_u12_2"])
+@pytest.mark.parametrize("place", ["", "annot", "mpii_human_pose_v1_u12_2"])
+def test_mpii_folder_as_it_is_unpacked(tmp_path, inner, place):
+    """The archive's own folder, the authors' `annot`, pictures in `images`: all are found."""
+    for folder in ("images", "annot", "mpii_human_pose_v1_u12_2"):
+        (tmp_path / folder).mkdir()
+    for name in ("a.jpg", "d.jpg"):
+        (tmp_path / "images" / name).write_bytes(b"-")
+    write_official(tmp_path / inner / "mpii_human_pose_v1_u12_1.mat")
+    assert load_records(f"mpii:{tmp_path}").ids.tolist() == ["mpii/a.jpg/0", "mpii/d.jpg/0"]
+    with pytest.raises(DataError, match=r"Copy data/MPII/annot/valid.h5 of github.com/princeton"):
+        load_records(f"mpii:{tmp_path}@train")
+    if place == "mpii_human_pose_v1_u12_2" != inner:
+        return  # the list lies neither beside the file nor where the authors have it
+    with h5py.File(tmp_path / place / "valid.h5", "w") as file:
+        file["imgname"], file["person"] = np.array([b"d.jpg"]), np.array([0.0])
+    assert load_records(f"mpii:{tmp_path}@train").ids.tolist() == ["mpii/a.jpg/0"]
+    assert len(load_records(f"mpii:{tmp_path}")) == 2  # the list is not taken for the data
+
+
+def test_mpii_folder_of_parts_asks_for_one(tmp_path):
+    (tmp_path / "annot").mkdir()
+    for name in ("train.json", "valid.json"):
+        (tmp_path / "annot" / name).write_text("[]")
+    with pytest.raises(DataError, match=r"annot.valid.json, annot.train.json.*mpii:FOLDER@train"):
+        read_mpii(tmp_path)
+
+
 def test_mpii_hrnet_json(tmp_path):
     joints = [[float(k + 1), float(2 * k + 1)] for k in range(16)]
     joints[0] = [-1.0, -1.0]

@@ -270,5 +270,6 @@ def _find_json(path):
         return os.path.join(path, found[0])
     raise DataError(
         f"{path} needs one JSON file of annotations, e.g. {_NAMES[0]}. "
-        f"Received: {found[:5] or 'no JSON file'}. Name the file itself."
+        f"Received: {found[:5] or 'no JSON file'}. Name the file itself, or the kind of another "
+        "data set before the path, e.g. mpii:DIR."
     )

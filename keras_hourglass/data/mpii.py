@@ -26,6 +26,9 @@ from keras_hourglass.skeletons import MPII
 
 OFFICIAL = "mpii_human_pose_v1_u12_1.mat"
 _NAMES = ("annot.json", "valid.json", "train.json", "valid.h5", "train.h5", OFFICIAL)
+# Where the files lie below the folder of the data set: in it, in the authors' and HRNet's layout,
+# and as the official archive unpacks.
+_INNER = ("", "annot", "mpii_human_pose_v1_u12_2")
 _ADJUSTED = (".h5", ".hdf5")  # the authors' files hold centre and scale as `adjust` makes them
 _PIXELS_PER_SCALE = 200.0
 # Both head joints are corners of a box inset from the annotated head box, so their distance is
@@ -38,10 +41,12 @@ def read_mpii(path: Path, split: str | None = None, images: Path | None = None) 
     """Read MPII people from the official MATLAB file, the authors' HDF5, or HRNet-style JSON.
 
     Args:
-        path: the file, or a folder with exactly one kind of it; its suffix names the form.
+        path: the file, whose suffix names the form, or the data set's folder, with the file in
+            it, in `annot/` or in the official archive's `mpii_human_pose_v1_u12_2/`.
         split: `"train"` or `"valid"`, the division of Tompson et al. that the paper uses: picks
             `train.h5` or `valid.h5` (`train.json`, `valid.json`) in a folder. For the official
-            file the people are those listed in `valid.h5` beside it, and all others.
+            file the people are those listed in `valid.h5`, and all others; it lies beside the
+            file, in the folder above, or there in `annot/`.
         images: folder of the pictures; found beside the file by default.
 
     Returns:
@@ -181,10 +186,9 @@ def adjust(centre: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def _split_official(columns, path, split):
     """People of the official file that belong to one part of Tompson's division."""
-    beside = os.path.join(os.path.dirname(path), "valid.h5")
     if split not in ("train", "valid"):
         raise DataError(f"The split of MPII is train or valid. Received: {split!r}.")
-    existing(beside, "list of the validation people (the authors' valid.h5)")
+    beside = _find_list(path)
     listed = read_hdf5(beside, ("imgname", "person"))
     if len(listed) != 2 or len(listed["imgname"]) != len(listed["person"]):
         raise DataError(f"{beside} lacks imgname or person. Is it the authors' valid.h5?")
@@ -204,16 +208,38 @@ def _split_official(columns, path, split):
     return (names, *(array[chosen] for array in (*arrays, person)))
 
 
+def _find_list(path):
+    """The list of validation people that belongs to the official file."""
+    folder = os.path.dirname(os.path.abspath(path))
+    above = os.path.dirname(folder)
+    places = [folder, os.path.join(folder, "annot"), above, os.path.join(above, "annot")]
+    found = [os.path.join(place, "valid.h5") for place in places]
+    found = [name for name in found if os.path.isfile(name)]
+    if not found:
+        raise DataError(
+            "The official file of MPII does not say who is for training and who for validation; "
+            f"the authors' valid.h5 does. Received: none beside {path}. Copy data/MPII/annot/"
+            "valid.h5 of github.com/princeton-vl/pytorch_stacked_hourglass into that folder."
+        )
+    return found[0]
+
+
 def _find_file(path, split):
     path = existing(path, "annotation file or folder")
     if not os.path.isdir(path):
         check_split(path, split)
         return path
     names = _NAMES if split is None else (f"{split}.json", f"{split}.h5", OFFICIAL)
-    found = [name for name in names if os.path.isfile(os.path.join(path, name))]
+    found = [os.path.join(inner, name) for name in names for inner in _INNER]
+    found = [name for name in found if os.path.isfile(os.path.join(path, name))]
+    whole = [name for name in found if os.path.basename(name) == OFFICIAL]
+    lists = [name for name in found if name.endswith(_ADJUSTED)]
+    if split is None and whole and len(whole) + len(lists) == len(found):
+        found = whole[:1]  # everybody; the others are parts of them
     if len(found) == 1 or (found and split is not None):
         return os.path.join(path, found[0])
     raise DataError(
-        f"{path} needs one annotation file of MPII: {', '.join(names)}. "
-        f"Received: {', '.join(found) or 'none'}. Name the file itself."
+        f"{path} needs one annotation file of MPII, in it or in its folder annot: "
+        f"{', '.join(names)}. Received: {', '.join(found) or 'none'}. Name the file itself"
+        f"{', or its part as in mpii:FOLDER@train' if found else ''}."
     )
