@@ -142,8 +142,10 @@ def test_convert_command(tmp_path, capsys):
     torch.save(content, checkpoint, _use_new_zipfile_serialization=False)
     out = tmp_path / "converted"
     assert main(["convert", str(checkpoint), "--layout", "bearpaw", "--out", str(out)]) == 0
-    told = capsys.readouterr().out
+    told, errors = capsys.readouterr()
     assert re.search(r"\d+ arrays of 2 stacks", told) and "step counters" in told
+    assert f"Next: keras-hourglass predict --model {out} --padding 1.25 --box=X" in told
+    assert not errors
 
     from keras_hourglass import StackedHourglass
 

@@ -1,6 +1,6 @@
 """`keras-hourglass convert`: a published PyTorch checkpoint becomes a preset folder."""
 
-import sys
+import shlex
 
 
 def add_arguments(parser):
@@ -61,7 +61,13 @@ def run(args):
     print(
         f"{len(arrays)} arrays of {config['num_stacks']} stacks written to {folder}; "
         f"dropped as without effect: {counters} step counters, "
-        f"{len(unused)} arrays of skip convolutions that are never called"
+        f"{len(unused)} arrays of skip convolutions that are never called{_such_as(unused)}"
     )
-    for name in unused:
-        print(f"  {name}", file=sys.stderr)
+    print(
+        f"Next: keras-hourglass predict --model {shlex.quote(str(folder))} "
+        f"--padding {preprocessing['padding']} --box=X,Y,W,H PHOTO.jpg --out poses"
+    )
+
+
+def _such_as(names):
+    return f" ({names[0]} and the like)" if names else ""
