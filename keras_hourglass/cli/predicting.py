@@ -39,6 +39,7 @@ class Job:
         self.window = _Window() if args.show else None
         self._name_files([picture.name for picture in stills])
         self.pictures, self.people, self.failed, self.empty, self.doubtful = 0, 0, 0, 0, 0
+        self.unsure = None  # the first box in which no joint is present
 
     def _name_files(self, paths):
         args = self.args
@@ -140,7 +141,10 @@ class Job:
             self._report(f"nobody found in {result.name}")
         self.empty += not result.poses
         self.people += len(result.poses)
-        self.doubtful += any(not pose.present.any() for pose in result.poses)
+        unsure = [pose for pose in result.poses if not pose.present.any()]
+        self.doubtful += bool(unsure)
+        if unsure and self.unsure is None:
+            self.unsure = f"{','.join(f'{value:g}' for value in unsure[0].box)} of {result.name}"
         if self.table:
             self.table.add(result)
         if self.window:
@@ -160,17 +164,27 @@ class Job:
         if self.failed:
             parts.append(f", {self.failed} not readable")
         print(f"{''.join(parts)}: {self.folder}")
-        if self.doubtful and self.boxes is None and not self.args.detect:
-            self._report(
-                f"no joint is sure in {_number(self.doubtful, 'picture', 'pictures')}; where one "
-                "person does not fill the picture, give --box or --boxes, or try --detect"
-            )
+        if self.doubtful and not self.args.detect:
+            self._report(self._doubt())
         if interrupted:
             self._report("interrupted; what was predicted until then is written")
             return 130
         if self.failed:
             return 2 if self.failed == self.pictures else 1
         return 0
+
+    def _doubt(self):
+        """What to look at where no joint is sure."""
+        where = _number(self.doubtful, "picture", "pictures")
+        if self.boxes is None:
+            return (
+                f"no joint is sure in {where}; where one person does not fill the picture, give "
+                "--box or --boxes, or try --detect"
+            )
+        return (
+            f"no joint of somebody is sure in {where}, first in the box {self.unsure}; a box is "
+            "x,y,w,h in source pixels and frames one person"
+        )
 
 
 def _number(count, one, many):
