@@ -60,7 +60,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["keras_hourglass", "keras_hourglass.*"]),
-    package_data={"keras_hourglass": ["recipes/*.yaml", "examples/*.ipynb"]},
+    package_data={"keras_hourglass": ["py.typed", "recipes/*.yaml", "examples/*.ipynb"]},
     cmdclass={"build_py": BuildWithWeights},
     install_requires=[
         "h5py>=3.8",
