@@ -7,10 +7,10 @@ Both networks have the same layers, batch, targets, loss (one mean squared error
 optimizer (RMSprop); the number of parameters is compared first. The variants take turns, so that
 whatever else the machine does meets all of them; every step ends with the loss on the host. Each
 runs in a process of its own, which also gives its peak memory. Variants: Keras with TensorFlow's
-graph as `keras-hourglass train` runs it (oneDNN on), as TensorFlow starts by itself, and with XLA;
-PyTorch eager, channels-last, `torch.compile`. On a GPU all of them run in
-bfloat16, and the share of `--peak-tflops` (the chip's dense bfloat16 rate) is given. Results go to
-`benchmarks/results/train_step.json`. Measure on an idle machine: PyTorch's threads wait for each
+graph as `keras-hourglass train` runs it (oneDNN on), as TensorFlow starts by itself, with XLA, and
+as the first but with `training.recompute`; PyTorch eager, channels-last, `torch.compile`. On a GPU
+all of them run in bfloat16, and the share of `--peak-tflops` (the chip's dense bfloat16 rate) is
+given. Results go to `benchmarks/results/train_step.json`. Measure on an idle machine: PyTorch's threads wait for each
 other, and two of them on busy cores may take a hundred times as long as one.
 """
 
@@ -33,6 +33,7 @@ VARIANTS = (
     "keras-graph",
     "keras-default",
     "keras-xla",
+    "keras-recompute",
     "torch-eager",
     "torch-channels-last",
     "torch-compile",
@@ -66,12 +67,13 @@ def example(args):
     return crops, np.concatenate([positions, ones], axis=-1).astype(np.float32)
 
 
-def keras_step(args, xla):
+def keras_step(args, xla=False, recomputing=False):
     """A callable that takes one step and returns the loss, the parameters and the device."""
     import keras
     import tensorflow as tf
 
     from keras_hourglass import StackedHourglass
+    from keras_hourglass.layers.recomputation import recompute
     from keras_hourglass.losses import HeatmapMSE
     from keras_hourglass.optimizers import TorchRMSprop
 
@@ -86,6 +88,7 @@ def keras_step(args, xla):
         input_shape=(args.size, args.size, 3),
         stem=(first, (before,), (after, args.features)),
     )
+    recompute(model, recomputing)
     loss = HeatmapMSE((args.size // 4,) * 2, SIGMA)
     model.compile(
         optimizer=TorchRMSprop(RATE), loss=dict.fromkeys(model.output_names, loss), jit_compile=xla
@@ -133,7 +136,9 @@ def child(args):
     """Warm up, then measure a turn for every line on the input; JSON lines on the output."""
     begun = time.perf_counter()
     if args.child.startswith("keras"):
-        step, parameters, gflops, gpu = keras_step(args, args.child.endswith("xla"))
+        step, parameters, gflops, gpu = keras_step(
+            args, args.child == "keras-xla", args.child == "keras-recompute"
+        )
     else:
         step, parameters, gflops, gpu = torch_step(args, args.child)
     first = [step() for _ in range(2)]
@@ -159,7 +164,7 @@ def measure(args):
         for option in ("batch", "size", "stacks", "features", "steps"):
             command += [f"--{option}", str(getattr(args, option))]
         environment = dict(os.environ)
-        if name == "keras-graph":
+        if name in ("keras-graph", "keras-recompute"):
             environment["TF_ENABLE_ONEDNN_OPTS"] = "1"
         command += ["--stem", *map(str, args.stem)]
         process = subprocess.Popen(

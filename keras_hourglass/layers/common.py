@@ -25,10 +25,10 @@ def build_chain(layers, input_shape):
     return shape
 
 
-def call_chain(layers, x):
-    """Call layers in turn; Keras passes the training mode on by itself."""
+def call_chain(layers, x, **training):
+    """Call layers in turn; Keras passes the training mode on by itself, unless it is given."""
     for layer in layers:
-        x = layer(x)
+        x = layer(x, **training)
     return x
 
 

@@ -13,6 +13,7 @@ from keras_hourglass.layers.common import (
     conv,
     policy_of,
 )
+from keras_hourglass.layers.recomputation import recomputed
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")
@@ -70,6 +71,7 @@ class Residual(keras.layers.Layer):
             ]
         self.skip = conv(filters, 1, "skip", dtype)
         self.project = None
+        self.recompute = False  # in training, see `recomputation.recompute`
 
     def build(self, input_shape: Any) -> None:
         check_channels_last(input_shape, "Residual")
@@ -79,9 +81,14 @@ class Residual(keras.layers.Layer):
             self.skip.build(tuple(input_shape))
         self.built = True
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        if training and self.recompute:
+            return recomputed(self, lambda x: self._residual(x, training=True), inputs)
+        return self._residual(inputs)
+
+    def _residual(self, inputs, **training):
         skip = self.skip(inputs) if self.project else inputs
-        return call_chain(self.branch, inputs) + skip
+        return call_chain(self.branch, inputs, **training) + skip
 
     def compute_output_shape(self, input_shape: Any) -> tuple:
         return (*tuple(input_shape)[:-1], self.filters)

@@ -7,6 +7,7 @@ import keras
 from keras_hourglass import compat
 from keras_hourglass.errors import RecipeError, UserError, WeightsError
 from keras_hourglass.heads import match_heads
+from keras_hourglass.layers.recomputation import recompute
 from keras_hourglass.losses import HeatmapMSE
 from keras_hourglass.metrics import HeatmapPCK
 from keras_hourglass.model import StackedHourglass
@@ -55,6 +56,11 @@ def build_model(recipe, skeleton):
         start_from(model, recipe.training.weights)
     if recipe.training.widen is not None:
         grow_from(model, recipe.training.widen, recipe.training.seed)
+    if recipe.training.recompute:
+        try:
+            recompute(model)
+        except UserError as error:
+            raise RecipeError(f"training.recompute: {error}") from error
     return model
 
 

@@ -86,7 +86,9 @@ class TrainingSection:
     of a network of the same form and a fraction of the width, to grow from; `stack_weights`:
     weight of each output's loss; `frozen`: names of layers that stay as they are for the first
     `frozen_epochs`; `devices`: `one`, or `all` for every accelerator of the machine (JAX: of all
-    processes); `deterministic`: refuse operations whose result varies from run to run."""
+    processes); `deterministic`: refuse operations whose result varies from run to run;
+    `recompute`: keep less for the gradient and compute it again, for larger batches in the same
+    memory (Keras 3.9 or newer)."""
 
     epochs: int = 100
     batch_size: int = 6
@@ -101,6 +103,7 @@ class TrainingSection:
     frozen_epochs: int = 0
     devices: str = "one"
     deterministic: bool = False
+    recompute: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
