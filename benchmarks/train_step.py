@@ -6,12 +6,13 @@
 Both networks have the same layers, batch, targets, loss (one mean squared error per stack) and
 optimizer (RMSprop); the number of parameters is compared first. The variants take turns, so that
 whatever else the machine does meets all of them; every step ends with the loss on the host. Each
-runs in a process of its own, which also gives its peak memory. Variants: Keras with TensorFlow's
-graph as `keras-hourglass train` runs it (oneDNN on), as TensorFlow starts by itself, with XLA, and
-as the first but with `training.recompute`; PyTorch eager, channels-last, `torch.compile`. On a GPU
-all of them run in bfloat16, and the share of `--peak-tflops` (the chip's dense bfloat16 rate) is
-given. Results go to `benchmarks/results/train_step.json`. Measure on an idle machine: PyTorch's threads wait for each
-other, and two of them on busy cores may take a hundred times as long as one.
+runs in a process of its own, which also gives its peak memory. Variants: Keras with
+TensorFlow's graph as `keras-hourglass train` runs it (oneDNN on), as TensorFlow starts by itself,
+with XLA, and as the first but with `training.recompute`; PyTorch eager, channels-last,
+`torch.compile`. On a GPU all of them run in bfloat16, and the share of `--peak-tflops` (the chip's
+dense bfloat16 rate) is given. Results go to `benchmarks/results/train_step.json`. Measure on an
+idle machine: PyTorch's threads wait for each other, and two of them on busy cores may take a
+hundred times as long as one.
 """
 
 import argparse

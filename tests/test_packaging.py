@@ -13,7 +13,7 @@ from keras_hourglass import __version__
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Code, recipes, weights and their cards. No photo, no annotation, no array of test data.
-SUFFIXES = {".py", ".yaml", ".ipynb", ".h5", ".json", ".md"}
+SUFFIXES = {".py", ".yaml", ".ipynb", ".h5", ".json", ".md", ".typed"}
 # Drawings of joints on the model cards.
 DRAWINGS = {"failures.png", "figures.png"}
 METADATA = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "LICENSE"}
@@ -56,7 +56,11 @@ def test_the_wheel_holds_the_package_and_its_weights_only(dist):
     assert {name for name in package if name.suffix == ".py"} == {
         pathlib.PurePosixPath(path) for path in modules
     }
-    for name in ("recipes/custom_finetune.yaml", "weights/hourglass_tiny_lsp/model.weights.h5"):
+    for name in (
+        "py.typed",
+        "recipes/custom_finetune.yaml",
+        "weights/hourglass_tiny_lsp/model.weights.h5",
+    ):
         assert pathlib.PurePosixPath("keras_hourglass", name) in package
 
 
