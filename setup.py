@@ -24,7 +24,7 @@ EXTRAS = {
     "coco": ["pycocotools"],
     "demo": ["gradio"],
     # The pedestrian detector left OpenCV with version 5.
-    "detect": ["opencv-python-headless>=4.8,<5"],
+    "detect": ["opencv-python-headless>=4.8.1.78,<5"],
     # TensorFlow Addons ended with TensorFlow 2.15 and Keras 2; Python 3.11 at most.
     "addons": ["tensorflow==2.15.*", "keras==2.15.*", "tensorflow-addons==0.23.*", "numpy<2"],
 }
@@ -62,13 +62,15 @@ setup(
     packages=find_packages(include=["keras_hourglass", "keras_hourglass.*"]),
     package_data={"keras_hourglass": ["py.typed", "recipes/*.yaml", "examples/*.ipynb"]},
     cmdclass={"build_py": BuildWithWeights},
+    # Pillow and OpenCV decode pictures of strangers: the oldest releases are the first without
+    # CVE-2023-4863 (libwebp, in both) and CVE-2024-28219 (Pillow).
     install_requires=[
         "h5py>=3.8",
         "keras>=2.15",
         "matplotlib>=3.7",
         "numpy>=1.24",
-        "opencv-python-headless>=4.8",
-        "pillow>=9",
+        "opencv-python-headless>=4.8.1.78",
+        "pillow>=10.3",
         "pyyaml>=6.0",
         "scipy>=1.10",
         "tensorboard>=2.15",
