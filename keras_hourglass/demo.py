@@ -19,6 +19,7 @@ from keras_hourglass.training.recipe import load_recipe
 from keras_hourglass.training.run import train
 
 RECIPE = "synthetic_demo"
+COMMAND = "keras-hourglass demo"
 SEED = 20160322  # of figures that neither training nor validation draws
 PARTS = ("figures", "training", "report", "served", "overlays", "own_joints")
 SHIPPED = "hourglass_tiny_synthetic"
@@ -71,7 +72,7 @@ def demo(out, overwrite=False, overrides=(), figures=200, say=print, verbose="au
 
     say("3. Measuring it on the unseen figures")
     evaluation = evaluate(model, unseen, 0.2)
-    facts = {"model": RECIPE, "data": f"{figures} generated figures", "command": "demo"}
+    facts = {"model": RECIPE, "data": f"{figures} generated figures", "command": COMMAND}
     write_report(evaluation, new_folder(out / "report"), model=model, facts=facts)
     for rows in (tables.stack_table(evaluation), tables.joint_table(evaluation)):
         say("\n" + tables.as_text(rows))
@@ -79,12 +80,13 @@ def demo(out, overwrite=False, overrides=(), figures=200, say=print, verbose="au
 
     say("4. Exporting it for TensorFlow Serving and asking the export about a picture")
     served = export_model(model, out / "served", name=RECIPE)
-    _ask(served, unseen.images[0], model, say)
+    boxes = boxes_to_xywh(unseen.boxes)
+    _ask(served, unseen.images[0], boxes[:1], model, say)
 
     say("5. Drawing what it sees")
     new_folder(out / "overlays")
     predictor = Predictor(model)
-    for number, box in enumerate(boxes_to_xywh(unseen.boxes[:12])):
+    for number, box in enumerate(boxes[:12]):
         [pose] = predictor(unseen.images[number], boxes=[box])
         pose.save(out / "overlays" / f"{number:02d}.png")
     say(f"6. Fine-tuning the shipped {SHIPPED} on joints of one's own")
@@ -93,13 +95,14 @@ def demo(out, overwrite=False, overrides=(), figures=200, say=print, verbose="au
     return before, evaluation.pck.mean
 
 
-def _ask(served, picture, model, say):
-    """Call the SavedModel as a server would: bytes in, joints out."""
+def _ask(served, picture, boxes, model, say):
+    """Call the SavedModel as a server would: bytes and a person's box in, joints out."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(served))
     data = tf.constant([pathlib.Path(picture).read_bytes()])
-    answer = loaded.signatures["serving_default"](image_bytes=data)
+    where = tf.constant(boxes, tf.float32)
+    answer = loaded.signatures["predict_boxes"](image_bytes=data, boxes=where)
     for name, (x, y), score in list(
         zip(
             model.skeleton.joints,

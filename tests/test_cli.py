@@ -125,3 +125,15 @@ def test_no_progress_bar_in_a_log_file(monkeypatch):
     assert fit_verbosity() == 2
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert fit_verbosity() == 1 and fit_verbosity(quiet=True) == 2
+
+
+def test_hints_come_without_a_loggers_prefix():
+    """Once somebody has called `logging.warning`, Python puts level and name before each line."""
+    code = (
+        "import logging; from keras_hourglass import cli\n"
+        "try: cli.main(['--version'])\n"
+        "except SystemExit: pass\n"
+        "logging.warning('first'); logging.getLogger('keras_hourglass').warning('a hint')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == "first\na hint\n"
