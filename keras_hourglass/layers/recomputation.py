@@ -66,7 +66,9 @@ def recomputed(layer, function, inputs):
         changed[:] = [variable for variable, old, new in rows if new is not old]
         return outputs, *(new for _, old, new in rows if new is not old)
 
-    outputs, *values = keras.remat(run)(inputs, *(variable.value for variable in variables))
+    # Copies of the statistics: PyTorch refuses inputs that were changed in place since.
+    given = (v.value if v.trainable else keras.ops.copy(v.value) for v in variables)
+    outputs, *values = keras.remat(run)(inputs, *given)
     for variable, value in zip(changed, values, strict=True):
         variable.assign(value)
     return outputs
