@@ -176,6 +176,7 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path, capsys):
     mark = tmp_path / "mark"
     torch.save({"state_dict": {}, "extra": Trap(mark)}, tmp_path / "a.pth")
     assert main(["convert", str(tmp_path / "a.pth"), "--out", str(tmp_path / "b")]) == 2
+    assert not (tmp_path / "b").exists()
     message = capsys.readouterr().err
     # Torch's own message begins with how to run it.
     assert "be read safely (no PyTorch file, or one with code in it)" in message

@@ -37,7 +37,6 @@ def run(args):
     from keras_hourglass.presets import load_model
     from keras_hourglass.weights import assign_arrays
 
-    folder = new_folder(args.out, overwrite=args.overwrite)
     arrays = unwrap(read_checkpoint(args.checkpoint))
     layout = detect_layout(arrays) if args.layout == "auto" else args.layout
     stacks = None if args.stacks == "auto" else int(args.stacks)
@@ -52,6 +51,7 @@ def run(args):
     }
     # How both projects cut out people and drew their targets.
     preprocessing = {"padding": 1.25, "sigma": 1.0}
+    folder = new_folder(args.out, overwrite=args.overwrite)  # not before: failures leave nothing
     model.save_to_preset(
         folder, preprocessing, card=card, dtype=args.dtype, overwrite=args.overwrite
     )

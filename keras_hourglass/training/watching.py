@@ -62,7 +62,7 @@ def source_threshold(records):
 
 
 class SourceValidation(keras.callbacks.Callback):
-    """Add `val_source_pck` and that of every stack to the logs, in percent.
+    """Add `val_NAME_source_pck` of every stack to the logs, a share from 0 to 1 as `pck` is.
 
     Args:
         batches: the validation `PoseDataset`.
@@ -84,7 +84,7 @@ class SourceValidation(keras.callbacks.Callback):
             with self.averages.shown(epoch):
                 values = measure_source(model, self.engine, self.batches, self.threshold)
         if logs is not None:
-            logs.update({f"val_{name}_source_pck": values[name] for name in names})
+            logs.update({f"val_{name}_source_pck": values[name] / 100 for name in names})
 
 
 class Warn(keras.callbacks.Callback):
