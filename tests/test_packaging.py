@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Code, recipes, weights and their cards. No photo, no annotation, no array of test data.
 SUFFIXES = {".py", ".yaml", ".ipynb", ".h5", ".json", ".md", ".typed"}
 # Drawings of joints on the model cards.
-DRAWINGS = {"failures.png", "figures.png"}
+DRAWINGS = {"curves.png", "failures.png", "figures.png"}
 METADATA = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "LICENSE"}
 
 
@@ -50,7 +50,7 @@ def test_the_wheel_holds_the_package_and_its_weights_only(dist):
     assert {name.name for name in info} == METADATA
     assert {name.parts[0] for name in info} == {f"keras_hourglass-{__version__}.dist-info"}
     pictures = {name for name in package if name.suffix not in SUFFIXES}
-    assert {name.name for name in pictures} == DRAWINGS
+    assert {name.name for name in pictures} == {*DRAWINGS, "log.csv"}
     assert {name.parts[1] for name in pictures} == {"weights"}
     modules = {path.relative_to(ROOT) for path in (ROOT / "keras_hourglass").rglob("*.py")}
     assert {name for name in package if name.suffix == ".py"} == {
@@ -69,7 +69,11 @@ def test_the_source_archive_builds_and_tests_the_package(dist):
     with tarfile.open(archive) as opened:
         names = {member.name.partition("/")[2] for member in opened if member.isfile()}
     assert {"setup.py", "Makefile", "CONTRIBUTING.md", "SECURITY.md"} <= names
-    assert {"tests/test_packaging.py", "weights/manifest.json"} <= names
+    assert {
+        "tests/test_packaging.py",
+        "weights/manifest.json",
+        "weights/hourglass_2s_lsp/log.csv",
+    } <= names
     pictures = [name for name in names if name.endswith((".jpg", ".png", ".mat"))]
     assert {name.rpartition("/")[2] for name in pictures} == DRAWINGS
 
