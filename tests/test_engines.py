@@ -72,6 +72,7 @@ def test_a_network_of_other_layers_runs_unfolded(crops):
         make_engine("folded", model, ("stack_1",))
 
 
+@pytest.mark.full
 def test_a_network_without_biases_and_norms(crops):
     import keras
 

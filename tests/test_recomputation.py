@@ -71,6 +71,7 @@ def test_other_backends(backend):
     assert done.stdout.splitlines()[-1] == f"{backend}: the same"
 
 
+@pytest.mark.full
 def test_only_inputs_are_kept():
     """The graph of a step holds the norms of the residuals a second time."""
     import tensorflow as tf
@@ -96,6 +97,7 @@ def test_only_inputs_are_kept():
     assert norms(True) == 2 * 3 * 8 + 2
 
 
+@pytest.mark.full
 def test_in_a_recipe():
     values = {"model": {"num_features": 8, "depth": 1, "input_shape": [32, 32, 3]}}
     found = []
