@@ -11,7 +11,8 @@ import keras_hourglass
 
 PACKAGE = pathlib.Path(keras_hourglass.__file__).parent
 LEVELS = (
-    ("errors", "files", "geometry", "skeletons", "architecture", "fetch", "compat", "hints"),
+    ("errors", "files", "geometry", "skeletons", "architecture", "fetch", "compat", "hints",
+     "processor"),
     ("images", "codec", "layers", "losses", "metrics", "optimizers", "cost"),
     ("model", "data", "rectangles", "pose", "drawing"),
     (
@@ -28,7 +29,17 @@ LEVELS = (
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Jobs that are split into several modules of one level, which may know each other.
 JOBS = (
-    {"errors", "files", "geometry", "skeletons", "architecture", "fetch", "hints", "compat"},
+    {
+        "errors",
+        "files",
+        "geometry",
+        "skeletons",
+        "architecture",
+        "fetch",
+        "hints",
+        "compat",
+        "processor",
+    },
     {"pose", "drawing"},
     {"engines", "runtimes", "folding"},
     {"presets", "zoo", "weights", "porting", "manifest", "heads", "cards", "sources", "publish"},

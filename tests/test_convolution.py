@@ -12,6 +12,13 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("of the TensorFlow backend only", allow_module_level=True)
 
 
+@pytest.fixture(autouse=True)
+def fast_way(monkeypatch):
+    """As on a processor with AVX2 under the command line, whatever this one is."""
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    monkeypatch.setattr(convolution, "_products_pay", lambda: True)
+
+
 def gradients(layer, inputs, weights):
     """Result and gradients of a weighted sum of a layer's result, in training."""
     inputs = tf.constant(inputs)
@@ -37,8 +44,7 @@ def test_gradient_of_a_kernel_by_hand():
 
 
 @pytest.mark.parametrize("size, channels, filters", [(1, 5, 3), (3, 64, 2), (3, 6, 4)])
-def test_the_same_as_keras(monkeypatch, size, channels, filters):
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+def test_the_same_as_keras(size, channels, filters):
     rng = np.random.default_rng(size)
     inputs = rng.normal(size=(2, 7, 5, channels)).astype(np.float32)
     own, plain = (
@@ -56,7 +62,6 @@ def test_the_same_as_keras(monkeypatch, size, channels, filters):
 
 
 def test_which_convolutions_take_the_fast_way(monkeypatch):
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
     taken = []
     monkeypatch.setattr(convolution, "_convolve", lambda x, k: taken.append(x.shape) or x)
     for options, training in [
@@ -68,6 +73,14 @@ def test_which_convolutions_take_the_fast_way(monkeypatch):
         layer = Conv2D(64, 3, padding="same", **options)
         layer(np.zeros((1, 4, 6, 64), np.float32), training=training)
     assert taken == [(1, 4, 6, 64)]
+
+
+@pytest.mark.parametrize("flags, answer", [({"avx2"}, True), ({"avx2", "avx512f"}, False)])
+def test_processors_whose_own_gradients_are_faster(monkeypatch, flags, answer):
+    monkeypatch.undo()
+    monkeypatch.setattr(convolution, "processor_flags", lambda: flags)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    assert convolution._products_pay.__wrapped__() is answer
 
 
 def test_sizes_may_be_unknown_until_it_runs():

@@ -2,8 +2,9 @@
 
 import pytest
 
+from keras_hourglass.processor import processor_flags
 from keras_hourglass.training import precision
-from keras_hourglass.training.precision import capable, processor_flags, with_precision
+from keras_hourglass.training.precision import capable, with_precision
 from keras_hourglass.training.recipe import load_recipe
 
 X86 = "processor\t: 0\nmodel name\t: Made up\nflags\t\t: fpu avx2 avx512_bf16\npower\t: none\n"

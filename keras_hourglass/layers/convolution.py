@@ -1,4 +1,4 @@
-"""Convolution whose gradients on a processor are matrix products, which are faster there."""
+"""Convolution whose gradients are matrix products on processors where these are faster."""
 
 import functools
 import os
@@ -6,6 +6,7 @@ import os
 import keras
 
 from keras_hourglass.compat import IN_KERAS_3
+from keras_hourglass.processor import processor_flags
 
 # Narrower kernels are faster in oneDNN's own gradient.
 _LEAST_CHANNELS = 64
@@ -17,9 +18,10 @@ class Conv2D(keras.layers.Conv2D):
 
     The function, the variables and the weights file are the same. In training, a 1×1 convolution is
     one matrix product, and so is its gradient; the gradient of a 3×3 kernel is nine products of
-    shifted inputs. oneDNN's own kernels for these gradients reach 91 GFLOP/s where products reach
-    116, and a training step of `hourglass_2s` takes a tenth less. Everywhere else (inference, other
-    backends, accelerators, half precision) Keras's layer is called.
+    shifted inputs. With AVX2, oneDNN's own kernels for these gradients reach 91 GFLOP/s where
+    products reach 116, and a training step of `hourglass_2s` takes a tenth less. Everywhere else
+    (inference, other backends, accelerators, half precision, and AVX-512, where oneDNN's kernels
+    win) Keras's layer is called.
 
     Args:
         *args, **kwargs: those of `keras.layers.Conv2D`.
@@ -54,7 +56,7 @@ class Conv2D(keras.layers.Conv2D):
     def _plain(self, inputs):
         """Whether this is a convolution of the kind that the package's layers are made of."""
         return (
-            _on_processor()
+            _products_pay()
             and self.compute_dtype == "float32"
             and self.padding == "same"
             and self.data_format == "channels_last"
@@ -67,8 +69,11 @@ class Conv2D(keras.layers.Conv2D):
 
 
 @functools.cache
-def _on_processor():
+def _products_pay():
+    """Whether this is TensorFlow on a processor whose products outrun oneDNN's gradients."""
     if not IN_KERAS_3 or keras.backend.backend() != "tensorflow":
+        return False
+    if "avx512f" in processor_flags():
         return False
     import tensorflow as tf
 

@@ -1,12 +1,11 @@
 """`training.precision: auto`: half precision where the hardware has it, float32 elsewhere."""
 
-import contextlib
 import dataclasses
-import pathlib
 
 import keras
 
 from keras_hourglass.compat import IN_KERAS_3
+from keras_hourglass.processor import processor_flags
 
 # Instructions of a processor that multiply bfloat16 numbers; without them TensorFlow converts back
 # and forth, and a training step takes eight times as long as in float32.
@@ -99,18 +98,3 @@ def _accelerators():
     import torch
 
     return [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
-
-
-def processor_flags(path="/proc/cpuinfo"):
-    """What Linux says a processor can do, a set of names; empty on other systems.
-
-    Args:
-        path: the file it says so in, with lines `flags : fpu vme …` (`Features` on Arm).
-    """
-    flags = set()
-    with contextlib.suppress(OSError):
-        for line in pathlib.Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, values = line.partition(":")
-            if name.strip() in ("flags", "Features"):
-                flags |= set(values.split())
-    return flags
