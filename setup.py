@@ -18,7 +18,7 @@ EXTRAS = {
     # Training on this backend, and reading published checkpoints.
     "torch": ["torch>=2.6"],
     "serving": ["grpcio", "tensorflow-serving-api>=2.15"],
-    "onnx": ["onnx", "onnxruntime", "tf2onnx"],
+    "onnx": ["onnx", "onnxruntime"],
     "openvino": ["onnx", "openvino"],
     "litert": ["ai-edge-litert"],
     "coco": ["pycocotools"],

@@ -3,27 +3,32 @@
 An engine is called with `(N, H, W, 3)` uint8 crops and returns a dict from the names of the wanted
 outputs (`"stack_2"`) to `(N, h, w, K)` float32 NumPy arrays.
 
-`"auto"` needs nothing extra and starts at once: on the TensorFlow backend it is `"folded"`, the
-network with its batch norms folded away, as `export` writes it; elsewhere `"keras"`, the model
-itself. The others convert the network first, which takes seconds, or run a file that `export` wrote
-before; they pay off for many pictures.
+All but `"keras"`, the model itself, run the network with its batch norms folded away, as `export`
+writes it: `"folded"` by TensorFlow, `"onnxruntime"`, `"openvino"` and `"litert"` (whose conversion
+takes seconds) by what their names say, and paths of files that were exported before.
+
+`"auto"` takes the fastest that is there and starts at once: on a processor `"onnxruntime"` if it is
+installed (`pip install keras_hourglass[onnx]`) and else, on the TensorFlow backend, `"folded"`; on
+an accelerator what its backend runs, and the model itself where nothing else can run it.
 """
 
 import contextlib
+import functools
+import importlib.util
 import os
-import pathlib
 import tempfile
-import warnings
 
 import numpy as np
 
 from keras_hourglass.errors import UserError
+from keras_hourglass.processor import accelerators
 from keras_hourglass.runtimes import kind_of, load_network
 
 # Engines that run a converted network, and how its file ends.
 _CONVERTED = {"litert": ".tflite", "onnxruntime": ".onnx", "openvino": ".xml"}
 ENGINES = ("auto", "folded", "keras", *_CONVERTED)
 _PACKAGES = {
+    "folded": "tensorflow",
     "litert": "ai-edge-litert",
     "onnxruntime": "keras_hourglass[onnx]",
     "openvino": "keras_hourglass[openvino]",
@@ -50,8 +55,6 @@ def make_engine(engine, model, outputs):
         return engine
     if engine == "auto":
         return auto_engine(model, tuple(outputs))
-    if engine == "folded":
-        return FoldedEngine(model, tuple(outputs))
     if engine == "keras":
         return keras_engine(model, tuple(outputs))
     kind = kind_of(engine)
@@ -59,18 +62,15 @@ def make_engine(engine, model, outputs):
         return load_network(engine, outputs)
     names = {suffix: name for name, suffix in _CONVERTED.items()}
     name = names.get(kind, engine)
-    if name not in _CONVERTED or (kind and not os.path.exists(engine)):
+    if name not in _PACKAGES or (kind and not os.path.exists(engine)):
         raise UserError(
             f"No such engine or exported network. Received: engine={os.fspath(engine)!r}. "
             f"Choose one of {', '.join(ENGINES)}, or a file that `export` wrote."
         )
-    # The others take all cores when they are not told; LiteRT takes one.
-    threads = os.cpu_count() if name == "litert" else None
     try:
         if kind:
-            return load_network(engine, outputs, threads)
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            return load_network(_export(model, outputs, name, folder), outputs, threads)
+            return load_network(engine, outputs, _threads(name))
+        return FoldedEngine(model, tuple(outputs), name)
     except ImportError as error:
         raise UserError(
             f"The engine {name!r} needs a package that is not installed ({error}). "
@@ -79,16 +79,21 @@ def make_engine(engine, model, outputs):
 
 
 def auto_engine(model, outputs):
-    """The folded network; the model itself where that is of no use or cannot be."""
+    """The fastest engine that is installed, see above."""
     import keras
 
     from keras_hourglass.compat import IN_KERAS_3
     from keras_hourglass.layers.common import policy_of
 
-    on_tensorflow = IN_KERAS_3 and keras.backend.backend() == "tensorflow"
-    if on_tensorflow and policy_of(model).compute_dtype == "float32":
-        with contextlib.suppress(UserError):
-            return FoldedEngine(model, outputs)
+    names = []
+    if IN_KERAS_3 and policy_of(model).compute_dtype == "float32":
+        there = all(map(importlib.util.find_spec, ("onnx", "onnxruntime")))
+        names += ["onnxruntime"] * (there and not accelerators())
+        names += ["folded"] * (keras.backend.backend() == "tensorflow")
+    for name in names:
+        # A package may be broken, and other layers than this package's cannot be folded.
+        with contextlib.suppress(ImportError, UserError):
+            return FoldedEngine(model, outputs, name)
     return keras_engine(model, outputs)
 
 
@@ -98,13 +103,15 @@ class FoldedEngine:
     Args:
         model: the Keras model.
         outputs: names of the outputs that are wanted.
+        name: what runs it: `"folded"` (TensorFlow), `"litert"`, `"onnxruntime"` or `"openvino"`.
 
     Raises:
         UserError: if the model holds other layers than this package's.
+        ImportError: if the runtime is not installed.
     """
 
-    def __init__(self, model, outputs):
-        self.model, self.outputs = model, outputs
+    def __init__(self, model, outputs, name="folded"):
+        self.model, self.outputs, self.name = model, outputs, name
         vectors = [variable for variable in model.variables if len(variable.shape) == 1]
         vectors = vectors or list(model.variables)  # kernels alone, in a network without biases
         # A training step changes the statistics of every norm and, but for frozen layers, every
@@ -115,17 +122,12 @@ class FoldedEngine:
         self._fold()
 
     def _fold(self):
-        import tensorflow as tf
-
         from keras_hourglass.folding import fold
-        from keras_hourglass.folding.network import Network
 
-        self.network = Network(fold(self.model).only(*self.outputs))
+        program = fold(self.model).only(*self.outputs)
+        start = _start_tensorflow if self.name == "folded" else _start_converted
+        self.run = start(program, self.outputs, self.name)
         self.seen = self._look()
-        spec = tf.TensorSpec((None, *self.model.input_shape[1:]), tf.uint8)
-        self.run = tf.function(
-            lambda crops: self.network(crops, self.outputs), [spec], autograph=False
-        )
 
     def _look(self):
         import keras
@@ -136,7 +138,40 @@ class FoldedEngine:
         pairs = zip(self._look(), self.seen, strict=True)
         if not all(np.array_equal(now, seen, equal_nan=True) for now, seen in pairs):
             self._fold()
-        return {name: maps.numpy() for name, maps in self.run(crops).items()}
+        return self.run(crops)
+
+
+def _start_tensorflow(program, outputs, _):
+    import tensorflow as tf
+
+    from keras_hourglass.folding.network import Network
+
+    network = Network(program)
+
+    @functools.partial(
+        tf.function,
+        input_signature=[tf.TensorSpec((None, *program.input_shape), tf.uint8)],
+        autograph=False,
+    )
+    def run(crops):
+        return network(crops, outputs)
+
+    return lambda crops: {name: maps.numpy() for name, maps in run(crops).items()}
+
+
+def _start_converted(program, outputs, name):
+    from keras_hourglass.folding.files import write_program
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        path = os.path.join(folder, f"network{_CONVERTED[name]}")
+        with _quiet():
+            write_program(program, path)
+        return load_network(path, outputs, _threads(name))
+
+
+def _threads(name):
+    """How many to ask for: the others take all cores when they are not told, LiteRT takes one."""
+    return os.cpu_count() if name == "litert" else None
 
 
 def keras_engine(model, outputs):
@@ -196,41 +231,6 @@ def _torch_engine(model, outputs):
         return {name: keras.ops.convert_to_numpy(heatmaps[name]) for name in outputs}
 
     return engine
-
-
-def _export(model, outputs, engine, folder):
-    """Convert the part of a model that the outputs need; returns the file's path."""
-    import keras
-
-    part = keras.Model(model.inputs, {name: model.output[name] for name in outputs})
-    if engine == "litert":
-        return _export_litert(part, model.input_shape[1:], folder)
-    path = os.path.join(folder, f"network{_CONVERTED[engine]}")
-    kind = {"onnxruntime": "onnx"}.get(engine, engine)
-    with warnings.catch_warnings(), _quiet():
-        warnings.simplefilter("ignore")
-        part(np.zeros((1, *model.input_shape[1:]), np.float32))  # Keras exports called models only
-        part.export(path, format=kind, verbose=False)
-    return path
-
-
-def _export_litert(part, shape, folder):
-    import keras
-    import tensorflow as tf
-
-    # A fixed batch size, since reshapes inside a converted network fail with others.
-    signature = [tf.TensorSpec((1, *shape), tf.float32, name="images")]
-    saved = os.path.join(folder, "saved")
-    with warnings.catch_warnings(), _quiet():
-        warnings.simplefilter("ignore")
-        archive = keras.export.ExportArchive()
-        archive.track(part)
-        archive.add_endpoint("serve", lambda images: part(images, training=False), signature)
-        archive.write_out(saved, verbose=False)
-        content = tf.lite.TFLiteConverter.from_saved_model(saved).convert()
-    path = os.path.join(folder, "network.tflite")
-    pathlib.Path(path).write_bytes(content)
-    return path
 
 
 @contextlib.contextmanager

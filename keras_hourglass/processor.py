@@ -1,4 +1,4 @@
-"""What the processor can do."""
+"""What the machine computes with."""
 
 import contextlib
 import pathlib
@@ -27,3 +27,35 @@ def processor_flags(path: Path = "/proc/cpuinfo") -> set[str]:
             if name.strip() in ("flags", "Features"):
                 flags |= set(values.split())
     return flags
+
+
+def accelerators() -> list:
+    """The accelerators that Keras's backend sees.
+
+    Returns:
+        The compute capability of each, such as `"9.0"` or `(9, 0)`; `None` for those without.
+
+    Example:
+
+    >>> accelerators()  # doctest: +SKIP
+    [(9, 0)]
+    """
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        details = tf.config.experimental.get_device_details
+        found = [
+            details(gpu).get("compute_capability") for gpu in tf.config.list_physical_devices("GPU")
+        ]
+        return found + [None] * len(tf.config.list_physical_devices("TPU"))
+    if backend == "jax":
+        import jax
+
+        devices = [device for device in jax.local_devices() if device.platform != "cpu"]
+        return [getattr(device, "compute_capability", None) for device in devices]
+    import torch
+
+    return [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]

@@ -1,9 +1,11 @@
 """Every engine gives what the model gives, for any batch size."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 
-from keras_hourglass import StackedHourglass
+from keras_hourglass import StackedHourglass, engines
 from keras_hourglass.engines import make_engine
 from keras_hourglass.errors import UserError
 
@@ -46,12 +48,31 @@ def test_folded(name, model, crops):
     check(make_engine(name, model, OUTPUTS), model, crops)
 
 
+@pytest.mark.parametrize(
+    ("missing", "accelerated", "name"),
+    [
+        ("none", [], "onnxruntime"),
+        ("onnx", [], "folded"),
+        ("onnxruntime", [], "folded"),
+        ("none", [(9, 0)], "folded"),
+    ],
+)
+def test_auto_takes_what_is_there(monkeypatch, model, missing, accelerated, name):
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda what, *rest: what != missing and there(what, *rest)
+    )
+    monkeypatch.setattr(engines, "accelerators", lambda: accelerated)
+    assert make_engine("auto", model, OUTPUTS).name == name
+
+
 @pytest.mark.full
-def test_folded_follows_the_weights(crops):
+@pytest.mark.parametrize("name", ["folded", "onnxruntime"])
+def test_folded_follows_the_weights(name, crops):
     model = StackedHourglass(
         num_keypoints=5, num_features=8, depth=1, input_shape=(32, 16, 3), num_stacks=1
     )
-    engine = make_engine("auto", model, ("stack_1",))
+    engine = make_engine(name, model, ("stack_1",))
     before = engine(crops)["stack_1"]
     model.compile("sgd", "mse")
     model.fit(crops, {"stack_1": np.ones((3, 8, 4, 5))}, verbose=0)

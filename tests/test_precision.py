@@ -44,7 +44,7 @@ def test_graphics_cards_by_compute_capability(capability, answer):
     ],
 )
 def test_auto_is_what_the_hardware_has(monkeypatch, capsys, accelerators, flags, policy):
-    monkeypatch.setattr(precision, "_accelerators", lambda: accelerators)
+    monkeypatch.setattr(precision, "accelerators", lambda: accelerators)
     monkeypatch.setattr(precision, "processor_flags", lambda: flags)
     recipe = load_recipe({"training": {"precision": "auto", "epochs": 3}})
     resolved = with_precision(recipe)
@@ -55,7 +55,7 @@ def test_auto_is_what_the_hardware_has(monkeypatch, capsys, accelerators, flags,
 
 @pytest.mark.parametrize("flags, warned", [({"avx2"}, True), ({"amx_bf16"}, False)])
 def test_emulated_precision_is_kept_and_told(monkeypatch, capsys, flags, warned):
-    monkeypatch.setattr(precision, "_accelerators", list)
+    monkeypatch.setattr(precision, "accelerators", list)
     monkeypatch.setattr(precision, "processor_flags", lambda: flags)
     recipe = load_recipe({"training": {"precision": "mixed_bfloat16"}})
     assert with_precision(recipe) is recipe

@@ -1,7 +1,6 @@
 """Formats of other runtimes: crops in, heatmaps of every stack out."""
 
 import pathlib
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +8,8 @@ import numpy as np
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.export.names import check_name
-from keras_hourglass.files import atomic_path, atomic_write
 from keras_hourglass.folding import fold
+from keras_hourglass.folding.files import write_program
 from keras_hourglass.hints import Path
 from keras_hourglass.runtimes import load_network
 
@@ -70,7 +69,7 @@ def export_format(
         )
     program = fold(model, clamp=format != "litert-int8")
     try:
-        _WRITERS[format](program, path, calibration)
+        write_program(program, path, calibration if format == "litert-int8" else None)
         difference = compare(load_engine(path), model, calibration)
     except ImportError as error:
         raise UserError(
@@ -131,53 +130,3 @@ def load_engine(
     (2, 64, 64, 14)
     """
     return load_network(path, threads=threads)
-
-
-def _write_onnx(program, path, _):
-    from keras_hourglass.export.onnx_graph import to_onnx
-
-    atomic_write(path, to_onnx(program).SerializeToString())
-
-
-def _write_openvino(program, path, _):
-    import openvino
-
-    from keras_hourglass.export.onnx_graph import to_onnx
-
-    with tempfile.TemporaryDirectory() as folder:
-        source = pathlib.Path(folder, "model.onnx")
-        source.write_bytes(to_onnx(program).SerializeToString())
-        converted = openvino.convert_model(source)
-    with atomic_path(path) as temporary:
-        openvino.save_model(converted, temporary, compress_to_fp16=False)
-        # The weights first: a reader that finds the .xml finds its weights, too.
-        temporary.with_suffix(".bin").replace(path.with_suffix(".bin"))
-
-
-def _write_litert(program, path, calibration):
-    import tensorflow as tf
-
-    from keras_hourglass.folding.network import Network
-
-    network = Network(program)
-    # One crop at a time: with a free batch size, the fast kernels are not used.
-    spec = tf.TensorSpec((1, *program.input_shape), tf.float32, "images")
-    module = tf.Module()
-    # Not the function that signatures share: the converter would store its weights twice.
-    module.function = tf.function(network.trace, autograph=False)
-    function = module.function.get_concrete_function(spec)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
-    if calibration is not None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: (
-            [np.asarray(crop, np.float32)[None]] for crop in calibration
-        )
-    atomic_write(path, converter.convert())
-
-
-_WRITERS = {
-    "onnx": _write_onnx,
-    "openvino": _write_openvino,
-    "litert": lambda program, path, _: _write_litert(program, path, None),
-    "litert-int8": _write_litert,
-}

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 
 from keras_hourglass.compat import IN_KERAS_3
-from keras_hourglass.processor import processor_flags
+from keras_hourglass.processor import accelerators, processor_flags
 
 # Instructions of a processor that multiply bfloat16 numbers; without them TensorFlow converts back
 # and forth, and a training step takes eight times as long as in float32.
@@ -40,7 +40,7 @@ def with_precision(recipe):
         print(f"training.precision: auto is {policy} on this machine", flush=True)
         training = dataclasses.replace(recipe.training, precision=policy)
         return dataclasses.replace(recipe, training=training)
-    if not fast and not _accelerators():
+    if not fast and not accelerators():
         print(
             f"training.precision: {wanted} is emulated by this processor and may take several "
             "times as long as float32. Use float32 or auto.",
@@ -57,9 +57,9 @@ def has_bfloat16():
         true if TensorFlow is the backend and the processor has the instructions.
     """
     backend = keras.backend.backend()
-    accelerators = _accelerators()
-    if accelerators:
-        return all(capable(name) for name in accelerators)
+    found = accelerators()
+    if found:
+        return all(capable(capability) for capability in found)
     return backend == "tensorflow" and bool(_INSTRUCTIONS & processor_flags())
 
 
@@ -77,24 +77,3 @@ def capable(capability):
         return True
     major = capability.split(".")[0] if isinstance(capability, str) else capability[0]
     return int(major) >= 8
-
-
-def _accelerators():
-    """The compute capability of every accelerator that the backend sees."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        details = tf.config.experimental.get_device_details
-        found = [
-            details(gpu).get("compute_capability") for gpu in tf.config.list_physical_devices("GPU")
-        ]
-        return found + [None] * len(tf.config.list_physical_devices("TPU"))
-    if backend == "jax":
-        import jax
-
-        devices = [device for device in jax.local_devices() if device.platform != "cpu"]
-        return [getattr(device, "compute_capability", None) for device in devices]
-    import torch
-
-    return [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]

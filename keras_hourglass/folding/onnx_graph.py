@@ -81,13 +81,14 @@ def _affine(graph, inputs, output, step):
 
 
 def _clamp(graph, inputs, output, step):
-    low = graph.channels(step.weights[0], f"{output}_low")
-    high = graph.channels(step.weights[1], f"{output}_high")
-    if step.weights[1].min() >= 3e38:
-        graph.node("Max", [*inputs, low], output)
-    else:
-        graph.node("Max", [*inputs, low], f"{output}_raised")
-        graph.node("Min", [f"{output}_raised", high], output)
+    low, high = step.weights
+    bounds = {"Min": high} if high.min() < 3e38 else {}
+    bounds |= {"Max": low} if low.max() > -3e38 or not bounds else {}
+    for kind, bound in bounds.items():
+        last = kind == list(bounds)[-1]
+        name = output if last else f"{output}_first"
+        graph.node(kind, [*inputs, graph.channels(bound, f"{output}_{kind.lower()}")], name)
+        inputs = [name]
 
 
 def _shift(graph, inputs, output, step):
