@@ -147,6 +147,10 @@ def test_broken_files_are_reported_and_the_rest_continues(predict, photos, tmp_p
     assert "Traceback" not in captured.err
     assert len(names(tmp_path / "out")) == 6
     assert predict(photos / "missing.png", out="other") == 2
+    assert not (tmp_path / "other").exists()
+    (tmp_path / "mine").mkdir()
+    assert predict(photos / "missing.png", out="mine") == 2
+    assert (tmp_path / "mine").is_dir()
 
 
 def test_video_keeps_its_rate(predict, tmp_path):

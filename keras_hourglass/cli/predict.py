@@ -79,10 +79,17 @@ def run(args):
 
     # Mistakes show here, before TensorFlow is loaded, which takes seconds.
     job = Job(args)
+    try:
+        return job.run(_predictor(args))
+    finally:
+        job.tidy()
+
+
+def _predictor(args):
     from keras_hourglass.prediction import Predictor
     from keras_hourglass.presets import load_model
 
-    predictor = Predictor(
+    return Predictor(
         load_model(args.model),
         flip=args.flip,
         decoder=args.decoder,
@@ -94,4 +101,3 @@ def run(args):
         padding=args.padding,
         heatmaps=args.heatmaps,
     )
-    return job.run(predictor)

@@ -43,6 +43,7 @@ class Job:
 
     def _name_files(self, paths):
         args = self.args
+        self.new = not os.path.lexists(args.out)
         new_folder(args.out, overwrite=True)
         inputs = [*paths, *(video.name for video in self.videos)]
         names = FileNames(args.out, args.overwrite, sources=inputs)
@@ -75,6 +76,12 @@ class Job:
         except KeyboardInterrupt:
             interrupted = True
         return self._summary(interrupted)
+
+    def tidy(self):
+        """Take a folder of its own making away again if nothing was written into it."""
+        if self.new:
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
 
     def _run_stills(self, predictor):
         writer = PictureWriter(
