@@ -115,10 +115,12 @@ class FoldedEngine:
         vectors = [variable for variable in model.variables if len(variable.shape) == 1]
         vectors = vectors or list(model.variables)  # kernels alone, in a network without biases
         # A training step changes the statistics of every norm and, but for frozen layers, every
-        # bias: a few of both, from the first layer to the last, tell whether there was one.
+        # bias: a few of both, from the first layer to the last, tell whether there was one, and
+        # the heads, where they alone are trained.
         moving = [variable for variable in vectors if "moving" in variable.name]
+        heads = [variable for variable in vectors if "heatmaps" in variable.path]
         self.watched = [v for kind in (moving, vectors) for v in kind[:: len(kind) // 4 or 1]]
-        self.watched += vectors[-1:]
+        self.watched += heads[-1:] + vectors[-1:]
         self._fold()
 
     def _fold(self):
@@ -130,9 +132,7 @@ class FoldedEngine:
         self.seen = self._look()
 
     def _look(self):
-        import keras
-
-        return [keras.ops.convert_to_numpy(variable) for variable in self.watched]
+        return [variable.numpy() for variable in self.watched]
 
     def __call__(self, crops):
         pairs = zip(self._look(), self.seen, strict=True)

@@ -64,16 +64,23 @@ def _saved_model(path, outputs, _):
 def _litert(path, outputs, threads):
     """One picture after the other: XNNPACK gains nothing from batches."""
     try:
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError:
         from tensorflow.lite import Interpreter  # goes away in a later TensorFlow
+        from tensorflow.lite.experimental import OpResolverType
 
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    # Read whole, since the file may be gone later.
+    settings = {"model_content": pathlib.Path(path).read_bytes(), "num_threads": threads}
     with warnings.catch_warnings():
         # TensorFlow announces that its copy will go; then the package above is there.
         warnings.simplefilter("ignore")
-        # Read whole, since the file may be gone later.
-        content = pathlib.Path(path).read_bytes()
-        interpreter = Interpreter(model_content=content, num_threads=threads)
+        interpreter = Interpreter(**settings)
+        try:
+            interpreter.allocate_tensors()
+        except RuntimeError:
+            # XNNPACK refuses some ranges of 8-bit numbers, which the plain kernels take.
+            interpreter = Interpreter(**settings, experimental_op_resolver_type=plain)
     run = interpreter.get_signature_runner()
     [(argument, details)] = run.get_input_details().items()
 

@@ -93,6 +93,16 @@ def test_a_network_of_other_layers_runs_unfolded(crops):
         make_engine("folded", model, ("stack_1",))
 
 
+def test_folded_follows_the_heads(model, crops):
+    """Where everything else is frozen, they alone are trained."""
+    engine = make_engine("auto", model, ("stack_2",))
+    before = engine(crops)["stack_2"]
+    [bias] = [v for v in model.variables if v.path.endswith("supervision_2/heatmaps/bias")]
+    bias.assign(bias + 0.25)
+    np.testing.assert_allclose(engine(crops)["stack_2"], before + 0.25, atol=2e-5)
+    bias.assign(bias - 0.25)
+
+
 @pytest.mark.full
 def test_a_network_without_biases_and_norms(crops):
     import keras
