@@ -19,6 +19,9 @@ from keras_hourglass.files import atomic_write
 
 RESULTS = pathlib.Path(__file__).resolve().parent / "results"
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless")
+# Seconds before every timed call: the threads of some runtimes spin for a while after their last
+# one, and would take the processors from whoever comes next.
+PAUSE = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +90,7 @@ def interleaved(calls, repetitions, warmup=2):
     for turn in range(-warmup, repetitions):
         # The order turns around, since the machine may grow slower or faster meanwhile.
         for name in list(calls)[:: 1 if turn % 2 == 0 else -1]:
+            time.sleep(PAUSE)
             begin = time.perf_counter()
             calls[name]()
             if turn >= 0:

@@ -23,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # As the files beside an export set it for the server.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+import common
 import numpy as np
 from run import serving_goals
 from tqdm import tqdm
@@ -78,8 +79,8 @@ def runtimes(model, crops, folder):
             print(f"{format}: {error}", file=sys.stderr)
             continue
         engines[format] = load_engine(path, threads=os.cpu_count())
-        files = [path, path.with_suffix(".bin")]
-        sizes[format] = sum(file.stat().st_size for file in files if file.exists())
+        files = [path, path.with_suffix(".bin")] if format == "openvino" else [path]
+        sizes[format] = sum(file.stat().st_size for file in files)
     return engines, sizes, saved
 
 
@@ -91,6 +92,7 @@ def interleaved(calls, repetitions, count=1):
         call()
     for _ in tqdm(range(repetitions), leave=False):
         for name, call in calls.items():
+            time.sleep(common.PAUSE)
             start, busy = time.perf_counter(), time.process_time()
             call()
             taken[name].append((time.perf_counter() - start, time.process_time() - busy))

@@ -119,7 +119,7 @@ class FoldedEngine:
         # the heads, where they alone are trained.
         moving = [variable for variable in vectors if "moving" in variable.name]
         heads = [variable for variable in vectors if "heatmaps" in variable.path]
-        self.watched = [v for kind in (moving, vectors) for v in kind[:: len(kind) // 4 or 1]]
+        self.watched = [v for kind in (moving, vectors) for v in kind[:: len(kind) // 2 or 1]]
         self.watched += heads[-1:] + vectors[-1:]
         self._fold()
 
