@@ -6,7 +6,7 @@ import os
 import keras
 
 from keras_hourglass.compat import IN_KERAS_3
-from keras_hourglass.processor import processor_flags
+from keras_hourglass.processor import accelerators, processor_flags
 
 # Narrower kernels are faster in oneDNN's own gradient.
 _LEAST_CHANNELS = 64
@@ -73,11 +73,7 @@ def _products_pay():
     """Whether this is TensorFlow on a processor whose products outrun oneDNN's gradients."""
     if not IN_KERAS_3 or keras.backend.backend() != "tensorflow":
         return False
-    if "avx512f" in processor_flags():
-        return False
-    import tensorflow as tf
-
-    return not (tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"))
+    return "avx512f" not in processor_flags() and not accelerators()
 
 
 def _onednn():
