@@ -1,13 +1,14 @@
 """Optimizers against numbers worked out by hand."""
 
 import math
+import re
 
 import keras
 import numpy as np
 import pytest
 
 from keras_hourglass.errors import UserError
-from keras_hourglass.optimizers import LossScaleOptimizer, TorchRMSprop
+from keras_hourglass.optimizers import Adam, LossScaleOptimizer, TorchRMSprop
 
 
 def _steps(optimizer, start, gradients):
@@ -56,6 +57,45 @@ def test_the_same_path_as_torch(options):
         weight.grad = torch.tensor(gradient, dtype=torch.float32)
         theirs.step()
         np.testing.assert_allclose(weight.detach().numpy(), expected, rtol=2e-4, atol=2e-6)
+
+
+def test_two_steps_of_adam_by_hand():
+    # beta_1 0.5, beta_2 0.75. First: m = 1, v = 1; corrected 1 / 0.5 = 2 and 1 / 0.25 = 4,
+    # step 0.1 * 2 / 2. Second: m = 0.5 + 2 = 2.5, v = 0.75 + 4 = 4.75; corrected by 0.75, 0.4375.
+    path = _steps(Adam(0.1, beta_1=0.5, beta_2=0.75, epsilon=0.0), [1.0], [[2.0], [4.0]])
+    second = 0.1 * (2.5 / 0.75) / math.sqrt(4.75 / 0.4375)
+    np.testing.assert_allclose(path[:, 0], [0.9, 0.9 - second], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_ema": True, "ema_momentum": 0.6},
+        {"amsgrad": True},
+        {"clipnorm": 1.0, "weight_decay": 0.1},
+        {"gradient_accumulation_steps": 2},
+    ],
+)
+def test_adam_goes_the_way_of_keras(options):
+    rng = np.random.default_rng(4)
+    start, gradients = rng.normal(size=(3, 2)), rng.normal(size=(5, 3, 2))
+    ours, theirs = Adam(0.05, **options), keras.optimizers.Adam(0.05, **options)
+    paths = [_steps(optimizer, start, gradients) for optimizer in (ours, theirs)]
+    np.testing.assert_allclose(*paths, rtol=3e-5, atol=1e-6)  # rounding of 1 - beta
+    # The same variables in the same order, so a checkpoint of one continues with the other.
+    for mine, other in zip(ours.variables, theirs.variables, strict=True):
+        assert re.sub(r"\d+", "", mine.path) == re.sub(r"\d+", "", other.path)
+        np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, (mine, other)), rtol=1e-4)
+
+
+def test_averages_by_hand():
+    # Rate 1, rho 0, epsilon 0: every step is 1 long. The average starts with the first result.
+    optimizer = TorchRMSprop(1.0, rho=0.0, epsilon=0.0, use_ema=True, ema_momentum=0.75)
+    path = _steps(optimizer, [5.0], [[3.0], [2.0], [-1.0]])
+    assert path[:, 0].tolist() == [4.0, 3.0, 4.0]
+    [average] = [v for v in optimizer.variables if v.path.endswith("average")]
+    expected = 0.75 * (0.75 * 4 + 0.25 * 3) + 0.25 * 4
+    assert float(average[0]) == pytest.approx(expected)
 
 
 def test_config_survives():

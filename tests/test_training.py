@@ -62,6 +62,24 @@ def without_tracing():
 BARE = recipe(data={"validation": None})
 
 
+def test_the_step_is_traced_once(tmp_path, monkeypatch):
+    """Tracing takes most of the time until the first step is done."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(False)
+    traces, step = [], StackedHourglass.train_step
+
+    def train_step(model, data):
+        traces.append(model)
+        return step(model, data)
+
+    monkeypatch.setattr(StackedHourglass, "train_step", train_step)
+    two_stacks = {"model": {"num_stacks": 2, "hourglass": {"filters": 4}}}
+    _, history = train(recipe(**two_stacks, data={"validation": None}), tmp_path / "run")
+    assert len(traces) == 1
+    assert history.history["loss"][0] > 0  # not the zeros that the trackers were made with
+
+
 def log_of(out):
     with open(out / "log.csv", newline="") as file:
         return list(csv.DictReader(file))

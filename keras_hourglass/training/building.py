@@ -3,6 +3,7 @@
 import inspect
 
 import keras
+import numpy as np
 
 from keras_hourglass import compat
 from keras_hourglass.errors import RecipeError, UserError, WeightsError
@@ -140,6 +141,19 @@ def compile_model(model, recipe, steps_per_epoch, epochs=None):
         # Without compilation JAX would run operation by operation.
         jit_compile=True if backend == "jax" else _jit(recipe.training.jit_compile),
     )
+    if compat.IN_KERAS_3 and backend == "tensorflow":
+        _build_trackers(model)
+
+
+def _build_trackers(model):
+    """Make the variables that follow each output's loss.
+
+    Keras makes them in the first step, and TensorFlow traces a step that made variables twice.
+    """
+    nothing = {name: np.zeros((1, *maps.shape[1:]), "float32") for name, maps in model.output.items()}
+    answers = dict.fromkeys(nothing, np.zeros((1, model.num_keypoints, 4), "float32"))
+    model.compute_loss(y=answers, y_pred=nothing)
+    model.reset_metrics()
 
 
 def _jit(value):
@@ -176,6 +190,10 @@ def _optimizer_class(name):
         from keras_hourglass.optimizers import TorchRMSprop
 
         return TorchRMSprop
+    if name.lower() == "adam" and compat.IN_KERAS_3:
+        from keras_hourglass.optimizers import Adam
+
+        return Adam
     known = {
         key.lower(): value
         for key, value in vars(keras.optimizers).items()
