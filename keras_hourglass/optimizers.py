@@ -35,11 +35,16 @@ class _Averages:
 class Adam(_Averages, keras.optimizers.Adam):
     """`keras.optimizers.Adam` with one operation per variable on TensorFlow.
 
-    The same steps (but for rounding) and variables, so checkpoints fit both; a training starts seconds
-    earlier, since there is less to trace. Other backends and `amsgrad` run Keras's own steps.
+    The same steps (but for rounding) and variables, so checkpoints fit both; a training starts
+    seconds earlier, since there is less to trace. Other backends and `amsgrad` run Keras's steps.
 
     Args:
-        *args, **kwargs: as in Keras (`learning_rate`, `beta_1`, `beta_2`, `epsilon`, …).
+        learning_rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`.
+        beta_1: share of the running mean of gradients that is kept.
+        beta_2: share of the running mean of their squares that is kept.
+        epsilon: added to the root of the latter.
+        amsgrad: divide by the largest of these roots so far.
+        **kwargs: the other arguments of `keras.optimizers.Optimizer`.
 
     Example:
 
@@ -49,6 +54,17 @@ class Adam(_Averages, keras.optimizers.Adam):
     >>> float(variable[0])  # the first step is as long as the rate
     0.5
     """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        **kwargs,
+    ):
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, **kwargs)
 
     def update_step(self, gradient, variable, learning_rate):
         if keras.backend.backend() != "tensorflow" or self.amsgrad:

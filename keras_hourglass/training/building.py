@@ -150,9 +150,9 @@ def _build_trackers(model):
 
     Keras makes them in the first step, and TensorFlow traces a step that made variables twice.
     """
-    nothing = {name: np.zeros((1, *maps.shape[1:]), "float32") for name, maps in model.output.items()}
-    answers = dict.fromkeys(nothing, np.zeros((1, model.num_keypoints, 4), "float32"))
-    model.compute_loss(y=answers, y_pred=nothing)
+    maps = {name: np.zeros((1, *output.shape[1:])) for name, output in model.output.items()}
+    answers = dict.fromkeys(maps, np.zeros((1, model.num_keypoints, 4), "float32"))
+    model.compute_loss(y=answers, y_pred=maps)
     model.reset_metrics()
 
 
