@@ -7,7 +7,7 @@ import keras
 from keras_hourglass.errors import UserError
 
 
-class _Averages:
+class _Averages(keras.optimizers.Optimizer):
     """`use_ema` in a quarter of the operations.
 
     A network has hundreds of variables, and on TensorFlow the first step waits until every
