@@ -21,6 +21,9 @@ BRANCHES = ("upper", "lower", "bottom", "after")
 # "intermediate supervision applied at the next two highest resolutions before the final one"
 INNER_LEVELS = 2
 STRIDE = 4
+# Of batch normalisation: Torch's defaults, with which the paper's networks were trained; Keras has
+# 1e-3 and 0.99.
+EPSILON, MOMENTUM = 1e-5, 0.9
 
 DEFAULTS = {
     "num_keypoints": None,

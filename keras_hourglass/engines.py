@@ -14,12 +14,13 @@ an accelerator what its backend runs, and the model itself where nothing else ca
 
 import contextlib
 import functools
-import importlib.util
 import os
+import sys
 import tempfile
 
 import numpy as np
 
+from keras_hourglass.blueprint import Blueprint
 from keras_hourglass.errors import UserError
 from keras_hourglass.processor import accelerators
 from keras_hourglass.runtimes import kind_of, load_network
@@ -42,7 +43,8 @@ def make_engine(engine, model, outputs):
         engine: one of `ENGINES`; the path of a network that was exported (`.tflite`, `.onnx`,
             `.xml`, or the folder of a SavedModel); or an engine of your own, a callable as
             described above.
-        model: the Keras model to run, of which a file is an export.
+        model: the Keras model to run, of which a file is an export, or its `Blueprint` where
+            `takes_blueprint(engine)`.
         outputs: names of the outputs that are wanted.
 
     Returns:
@@ -78,30 +80,51 @@ def make_engine(engine, model, outputs):
         ) from error
 
 
+def takes_blueprint(engine):
+    """Whether an engine runs a network that Keras has not built, a `Blueprint`."""
+    if engine != "auto":
+        return engine != "keras"
+    keras = sys.modules.get("keras")
+    # Whoever has chosen another policy before wants models in it.
+    policy = keras and keras.mixed_precision.dtype_policy()
+    return (not policy or policy.compute_dtype == "float32") and bool(_automatic())
+
+
 def auto_engine(model, outputs):
     """The fastest engine that is installed, see above."""
-    import keras
+    if isinstance(model, Blueprint) or _in_float32(model):
+        for name in _automatic():
+            # Other layers than this package's cannot be folded.
+            with contextlib.suppress(UserError):
+                return FoldedEngine(model, outputs, name)
+    return keras_engine(model, outputs)
 
+
+def _in_float32(model):
     from keras_hourglass.compat import IN_KERAS_3
     from keras_hourglass.layers.common import policy_of
 
-    names = []
-    if IN_KERAS_3 and policy_of(model).compute_dtype == "float32":
-        there = all(map(importlib.util.find_spec, ("onnx", "onnxruntime")))
-        names += ["onnxruntime"] * (there and not accelerators())
-        names += ["folded"] * (keras.backend.backend() == "tensorflow")
-    for name in names:
-        # A package may be broken, and other layers than this package's cannot be folded.
-        with contextlib.suppress(ImportError, UserError):
-            return FoldedEngine(model, outputs, name)
-    return keras_engine(model, outputs)
+    return IN_KERAS_3 and policy_of(model).compute_dtype == "float32"
+
+
+def _automatic():
+    """The engines other than the model itself that `"auto"` may take, best first."""
+    with contextlib.suppress(ImportError):
+        import onnx  # noqa: F401 - that it is there, and whole
+        import onnxruntime  # noqa: F401
+
+        if not accelerators():
+            return ["onnxruntime"]
+    import keras
+
+    return ["folded"] if keras.backend.backend() == "tensorflow" else []
 
 
 class FoldedEngine:
     """The network with its batch norms folded away, anew when the model's weights have changed.
 
     Args:
-        model: the Keras model.
+        model: the Keras model, or its `Blueprint`.
         outputs: names of the outputs that are wanted.
         name: what runs it: `"folded"` (TensorFlow), `"litert"`, `"onnxruntime"` or `"openvino"`.
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from keras_hourglass.blueprint import Blueprint
 from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.cropping import Cropper, Here, groups
 from keras_hourglass.detection import make_detector
-from keras_hourglass.engines import make_engine
+from keras_hourglass.engines import make_engine, takes_blueprint
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine, invert_affine
 from keras_hourglass.hints import Array, Path
@@ -53,7 +54,8 @@ class Predictor:
     pictures share its batches.
 
     Args:
-        model: a `StackedHourglass`, or the name or path of one.
+        model: a `StackedHourglass`, or the name, path or address of one, which starts sooner: Keras
+            is left out where another engine runs the network.
         flip: average the heatmaps of each crop and of its mirror image, as the paper does.
         decoder: how heatmaps become joints, see `HeatmapCodec`.
         batch_size: people per run of the network (twice as many crops with `flip`).
@@ -100,16 +102,18 @@ class Predictor:
         heatmaps: bool = False,
         workers: int = 2,
     ):
+        source: Any = None
         if not hasattr(model, "input_shape"):
-            from keras_hourglass.presets import load_model
+            from keras_hourglass.presets import load_blueprint, load_model
 
-            model = load_model(model)
+            source = model
+            model = load_blueprint(model) if takes_blueprint(engine) else load_model(model)
         for name, value in (("batch_size", batch_size), ("workers", workers)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UserError(f"`{name}` must be a positive integer. Received: {value!r}.")
         if not (is_number(padding) and padding > 0):
             raise UserError(f"`padding` must be a positive number. Received: {padding!r}.")
-        self.model = model
+        self._model, self._source, self._choice = model, source, engine
         self.output = output_name(model, stack)
         self.flip, self.batch_size, self.padding = bool(flip), batch_size, float(padding)
         self.keep_heatmaps, self.workers = bool(heatmaps), workers
@@ -131,6 +135,16 @@ class Predictor:
             workers, initializer=setattr, initargs=(self._reading, "here", True)
         )
         self._engine = make_engine(engine, model, (self.output,))
+
+    @property
+    def model(self) -> Any:
+        """The Keras model, built when it is first asked for; from then on, it is what runs."""
+        if isinstance(self._model, Blueprint):
+            from keras_hourglass.presets import load_model
+
+            self._model = load_model(self._source)
+            self._engine = make_engine(self._choice, self._model, (self.output,))
+        return self._model
 
     def __call__(self, source: Any, boxes: Any = None) -> list[Pose] | Iterator[Pose]:
         """Predict everybody in a source.

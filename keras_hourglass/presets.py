@@ -9,6 +9,7 @@ import pathlib
 from typing import Any
 
 from keras_hourglass.architecture import DEFAULTS, complete
+from keras_hourglass.blueprint import Blueprint
 from keras_hourglass.cost import cost_of
 from keras_hourglass.errors import UserError, WeightsError
 from keras_hourglass.files import atomic_writes
@@ -131,6 +132,35 @@ def load_model(
             arrays = heads.match_heads(model, arrays, joints_of(config), str(source))
         loading.assign_arrays(model, arrays, str(source))
     return model
+
+
+def load_blueprint(source: Path) -> Blueprint:
+    """Turn a name, path or address into a network with weights that Keras has not built.
+
+    Args:
+        source: as for `load_model`.
+
+    Returns:
+        The `Blueprint`, which `Predictor` runs by other runtimes than Keras.
+
+    Raises:
+        UserError: if there is no such preset or path.
+        WeightsError: if weights are missing, damaged or of another architecture.
+
+    Example:
+
+    >>> load_blueprint("hourglass_tiny_lsp").input_shape
+    (None, 128, 128, 3)
+    """
+    from keras_hourglass import weights as loading
+
+    config, weights = resolve(source)
+    if weights is None:
+        raise WeightsError(_without_weights(source))
+    blueprint = Blueprint(config)
+    arrays = loading.read_arrays(blueprint, weights, str(source))
+    loading.assign_arrays(blueprint, arrays, str(source))
+    return blueprint
 
 
 def resolve(source: Path, load_weights: bool = True) -> tuple[dict, Any]:

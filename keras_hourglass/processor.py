@@ -1,7 +1,9 @@
 """What the machine computes with."""
 
 import contextlib
+import glob
 import pathlib
+import sys
 
 from keras_hourglass.hints import Path
 
@@ -29,6 +31,11 @@ def processor_flags(path: Path = "/proc/cpuinfo") -> set[str]:
     return flags
 
 
+# Where Linux shows graphics cards (also in WSL and on Jetson) and TPUs to programs.
+_DEVICES = ("/dev/nvidia*", "/dev/nvhost*", "/dev/nvmap", "/dev/nvgpu", "/dev/dxg", "/dev/kfd",
+            "/dev/accel*", "/dev/vfio/[0-9]*")  # fmt: skip
+
+
 def accelerators() -> list:
     """The accelerators that Keras's backend sees.
 
@@ -40,6 +47,9 @@ def accelerators() -> list:
     >>> accelerators()  # doctest: +SKIP
     [(9, 0)]
     """
+    # Not every answer is worth the seconds that a backend takes to start.
+    if sys.platform == "linux" and not any(map(glob.glob, _DEVICES)):
+        return []
     import keras
 
     backend = keras.backend.backend()

@@ -10,9 +10,11 @@ private part of Keras and refuses whatever is missing, left over or of another s
 import io
 import pathlib
 import re
+import sys
 
 import numpy as np
 
+from keras_hourglass.blueprint import Part
 from keras_hourglass.errors import WeightsError
 from keras_hourglass.files import atomic_write
 
@@ -27,7 +29,8 @@ def named_variables(model):
     """The variables of a model under readable names, in the order of the graph.
 
     Args:
-        model: a `StackedHourglass`, or any functional model of this package's layers.
+        model: a `StackedHourglass`, its `Blueprint`, or any functional model of this package's
+            layers.
 
     Returns:
         A dict name -> Keras variable.
@@ -245,10 +248,9 @@ def _is_list(value):
 
 
 def _holds_layers(value):
-    import keras
-
     items = value if _is_list(value) else [value]
-    return bool(items) and all(isinstance(item, keras.layers.Layer) for item in items)
+    kinds = (Part, sys.modules["keras"].layers.Layer) if "keras" in sys.modules else Part
+    return bool(items) and all(isinstance(item, kinds) for item in items)
 
 
 def _class_counters(layers):

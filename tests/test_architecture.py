@@ -13,7 +13,7 @@ PACKAGE = pathlib.Path(keras_hourglass.__file__).parent
 LEVELS = (
     ("errors", "files", "geometry", "skeletons", "architecture", "fetch", "compat", "hints",
      "processor"),
-    ("images", "codec", "layers", "losses", "metrics", "optimizers", "cost"),
+    ("images", "codec", "layers", "losses", "metrics", "optimizers", "cost", "blueprint"),
     ("model", "data", "rectangles", "pose", "drawing"),
     (
         "presets", "zoo", "weights", "porting", "manifest", "heads", "cards", "sources", "engines",

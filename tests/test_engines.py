@@ -1,6 +1,6 @@
 """Every engine gives what the model gives, for any batch size."""
 
-import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -58,12 +58,30 @@ def test_folded(name, model, crops):
     ],
 )
 def test_auto_takes_what_is_there(monkeypatch, model, missing, accelerated, name):
-    there = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda what, *rest: what != missing and there(what, *rest)
-    )
+    monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.setattr(engines, "accelerators", lambda: accelerated)
     assert make_engine("auto", model, OUTPUTS).name == name
+
+
+def test_which_engines_need_no_keras(monkeypatch):
+    monkeypatch.setattr(engines, "accelerators", lambda: [])
+    takes = engines.takes_blueprint
+    assert [takes(name) for name in ("auto", "onnxruntime", "folded", "keras")] == [
+        True, True, True, False
+    ]  # fmt: skip
+    assert takes(print) and takes("hourglass.tflite")
+    import keras
+
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        assert not takes("auto")  # the user wants the model in bfloat16
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    # Without ONNX Runtime, another backend than TensorFlow runs the model itself.
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert takes("auto")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    assert not takes("auto")
 
 
 @pytest.mark.full

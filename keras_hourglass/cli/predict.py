@@ -87,10 +87,9 @@ def run(args):
 
 def _predictor(args):
     from keras_hourglass.prediction import Predictor
-    from keras_hourglass.presets import load_model
 
     return Predictor(
-        load_model(args.model),
+        args.model,
         flip=args.flip,
         decoder=args.decoder,
         batch_size=args.batch_size,

@@ -6,11 +6,19 @@ and all formats run exactly the same arithmetic, whichever backend Keras runs on
 
 import dataclasses
 
-import keras
 import numpy as np
 
 from keras_hourglass.errors import UserError
-from keras_hourglass.layers import Hourglass, IntermediateSupervision, Residual, Stem
+from keras_hourglass.folding.reading import (
+    array,
+    float32,
+    graph,
+    is_identity,
+    is_norm,
+    kind_of,
+    scale_and_offset,
+    starts_residual,
+)
 
 _HUGE = 3e38  # no bound
 
@@ -80,8 +88,8 @@ def fold(model, clamp=True):
     over `s` and `b`. The normalisation of pixels goes into the first convolution.
 
     Args:
-        model: a `StackedHourglass`, or any functional model of this package's layers with one
-            picture as input and a dict of outputs.
+        model: a `StackedHourglass`, its `Blueprint`, or any functional model of this package's
+            layers with one picture as input and a dict of outputs.
         clamp: whether norms become bounds; they are too wide for 8-bit numbers.
 
     Returns:
@@ -90,26 +98,16 @@ def fold(model, clamp=True):
     Raises:
         UserError: if the model holds a layer that cannot be exported.
     """
-    builder = _Builder(clamp)
-    known = {id(model.inputs[0]): builder.input()}
-    for node in _nodes_in_order(model):
-        layer = getattr(node, "operation", None) or node.layer
-        if isinstance(layer, keras.layers.InputLayer):
+    builder, known = _Builder(clamp), {}
+    nodes, outputs = graph(model)
+    for layer, inputs, results in nodes:
+        if kind_of(layer) == "InputLayer":
+            known[results[0]] = builder.input()
             continue
-        inputs = [known[id(tensor)] for tensor in _flat(node.input_tensors)]
-        results = builder.layer(layer, inputs)
-        known.update(zip(map(id, _flat(node.outputs)), results, strict=True))
-    outputs = {name: known[id(tensor)] for name, tensor in model.output.items()}
-    return Program(builder.steps, outputs, tuple(model.inputs[0].shape[1:]))
-
-
-def _nodes_in_order(model):
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        yield from model._nodes_by_depth[depth]
-
-
-def _flat(values):
-    return list(values) if isinstance(values, (list, tuple)) else [values]
+        steps = builder.layer(layer, [known[tensor] for tensor in inputs])
+        known.update(zip(results, steps, strict=True))
+    outputs = {name: known[tensor] for name, tensor in outputs.items()}
+    return Program(builder.steps, outputs, tuple(model.input_shape[1:]))
 
 
 class _Builder:
@@ -128,17 +126,18 @@ class _Builder:
 
     def layer(self, layer, inputs):
         """The results of a layer, a list."""
-        if isinstance(layer, keras.layers.Rescaling):
+        kind = kind_of(layer)
+        if kind == "Rescaling":
             return self.normalize(layer, *inputs)
-        if isinstance(layer, Stem):
+        if kind == "Stem":
             pooled = self.chain(layer.first, *inputs)
             features = self.chain(layer.second, pooled)
             return [features, pooled] if layer.return_pooled else [features]
-        if isinstance(layer, Hourglass):
+        if kind == "Hourglass":
             return self.hourglass(layer, *inputs)
-        if isinstance(layer, IntermediateSupervision):
+        if kind == "IntermediateSupervision":
             return self.supervision(layer, *inputs)
-        if isinstance(layer, keras.layers.Add):
+        if kind == "Add":
             total = inputs[0]
             for other in inputs[1:]:
                 total = self._append(Step("add", (total, other)))
@@ -152,7 +151,7 @@ class _Builder:
         """
         ones = np.ones(3)
         scale, offset = ones * layer.scale, ones * layer.offset
-        x = self._append(Step("shift", (x,), _float32(offset / scale)))
+        x = self._append(Step("shift", (x,), float32(offset / scale)))
         self.rescaled = (x, scale)
         return [x]
 
@@ -161,29 +160,30 @@ class _Builder:
         layers, pad = list(layers), ((0, 0), (0, 0))
         while layers:
             layer = layers.pop(0)
-            if isinstance(layer, Residual):
+            kind = kind_of(layer)
+            if kind == "Residual":
                 x = self.residual(layer, x)
-            elif isinstance(layer, Hourglass):
+            elif kind == "Hourglass":
                 (x,) = self.hourglass(layer, x)
-            elif isinstance(layer, keras.layers.ZeroPadding2D):
+            elif kind == "ZeroPadding2D":
                 pad = tuple(tuple(edge) for edge in layer.padding)
-            elif isinstance(layer, keras.layers.Conv2D):
+            elif kind == "Conv2D":
                 following = layers[0] if layers else None
-                norm = following if _is_norm(following) else None
+                norm = following if is_norm(following) else None
                 x = self.conv(layer, x, norm, pad)
                 layers, pad = layers[1:] if norm else layers, ((0, 0), (0, 0))
-            elif self.clamp and _starts_residual([layer, *layers]):
+            elif self.clamp and starts_residual([layer, *layers]):
                 x = self.bounded(layer, layers[1], x, layers[2])
                 layers = layers[3:]
-            elif _is_norm(layer):
-                x = self._append(Step("affine", (x,), _float32(*_scale_and_offset(layer))))
-            elif isinstance(layer, keras.layers.ReLU):
+            elif is_norm(layer):
+                x = self._append(Step("affine", (x,), float32(*scale_and_offset(layer))))
+            elif kind == "ReLU":
                 x = self._append(Step("relu", (x,)))
-            elif isinstance(layer, keras.layers.MaxPooling2D):
+            elif kind == "MaxPooling2D":
                 x = self._append(Step("pool", (x,)))
-            elif isinstance(layer, keras.layers.UpSampling2D):
+            elif kind == "UpSampling2D":
                 x = self._append(Step("up", (x,)))
-            elif not _is_identity(layer):
+            elif not is_identity(layer):
                 raise UserError(
                     "Only networks of this package's own layers can be exported. Received: a "
                     f"{type(layer).__name__} named {layer.name!r}. Export the part without it."
@@ -191,33 +191,33 @@ class _Builder:
         return x
 
     def conv(self, layer, x, norm=None, pad=((0, 0), (0, 0))):
-        kernel = _array(layer.kernel)
-        bias = _array(layer.bias) if layer.use_bias else np.zeros(kernel.shape[-1])
+        kernel = array(layer.kernel)
+        bias = array(layer.bias) if layer.use_bias else np.zeros(kernel.shape[-1])
         if norm is not None:
-            scale, offset = _scale_and_offset(norm)
+            scale, offset = scale_and_offset(norm)
             kernel, bias = kernel * scale, bias * scale + offset
         if x == self.rescaled[0]:
             kernel = kernel * self.rescaled[1][:, None]
         if layer.padding == "same":
             pad = tuple(((size - 1) // 2, size // 2) for size in kernel.shape[:2])
         options = {"stride": layer.strides[0], "pad": pad}
-        return self._append(Step("conv", (x,), _float32(kernel, bias), options))
+        return self._append(Step("conv", (x,), float32(kernel, bias), options))
 
     def bounded(self, norm, layer, x, following):
         """Norm, ReLU, 1×1 convolution and norm as bounds and one convolution."""
-        scale, offset = _scale_and_offset(norm)
+        scale, offset = scale_and_offset(norm)
         constant = np.abs(scale) < 1e-12
         safe = np.where(constant, 1, scale)
         bound = np.clip(-offset / safe, -_HUGE, _HUGE)
         low = np.where(~constant & (scale > 0), bound, -_HUGE)
         high = np.where(~constant & (scale < 0), bound, _HUGE)
-        x = self._append(Step("clamp", (x,), _float32(low, high)))
-        kernel, bias = _array(layer.kernel), _array(layer.bias)
+        x = self._append(Step("clamp", (x,), float32(low, high)))
+        kernel, bias = array(layer.kernel), array(layer.bias)
         offset = np.where(constant, np.maximum(offset, 0), offset)
         bias = bias + offset @ kernel[0, 0]
         kernel = kernel * np.where(constant, 0, scale)[:, None]
-        scale, offset = _scale_and_offset(following)
-        weights = _float32(kernel * scale, bias * scale + offset)
+        scale, offset = scale_and_offset(following)
+        weights = float32(kernel * scale, bias * scale + offset)
         options = {"stride": 1, "pad": ((0, 0), (0, 0))}
         return self._append(Step("conv", (x,), weights, options))
 
@@ -251,43 +251,3 @@ class _Builder:
         heatmaps = self.conv(layer.heatmaps, y)
         remapped = self.conv(layer.merge_heatmaps, heatmaps)
         return [heatmaps, self._append(Step("add", (merged, remapped)))]
-
-
-def _starts_residual(layers):
-    """Whether layers go norm, ReLU, 1×1 convolution, norm."""
-    if len(layers) < 4 or not (_is_norm(layers[0]) and _is_norm(layers[3])):
-        return False
-    return (
-        isinstance(layers[1], keras.layers.ReLU)
-        and isinstance(layers[2], keras.layers.Conv2D)
-        and tuple(layers[2].kernel_size) == (1, 1)
-        and tuple(layers[2].strides) == (1, 1)
-    )
-
-
-def _is_norm(layer):
-    return isinstance(layer, keras.layers.BatchNormalization)
-
-
-def _is_identity(layer):
-    linear = isinstance(layer, keras.layers.Activation) and layer.activation.__name__ == "linear"
-    return linear or isinstance(layer, keras.layers.Dropout)
-
-
-def _array(variable):
-    return np.asarray(keras.ops.convert_to_numpy(variable), np.float64)
-
-
-def _float32(*arrays):
-    return tuple(np.asarray(array, np.float32) for array in arrays)
-
-
-def _scale_and_offset(norm):
-    """A batch norm at inference as `x * scale + offset`."""
-    scale = 1 / np.sqrt(_array(norm.moving_variance) + norm.epsilon)
-    if norm.scale:
-        scale = scale * _array(norm.gamma)
-    offset = -_array(norm.moving_mean) * scale
-    if norm.center:
-        offset = offset + _array(norm.beta)
-    return scale, offset

@@ -2,11 +2,8 @@
 
 import keras
 
+from keras_hourglass.architecture import EPSILON, MOMENTUM
 from keras_hourglass.compat import IN_KERAS_3
-
-# Torch's defaults, with which the paper's networks were trained; Keras's own are 1e-3 and 0.99.
-EPSILON = 1e-5
-MOMENTUM = 0.9
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")
