@@ -9,7 +9,9 @@ whatever else the machine does meets all of them; every step ends with the loss 
 runs in a process of its own, which also gives its peak memory. Variants: Keras with
 TensorFlow's graph as `keras-hourglass train` runs it (oneDNN on), as TensorFlow starts by itself,
 with XLA, and as the first but with `training.recompute`; PyTorch eager, channels-last,
-`torch.compile`. On a GPU all of them run in bfloat16, and the share of `--peak-tflops` (the chip's
+`torch.compile`. Where the processor computes in bfloat16, both also run in it (Keras as by
+`training.precision: auto`, PyTorch by `autocast`, channels-last).
+On a GPU all of them run in bfloat16, and the share of `--peak-tflops` (the chip's
 dense bfloat16 rate) is given. Results go to `benchmarks/results/train_step.json`. Measure on an
 idle machine: PyTorch's threads wait for each other, and two of them on busy cores may take a
 hundred times as long as one.
@@ -35,10 +37,13 @@ VARIANTS = (
     "keras-default",
     "keras-xla",
     "keras-recompute",
+    "keras-bfloat16",
     "torch-eager",
     "torch-channels-last",
     "torch-compile",
+    "torch-bfloat16",
 )
+BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # what a processor that computes in it says it can do
 RESULT = pathlib.Path(__file__).parent / "results" / "train_step.json"
 JOINTS, SIGMA, RATE = 16, 1.0, 2.5e-4
 
@@ -52,11 +57,19 @@ def parse(argv=None):
     parser.add_argument("--stem", type=int, nargs=3, default=[64, 128, 128], help="its widths")
     parser.add_argument("--steps", type=int, default=8, help="measured steps per turn")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--variants", nargs="+", default=default_variants(), choices=VARIANTS)
     parser.add_argument("--peak-tflops", type=float, help="the chip's dense bfloat16 rate")
     parser.add_argument("--out", default=str(RESULT))
     parser.add_argument("--child", choices=VARIANTS, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
+
+
+def default_variants():
+    """All that make sense on this machine."""
+    from keras_hourglass.processor import processor_flags
+
+    narrow = bool(BFLOAT16 & processor_flags())
+    return [name for name in VARIANTS if narrow or not name.endswith("bfloat16")]
 
 
 def example(args):
@@ -68,7 +81,7 @@ def example(args):
     return crops, np.concatenate([positions, ones], axis=-1).astype(np.float32)
 
 
-def keras_step(args, xla=False, recomputing=False):
+def keras_step(args, variant):
     """A callable that takes one step and returns the loss, the parameters and the device."""
     import keras
     import tensorflow as tf
@@ -79,7 +92,7 @@ def keras_step(args, xla=False, recomputing=False):
     from keras_hourglass.optimizers import TorchRMSprop
 
     gpu = bool(tf.config.list_physical_devices("GPU"))
-    if gpu:
+    if gpu or variant == "keras-bfloat16":
         keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     first, before, after = args.stem
     model = StackedHourglass(
@@ -89,10 +102,12 @@ def keras_step(args, xla=False, recomputing=False):
         input_shape=(args.size, args.size, 3),
         stem=(first, (before,), (after, args.features)),
     )
-    recompute(model, recomputing)
+    recompute(model, variant == "keras-recompute")
     loss = HeatmapMSE((args.size // 4,) * 2, SIGMA)
     model.compile(
-        optimizer=TorchRMSprop(RATE), loss=dict.fromkeys(model.output_names, loss), jit_compile=xla
+        optimizer=TorchRMSprop(RATE),
+        loss=dict.fromkeys(model.output_names, loss),
+        jit_compile=variant == "keras-xla",
     )
     crops, targets = example(args)
     answers = dict.fromkeys(model.output_names, targets)
@@ -111,10 +126,12 @@ def torch_step(args, variant):
     gpu = torch.cuda.is_available()
     device = torch.device("cuda" if gpu else "cpu")
     network = TwinHourglass(JOINTS, args.stacks, args.features, args.stem).to(device).train()
-    layout = torch.channels_last if variant == "torch-channels-last" else torch.contiguous_format
+    last = variant in ("torch-channels-last", "torch-bfloat16")
+    layout = torch.channels_last if last else torch.contiguous_format
     network = network.to(memory_format=layout)
     optimizer = torch.optim.RMSprop(network.parameters(), lr=RATE, alpha=0.99, eps=1e-8)
     forward = torch.compile(network) if variant == "torch-compile" else network
+    narrow = gpu or variant == "torch-bfloat16"
     crops, targets = example(args)
     pixels = torch.from_numpy(crops).permute(0, 3, 1, 2)
     targets = torch.from_numpy(targets)
@@ -123,7 +140,7 @@ def torch_step(args, variant):
         x = pixels.to(device).contiguous(memory_format=layout).float() / 255 - 0.5
         wanted = draw(targets.to(device), args.size // 4, SIGMA)
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, torch.bfloat16, enabled=gpu):
+        with torch.autocast(device.type, torch.bfloat16, enabled=narrow):
             predicted = forward(x)
         loss = sum(((maps.float() - wanted) ** 2).mean() for maps in predicted)
         loss.backward()
@@ -137,9 +154,7 @@ def child(args):
     """Warm up, then measure a turn for every line on the input; JSON lines on the output."""
     begun = time.perf_counter()
     if args.child.startswith("keras"):
-        step, parameters, gflops, gpu = keras_step(
-            args, args.child == "keras-xla", args.child == "keras-recompute"
-        )
+        step, parameters, gflops, gpu = keras_step(args, args.child)
     else:
         step, parameters, gflops, gpu = torch_step(args, args.child)
     first = [step() for _ in range(2)]
@@ -165,7 +180,7 @@ def measure(args):
         for option in ("batch", "size", "stacks", "features", "steps"):
             command += [f"--{option}", str(getattr(args, option))]
         environment = dict(os.environ)
-        if name in ("keras-graph", "keras-recompute"):
+        if name in ("keras-graph", "keras-recompute", "keras-bfloat16"):
             environment["TF_ENABLE_ONEDNN_OPTS"] = "1"
         command += ["--stem", *map(str, args.stem)]
         process = subprocess.Popen(
