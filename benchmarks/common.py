@@ -12,6 +12,7 @@ import os
 import pathlib
 import platform
 import statistics
+import subprocess
 import sys
 import time
 
@@ -96,6 +97,49 @@ def interleaved(calls, repetitions, warmup=2):
             if turn >= 0:
                 taken[name].append(time.perf_counter() - begin)
     return taken
+
+
+class Child:
+    """A process that answers every line on its input with a line of JSON.
+
+    What is compared runs in processes of its own: in a common one, the threads of one runtime keep
+    those of the next waiting.
+
+    Args:
+        command: of the process, which first says a line of JSON about itself.
+        environment: further variables.
+
+    Attributes:
+        facts: what it said first.
+    """
+
+    def __init__(self, command, environment=()):
+        self._process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, **dict(environment)},
+        )
+        self.facts = self._answer()
+
+    def __call__(self, line):
+        """The answer to a line."""
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise ChildProcessError(f"{' '.join(self._process.args)} ended by itself.")
+        return json.loads(line)
+
+    def close(self):
+        """End the process."""
+        self._process.stdin.close()
+        self._process.wait()
 
 
 def ratios(seconds, base):

@@ -3,17 +3,20 @@
     python benchmarks/serving.py [--model NAME_OR_PATH] [--data lsp:DIR#801-1000] [--photos DIR]
 
 Without `--model`, networks with random weights are measured: `hourglass_2s` at 256×256 and one of
-64 features at 128×128. Every runtime is measured in turn, again and again, in one process; beside
-the clock's milliseconds stands the processor time per picture, which means something on a busy
-machine too, and the load is recorded. With `--data`, the accuracy of every format is measured.
-Results go to `benchmarks/results/serving.json` and, as a table, to the screen.
+64 features at 128×128. Every runtime has a process of its own, as in use: in a common one, the
+threads of one keep those of the next waiting, which made TensorFlow look twice as slow at small
+networks. They take turns, again and again; beside the clock's milliseconds stands the processor
+time per picture, which means something on a busy machine too, and the load is recorded. With
+`--data`, the accuracy of every format is measured. Results go to `benchmarks/results/serving.json`
+and, as a table, to the screen.
 """
 
 import argparse
-import functools
+import contextlib
 import json
 import os
 import pathlib
+import pickle
 import platform
 import sys
 import tempfile
@@ -56,20 +59,20 @@ def random_model(features, size, stacks=2):
     return model
 
 
-def runtimes(model, crops, folder):
-    """Name -> callable from crops to heatmaps, and the bytes of the files each one reads."""
-    import tensorflow as tf
+def exported(model, crops, folder):
+    """Name -> what a process is to run (kind, path, environment), and bytes of each one's files."""
+    from keras_hourglass.export import export_format, export_model
 
-    from keras_hourglass.export import export_format, export_model, load_engine
-
-    @tf.function(autograph=False)
-    def graph(images):
-        return model(images, training=False)
-
-    engines = {"Keras in tf.function": lambda images: graph(images)["stack_1"].numpy()}
-    sizes = {"Keras in tf.function": 4 * model.count_params()}
+    model.save_to_preset(folder / "keras")
     saved = export_model(model, folder, name="served")
-    engines["SavedModel"] = load_engine(saved)
+    runs = {
+        "Keras in tf.function": ("keras", folder / "keras", {}),
+        "SavedModel": ("network", saved, {}),
+        # What compose.yaml beside an export says of small networks.
+        "SavedModel, one thread": ("network", saved, {"TF_NUM_INTRAOP_THREADS": "1"}),
+        "matrix-product floor": ("floor", folder / "keras", {}),
+    }
+    sizes = {"Keras in tf.function": 4 * model.count_params()}
     sizes["SavedModel"] = (saved / "saved_model.pb").stat().st_size
     for format in FORMATS:
         try:
@@ -78,27 +81,108 @@ def runtimes(model, crops, folder):
         except Exception as error:  # a runtime that is missing or fails is a line of its own
             print(f"{format}: {error}", file=sys.stderr)
             continue
-        engines[format] = load_engine(path, threads=os.cpu_count())
+        runs[format] = ("network", path, {})
         files = [path, path.with_suffix(".bin")] if format == "openvino" else [path]
         sizes[format] = sum(file.stat().st_size for file in files)
-    return engines, sizes, saved
+    return runs, sizes, saved
 
 
-def interleaved(calls, repetitions, count=1):
-    """Milliseconds per picture of every call: median, p99, spread and processor time."""
-    taken = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-        call()
-    for _ in tqdm(range(repetitions), leave=False):
-        for name, call in calls.items():
+def keras_call(path, _):
+    """The model itself, compiled."""
+    import tensorflow as tf
+
+    from keras_hourglass.presets import load_model
+
+    model = load_model(path)
+
+    @tf.function(autograph=False)
+    def graph(images):
+        return model(images, training=False)
+
+    return lambda images: graph(images)["stack_1"].numpy()
+
+
+def network_call(path, _):
+    """An exported network."""
+    from keras_hourglass.export import load_engine
+
+    return load_engine(path, threads=os.cpu_count())
+
+
+def floor_call(path, factor):
+    """The network's multiplications as square matrix products; `factor` gets what is left over."""
+    import tensorflow as tf
+
+    from keras_hourglass.architecture import complete
+    from keras_hourglass.cost import cost_of
+    from keras_hourglass.presets import resolve
+
+    arguments = {key: value for key, value in resolve(path)[0].items() if key != "name"}
+    flops, edge = 1e9 * cost_of(complete(arguments)).gflops, 1024
+    times = max(1, round(flops / (2 * edge**3)))
+    factor.append(flops / (2 * edge**3 * times))
+    matrix = tf.random.normal((edge, edge))
+
+    def call(images):
+        for _ in range(times * len(images)):
+            tf.matmul(matrix, matrix).numpy()
+
+    return call
+
+
+def signature_call(path, _):
+    """File bytes to joints, mirror-averaged, through the signature."""
+    import tensorflow as tf
+
+    signature = tf.saved_model.load(str(path)).signatures["serving_default"]
+    return lambda encoded: signature(tf.constant([bytes(data) for data in encoded]))
+
+
+def predictor_call(path, _):
+    """File bytes to joints, mirror-averaged, step by step."""
+    from keras_hourglass import Predictor
+
+    predictor = Predictor(path)
+    return lambda encoded: [predictor(bytes(data)) for data in encoded]
+
+
+KINDS = {
+    "keras": keras_call,
+    "network": network_call,
+    "floor": floor_call,
+    "signature": signature_call,
+    "predictor": predictor_call,
+}
+
+
+def child(kind, path, inputs):
+    """Load, then time one call for every line on the input: how many pictures it takes."""
+    factor = []
+    call = KINDS[kind](path, factor)
+    with open(inputs, "rb") as file:
+        given = pickle.load(file)
+    print(json.dumps(factor or [1.0]), flush=True)
+    for line in sys.stdin:
+        batch = given[: int(line)]
+        start, busy = time.perf_counter(), time.process_time()
+        call(batch)
+        taken = time.perf_counter() - start, time.process_time() - busy
+        print(json.dumps(taken), flush=True)
+
+
+def interleaved(children, repetitions, count):
+    """Milliseconds per picture of every child: median, p99, spread and processor time."""
+    taken = {name: [] for name in children}
+    for one in children.values():
+        for _ in range(5):
+            one(count)
+    for turn in tqdm(range(repetitions), leave=False):
+        for name in list(children)[:: 1 if turn % 2 == 0 else -1]:
             time.sleep(common.PAUSE)
-            start, busy = time.perf_counter(), time.process_time()
-            call()
-            taken[name].append((time.perf_counter() - start, time.process_time() - busy))
+            taken[name].append(children[name](count))
     results = {}
     for name, pairs in taken.items():
-        clock, busy = 1e3 * np.array(pairs).T / count
+        clock, busy = 1e3 * children[name].facts[0] * np.array(pairs).T / count
         low, middle, high, late = np.percentile(clock, [25, 50, 75, 99])
         results[name] = {
             "median_ms": round(middle, 3),
@@ -109,30 +193,7 @@ def interleaved(calls, repetitions, count=1):
     return results
 
 
-def floor(model):
-    """A call that does the network's multiplications as square matrix products."""
-    import tensorflow as tf
-
-    from keras_hourglass.cost import cost_of
-
-    flops, edge = 1e9 * cost_of(model.get_config()).gflops, 1024
-    times = flops / (2 * edge**3)
-    matrix = tf.random.normal((edge, edge))
-
-    def call():
-        for _ in range(max(1, round(times))):
-            tf.matmul(matrix, matrix).numpy()
-
-    return call, flops / (2 * edge**3 * max(1, round(times)))
-
-
-def repeat(call, count):
-    """Call several times."""
-    for _ in range(count):
-        call()
-
-
-def accuracy(engines, model, spec):
+def accuracy(runs, model, spec):
     """Mean PCK@0.2 of every engine in percent, and its change."""
     from keras_hourglass import Predictor, geometry
     from keras_hourglass.data.sources import load_records
@@ -142,11 +203,10 @@ def accuracy(engines, model, spec):
     lengths = np.linalg.norm(records.joints[:, first] - records.joints[:, second], axis=-1)
     boxes = geometry.boxes_to_xywh(records.boxes)
     results = {}
-    for name, engine in engines.items():
-        if name == "Keras in tf.function":
-            predictor = Predictor(model)
-        else:
-            predictor = Predictor(model, engine=engine)
+    for name, (kind, path, environment) in runs.items():
+        if kind == "floor" or environment:
+            continue
+        predictor = Predictor(model, engine="keras" if kind == "keras" else path)
         right = total = 0
         for row in tqdm(range(len(records)), desc=name, leave=False):
             pose = predictor(records.images[row], boxes=[boxes[row]])[0]
@@ -167,25 +227,6 @@ def whole_crop(data, size):
     return images.warp(image, geometry.crop_affine(box, size), size)
 
 
-def served(saved, model, encoded, repetitions):
-    """File bytes to joints, mirror-averaged, through the signature and step by step."""
-    import tensorflow as tf
-
-    from keras_hourglass import Predictor
-
-    signature = tf.saved_model.load(str(saved)).signatures["serving_default"]
-    predictor = Predictor(model)
-    calls = {}
-    for count in (1, 8):
-        batch = tf.constant(encoded[:count])
-        calls[f"SavedModel, {count} at once"] = functools.partial(signature, batch), count
-    calls["Predictor, 1 at once"] = (lambda: predictor(encoded[0])), 1
-    return {
-        name: interleaved({name: call}, repetitions, count)[name]
-        for name, (call, count) in calls.items()
-    }
-
-
 def measure(model, arguments):
     """All numbers of one model."""
     import tensorflow as tf
@@ -196,21 +237,32 @@ def measure(model, arguments):
     encoded = [path.read_bytes() for path in photos] or [random_picture(0, ".jpg")] * 8
     crops = np.stack([whole_crop(data, model.input_size) for data in encoded])
     result = {"model": model.name, "versions": {"tensorflow": tf.__version__}}
-    with tempfile.TemporaryDirectory() as folder:
-        engines, sizes, saved = runtimes(model, crops, folder)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        folder = pathlib.Path(folder)
+        runs, sizes, saved = exported(model, crops, folder)
+
+        def start(kind, path, environment, given):
+            inputs = folder / f"{kind}.pickle"
+            inputs.write_bytes(pickle.dumps(given))
+            command = [sys.executable, __file__, "--child", kind, path, inputs]
+            one = common.Child(command, environment)
+            stack.callback(one.close)
+            return one
+
+        images = crops[:8].astype(np.float32)
+        children = {name: start(*run, images) for name, run in runs.items()}
         for count in (1, 8):
-            images = crops[:count].astype(np.float32)
-            calls = {name: functools.partial(engine, images) for name, engine in engines.items()}
-            products, factor = floor(model)
-            calls["matrix-product floor"] = functools.partial(repeat, products, count)
-            numbers = interleaved(calls, arguments.repetitions, count)
-            for key in ("median_ms", "processor_ms"):
-                numbers["matrix-product floor"][key] *= factor
-            result[f"batch {count}"] = numbers
+            result[f"batch {count}"] = interleaved(children, arguments.repetitions, count)
         result["megabytes"] = {name: round(size / 1e6, 2) for name, size in sizes.items()}
-        result["picture to joints"] = served(saved, model, encoded, arguments.repetitions)
+        joints = {"SavedModel": start("signature", saved, {}, encoded[:8])}
+        joints["Predictor"] = start("predictor", folder / "keras", {}, encoded[:8])
+        result["picture to joints"] = {
+            f"{name}, {count} at once": numbers
+            for count in (1, 8)
+            for name, numbers in interleaved(joints, arguments.repetitions, count).items()
+        }
         if arguments.data:
-            result["PCK@0.2"] = accuracy(engines, model, arguments.data)
+            result["PCK@0.2"] = accuracy(runs, model, arguments.data)
     return result
 
 
@@ -241,7 +293,11 @@ def main():
     parser.add_argument("--photos", help="folder of .jpg files to send and calibrate with")
     parser.add_argument("--repetitions", type=int, default=30)
     parser.add_argument("--small", action="store_true", help="leave out the 256×256 network")
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.child:
+        child(*arguments.child)
+        return
     if arguments.model:
         from keras_hourglass.presets import load_model
 

@@ -3,8 +3,9 @@
     python benchmarks/small_networks.py --data-root DIR [--mediapipe VENV/bin/python]
 
 Our trained small presets under every engine, with and without the mirror image, from the file of a
-photograph and the person's box to the joints; one picture at a time, all networks in turns. PCK@0.2
-of the torso on `lsp:lsp_train#801-1000`, all 14 joints and the 12 of the limbs.
+photograph and the person's box to the joints; one picture at a time, all in turns, each in a
+process of its own. PCK@0.2 of the torso on `lsp:lsp_train#801-1000`, all 14 joints and the 12 of
+the limbs.
 
 `--mediapipe` is a Python that has MediaPipe (see `blazepose.py`), whose wheel holds its networks.
 It is measured as it comes, with its own person detector on the whole picture, and its landmark
@@ -14,10 +15,11 @@ as wrong. Results go to `benchmarks/results/small_networks.json`; with `--preset
 presets are kept.
 """
 
+import argparse
+import contextlib
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import time
@@ -40,9 +42,8 @@ LANDMARKS = {
 THRESHOLD = 0.2
 
 
-def predictors(preset, engines, crops, folder):
-    """Name of a way -> function from path and rectangle to `(14, 2)` joints in source pixels."""
-    from keras_hourglass import Predictor
+def ways_of(preset, engines, crops, folder):
+    """Name of a way -> the command of its process; see `child`."""
     from keras_hourglass.errors import UserError
     from keras_hourglass.export import export_format, export_model
     from keras_hourglass.presets import load_model
@@ -50,26 +51,47 @@ def predictors(preset, engines, crops, folder):
     model = load_model(preset)
     folder, ways = pathlib.Path(folder) / preset, {}
     for engine in engines:
-        options = {} if engine == "default" else {"engine": engine}
+        value = "auto" if engine == "default" else engine
         try:
             if engine == "saved_model":
-                options["engine"] = export_model(model, folder, name=preset)
+                value = export_model(model, folder, name=preset)
             elif engine in FILES:
                 calibration = crops(model) if engine.endswith("int8") else None
-                kind = FILES[engine]
-                options["engine"], _ = export_format(model, folder, kind, calibration=calibration)
+                value, _ = export_format(model, folder, FILES[engine], calibration=calibration)
         except UserError as error:  # a way that is refused is a line of its own
             print(f"{preset}, {engine}: {error}", file=sys.stderr)
             continue
-        for flip in (True, False):
-            name = f"{preset}, {engine}, {'mirrored' if flip else 'one pass'}"
-            ways[name] = caller(Predictor(model, flip=flip, **options))
+        for flip in ("mirrored", "one pass"):
+            command = [sys.executable, __file__, "--child", preset, value, flip]
+            ways[f"{preset}, {engine}, {flip}"] = command
     return ways
 
 
-def caller(predictor):
-    """A predictor as a function of path and rectangle."""
-    return lambda path, rectangle: predictor(path, boxes=rectangle)[0].keypoints
+def child(source, engine, *options):
+    """Answer lines of JSON, path and rectangle, with seconds and joints.
+
+    Args:
+        source: a preset, or BlazePose's landmark network.
+        engine: the predictor's, or `blazepose`.
+        *options: `mirrored` or `one pass`; for BlazePose the padding of boxes.
+    """
+    if engine == "blazepose":
+        call = landmark_network(source, float(options[0]))
+    else:
+        from keras_hourglass import Predictor
+
+        predictor = Predictor(source, flip=options[0] == "mirrored", engine=engine)
+
+        def call(path, rectangle):
+            return predictor(path, boxes=rectangle)[0].keypoints
+
+    print(json.dumps({}), flush=True)
+    for line in sys.stdin:
+        path, rectangle = json.loads(line)
+        begin = time.perf_counter()
+        points = call(path, rectangle)
+        seconds = time.perf_counter() - begin
+        print(json.dumps({"seconds": seconds, "points": np.asarray(points).tolist()}), flush=True)
 
 
 def calibration(records, count=32):
@@ -85,32 +107,8 @@ def calibration(records, count=32):
     return crops
 
 
-class MediaPipe:
-    """The solution in its own process; see `blazepose.py`."""
-
-    def __init__(self, python):
-        script = pathlib.Path(__file__).with_name("blazepose.py")
-        self._process = subprocess.Popen(
-            [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        self.facts = json.loads(self._process.stdout.readline())
-
-    def __call__(self, path):
-        """Seconds and `(33, 2)` landmarks in source pixels, or `None`."""
-        self._process.stdin.write(path + "\n")
-        self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        points = answer["points"]
-        return answer["seconds"], None if points is None else np.array(points)
-
-    def close(self):
-        self._process.stdin.close()
-        self._process.wait()
-
-
-def landmark_network(path, padding, skeleton):
-    """BlazePose's landmark network under LiteRT, called like a `predictors` entry."""
+def landmark_network(path, padding):
+    """BlazePose's landmark network under LiteRT, from path and rectangle to `(33, 2)` landmarks."""
     from ai_edge_litert.interpreter import Interpreter
 
     from keras_hourglass.geometry import apply_affine, invert_affine
@@ -131,7 +129,7 @@ def landmark_network(path, padding, skeleton):
         interpreter.set_tensor(entry["index"], crop)
         interpreter.invoke()
         points = interpreter.get_tensor(landmarks).reshape(39, 5)[:33, :2].astype(np.float64)
-        return as_joints(apply_affine(invert_affine(matrix), points - 0.5), skeleton)
+        return apply_affine(invert_affine(matrix), points - 0.5)
 
     return call
 
@@ -145,26 +143,34 @@ def as_joints(points, skeleton):
     return joints
 
 
-def run_all(ways, records, rival, warmup=2):
-    """All ways in turns, picture after picture: name -> seconds and `(N, 14, 2)` joints."""
+def run_all(ways, records, warmup=2):
+    """All ways in turns, picture after picture.
+
+    Args:
+        ways: name -> `common.Child`.
+        records: whom to predict.
+        warmup: pictures before them that are not counted.
+
+    Returns:
+        Name -> seconds and `(N, 14, 2)` joints.
+    """
     from keras_hourglass import geometry
 
     rectangles = geometry.boxes_to_xywh(records.boxes)
-    names = [*ways, *(["MediaPipe, as it comes"] if rival else [])]
-    found = {name: ([], []) for name in names}
+    found = {name: ([], []) for name in ways}
     for row in range(-warmup, len(records)):
-        path, rectangle = records.images[row], rectangles[row]
-        for name in names[:: 1 if row % 2 == 0 else -1]:
-            if name in ways:
-                begin = time.perf_counter()
-                joints = ways[name](path, rectangle)
-                seconds = time.perf_counter() - begin
-            else:
-                seconds, landmarks = rival(path)
-                joints = as_joints(landmarks, records.skeleton)
+        path, rectangle = records.images[row], [float(value) for value in rectangles[row]]
+        for name in list(ways)[:: 1 if row % 2 == 0 else -1]:
+            time.sleep(common.PAUSE)
+            # MediaPipe finds the person by itself.
+            alone = name.startswith("MediaPipe")
+            answer = ways[name](path if alone else json.dumps([path, rectangle]))
+            points = answer["points"] and np.array(answer["points"])
+            if not name.startswith("hourglass"):
+                points = as_joints(points, records.skeleton)
             if row >= 0:
-                found[name][0].append(seconds)
-                found[name][1].append(joints)
+                found[name][0].append(answer["seconds"])
+                found[name][1].append(points)
     return found
 
 
@@ -227,24 +233,32 @@ def main():
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--mediapipe", metavar="PYTHON", help="a Python with MediaPipe")
     parser.add_argument("--limit", type=int, help="the first so many people")
+    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    if sys.argv[1:2] == ["--child"]:
+        child(*sys.argv[2:])
+        return
     args, load = parser.parse_args(), os.getloadavg()[0]
     from keras_hourglass.data.sources import load_records
 
     records = load_records(args.data, args.data_root).select(slice(args.limit))
     crops = calibration(load_records("lsp:lsp_train#1-64", args.data_root))
-    ways, rival, facts = {}, None, {}
-    with tempfile.TemporaryDirectory() as folder:
+    commands, facts = {}, {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         for preset in args.presets:
-            ways.update(predictors(preset, args.engines, crops, folder))
+            commands.update(ways_of(preset, args.engines, crops, folder))
+        ways = {name: common.Child(command) for name, command in commands.items()}
         if args.mediapipe:
-            rival = MediaPipe(args.mediapipe)
+            script = pathlib.Path(__file__).with_name("blazepose.py")
+            rival = common.Child([args.mediapipe, script])
             facts = {"mediapipe": rival.facts["version"]}
-            for padding in (1.0, 1.25):
-                name = f"BlazePose landmarks under LiteRT, box × {padding:g}"
-                ways[name] = landmark_network(rival.facts["network"], padding, records.skeleton)
-        found = run_all(ways, records, rival)
-        if rival:
-            rival.close()
+            for padding in ("1", "1.25"):
+                name = f"BlazePose landmarks under LiteRT, box × {padding}"
+                network = [rival.facts["network"], "blazepose", padding]
+                ways[name] = common.Child([sys.executable, __file__, "--child", *network])
+            ways["MediaPipe, as it comes"] = rival
+        for way in ways.values():
+            stack.callback(way.close)
+        found = run_all(ways, records)
     kept = common.read(args.out).get("ways", {})
     kept = {name: row for name, row in kept.items() if not name.startswith(tuple(args.presets))}
     rows = {**kept, **summarise(found, records)}

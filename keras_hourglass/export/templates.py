@@ -62,6 +62,9 @@ services:
     environment:
       <<: *environment
       TF_ENABLE_ONEDNN_OPTS: "1"
+      # A small network (64 features, 128×128) answers a single picture sooner with one thread per
+      # operation, and leaves the other cores to other requests; a large one does not.
+      # TF_NUM_INTRAOP_THREADS: "1"
   serving-gpu:
     <<: *serving
     image: tensorflow/serving:$${SERVING_TAG:-latest}-gpu
