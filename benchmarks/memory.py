@@ -102,9 +102,7 @@ def child_training(values, way):
 
     imported = common.resident()
     forget_peak()
-    step, _, _, _ = train_step.keras_step(
-        argparse.Namespace(**json.loads(values)), f"keras-{way}"
-    )
+    step, _, _, _ = train_step.keras_step(argparse.Namespace(**json.loads(values)), f"keras-{way}")
     for _ in range(3):
         step()
     return {"imported": imported, "peak": common.resident("VmHWM")}
