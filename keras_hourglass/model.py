@@ -50,8 +50,9 @@ class StackedHourglass(keras.Model):
             or one per channel, as the first layer.
         synchronized: take batch statistics over all replicas of a distributed training.
         metadata: what travels with the model without being part of the network, a JSON-ready
-            dict: `"preprocessing"` (`padding` of the person box, `sigma` in heatmap pixels),
-            `"thresholds"` (joint name -> least score of a joint that is there), `"card"`.
+            dict: `"preprocessing"` (`padding` of the person box, `sigma` in heatmap pixels,
+            `decoder`), `"thresholds"` (joint name -> least score of a joint that is there) and
+            `"card"`.
         name: name of the model.
         dtype: dtype policy of the model; the global policy by default. Heatmaps are float32
             in any case.

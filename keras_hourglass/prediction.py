@@ -20,7 +20,13 @@ from keras_hourglass.pictures import open_pictures
 from keras_hourglass.pose import Pose
 from keras_hourglass.rectangles import Rectangles
 from keras_hourglass.skeletons import Skeleton
-from keras_hourglass.traits import find_skeleton, is_number, joint_thresholds, output_name
+from keras_hourglass.traits import (
+    find_skeleton,
+    is_number,
+    joint_thresholds,
+    output_name,
+    own_decoder,
+)
 
 
 @dataclasses.dataclass
@@ -57,7 +63,8 @@ class Predictor:
         model: a `StackedHourglass`, or the name, path or address of one, which starts sooner: Keras
             is left out where another engine runs the network.
         flip: average the heatmaps of each crop and of its mirror image, as the paper does.
-        decoder: how heatmaps become joints, see `HeatmapCodec`.
+        decoder: how heatmaps become joints, see `HeatmapCodec`; by default as the model's
+            `preprocessing` says, or `"quarter"`.
         batch_size: people per run of the network (twice as many crops with `flip`).
         stack: which stack's heatmaps count, 1 to S; the last by default.
         engine: what runs the network, see `engines`.
@@ -91,7 +98,7 @@ class Predictor:
         self,
         model: Any,
         flip: bool = True,
-        decoder: str = "quarter",
+        decoder: str | None = None,
         batch_size: int = 8,
         stack: int | None = None,
         engine: Path | Callable = "auto",
@@ -122,7 +129,7 @@ class Predictor:
         self.skeleton = find_skeleton(skeleton, model, maps[-1], flip)
         sigma = getattr(model, "preprocessing", {}).get("sigma", 1.5)
         stride = self.input_size[0] // maps[1]
-        self.codec = HeatmapCodec(self.input_size, stride, sigma, decoder)
+        self.codec = HeatmapCodec(self.input_size, stride, sigma, own_decoder(decoder, model))
         self.thresholds = joint_thresholds(
             thresholds, getattr(model, "thresholds", {}), self.skeleton
         )

@@ -17,7 +17,9 @@ RECIPE, LOG, CURVES = "recipe.yaml", "log.csv", "curves.png"
 _MEASURED = ("name", "sha256", "size", "skeleton")
 
 
-def publish(source, name, facts, thresholds=None, dtype="float16", folder=None):
+def publish(
+    source, name, facts, thresholds=None, preprocessing=None, dtype="float16", folder=None
+):  # fmt: skip
     """Make a trained model a preset that travels with the package.
 
     The recipe and the log of a training run come along, the log also as a picture.
@@ -30,6 +32,7 @@ def publish(source, name, facts, thresholds=None, dtype="float16", folder=None):
             `command`, and for the model card anything else (`description`, `hours`, `hardware`,
             `tables`, `limits`, …).
         thresholds: joint name -> least score of a present joint; the model's own by default.
+        preprocessing: settings that differ from the model's own, e.g. `{"decoder": "dark"}`.
         dtype: of the stored weights.
         folder: the folder of `manifest.json`; the package's own by default.
 
@@ -52,17 +55,19 @@ def publish(source, name, facts, thresholds=None, dtype="float16", folder=None):
     model = load_model(source)
     card = {**model.metadata.get("card", {}), **_files_of_run(source, target), **facts}
     card["name"] = name
-    save_preset(model, target, None, thresholds, card, dtype=dtype, overwrite=True)
+    settings = {**model.preprocessing, **(preprocessing or {})}
+    save_preset(model, target, settings, thresholds, card, dtype=dtype, overwrite=True)
     return _record(target, root)
 
 
-def revise(name, facts=None, thresholds=None, folder=None):
+def revise(name, facts=None, thresholds=None, preprocessing=None, folder=None):
     """Change what is said of published weights; the weights themselves stay.
 
     Args:
         name: the preset's name.
         facts: facts that are new or differ, as for `publish`; `None` removes one.
         thresholds: joint name -> least score of a present joint, in place of all before.
+        preprocessing: settings that differ from those before.
         folder: the folder of `manifest.json`; the package's own by default.
 
     Returns:
@@ -87,6 +92,8 @@ def revise(name, facts=None, thresholds=None, folder=None):
     config["card"] = {key: value for key, value in card.items() if value is not None}
     if thresholds is not None:
         config["thresholds"] = dict(thresholds)
+    if preprocessing is not None:
+        config["preprocessing"] = {**config.get("preprocessing", {}), **preprocessing}
     _write_config(path, config)
     return _record(root / name, root)
 

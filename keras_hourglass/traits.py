@@ -1,4 +1,4 @@
-"""What a predictor needs to know of a model: its outputs, joints and thresholds."""
+"""What a predictor needs to know of a model: its outputs, joints, decoder and thresholds."""
 
 import numbers
 
@@ -61,6 +61,11 @@ def find_skeleton(skeleton, model, joints, flip):
             f"{found.num_joints}. Pass the skeleton that it was trained on."
         )
     return found
+
+
+def own_decoder(decoder, model):
+    """How heatmaps become joints: as asked, else as is best for the model, else as in the paper."""
+    return decoder or getattr(model, "preprocessing", {}).get("decoder", "quarter")
 
 
 def joint_thresholds(thresholds, own, skeleton):

@@ -35,8 +35,7 @@ def add_decoder(parser, scope=""):
     parser.add_argument(
         "--decoder",
         choices=DECODERS,
-        default="quarter",
-        help=f"{scope}how a joint is read from its heatmap (default: quarter)",
+        help=f"{scope}how a joint is read from its heatmap (default: the model's, or quarter)",
     )
 
 

@@ -14,6 +14,7 @@ from keras_hourglass.errors import DataError
 from keras_hourglass.evaluation.runner import HeatmapRunner
 from keras_hourglass.geometry import apply_affine, invert_affine
 from keras_hourglass.metrics import normalized_distances
+from keras_hourglass.traits import own_decoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ def predict_records(
     model: Any,
     records: PoseRecords,
     flip: bool = True,
-    decoder: str = "quarter",
+    decoder: str | None = None,
     scales: Sequence[float] = (1.0,),
     progress: Callable | None = None,
     **options,
@@ -75,7 +76,8 @@ def predict_records(
         model: a `StackedHourglass`.
         records: `PoseRecords`; joints that the model does not predict are left out.
         flip: average with the mirrored crop.
-        decoder: `"max"`, `"quarter"` or `"dark"`, see `HeatmapCodec`.
+        decoder: `"max"`, `"quarter"` or `"dark"`, see `HeatmapCodec`; by default as the model's
+            `preprocessing` says, or `"quarter"`.
         scales: factors on the side of the person box whose heatmaps are averaged.
         progress: called with the number of people done after each batch.
         **options: `stacks`, `batch_size`, `workers`, `engine` of `HeatmapRunner`.
@@ -93,7 +95,7 @@ def predict_records(
     """
     runner = HeatmapRunner(model, records.skeleton, flip, scales, **options)
     sigma = model.preprocessing.get("sigma", 1.5)
-    codec = HeatmapCodec(model.input_size, model.stride, sigma, decoder)
+    codec = HeatmapCodec(model.input_size, model.stride, sigma, own_decoder(decoder, model))
     records = match_joints(records, runner.skeleton)
     collector = Collector(codec, runner.stacks)
     runner.warm_up()

@@ -10,6 +10,7 @@ from keras_hourglass.engines import make_engine
 from keras_hourglass.evaluation.measure import evaluate_predictions
 from keras_hourglass.evaluation.predictions import Collector
 from keras_hourglass.evaluation.runner import HeatmapRunner, stack_names
+from keras_hourglass.traits import own_decoder
 
 SCALES = (0.85, 1.0, 1.2)
 
@@ -47,8 +48,9 @@ def sweep(
     """
     names = stack_names(model)
     passes: list = [(names[-1], flip, (1.0,), DECODERS) for flip in (False, True)]
-    passes.append((names[-1], True, tuple(scales), ("quarter",)))
-    passes += [(name, True, (1.0,), ("quarter",)) for name in names[:-1]]
+    own = (own_decoder(None, model),)
+    passes.append((names[-1], True, tuple(scales), own))
+    passes += [(name, True, (1.0,), own) for name in names[:-1]]
     rows, engines = [], {}
     for name, flip, factors, decoders in passes:
         if name not in engines:

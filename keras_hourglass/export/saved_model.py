@@ -10,6 +10,7 @@ from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.errors import UserError
 from keras_hourglass.export.names import check_name
 from keras_hourglass.hints import Path
+from keras_hourglass.traits import own_decoder
 
 
 def export_model(
@@ -17,7 +18,7 @@ def export_model(
     out: Path,
     name: str | None = None,
     flip: bool = True,
-    decoder: str = "quarter",
+    decoder: str | None = None,
     max_pixels: int | None = None,
     preset: str | None = None,
 ) -> pathlib.Path:
@@ -36,7 +37,8 @@ def export_model(
         out: folder of all served models.
         name: the model's name on the server; the Keras model's name by default.
         flip: average with the heatmaps of the mirrored crop.
-        decoder: of the `HeatmapCodec`: `"quarter"`, `"max"` or `"dark"`.
+        decoder: of the `HeatmapCodec`: `"quarter"`, `"max"` or `"dark"`; by default as the model's
+            `preprocessing` says, or `"quarter"`.
         max_pixels: pictures whose header announces more are refused before decoding;
             50 million by default.
         preset: name of the weights' origin for the metadata.
@@ -88,6 +90,7 @@ def export_model(
 
 def _codec(model, decoder):
     sigma = model.preprocessing.get("sigma", 1.5)
+    decoder = own_decoder(decoder, model)
     return HeatmapCodec(model.input_size, model.stride, sigma=sigma, decoder=decoder)
 
 
