@@ -44,7 +44,7 @@ test-addons: .venv/tested .venv-addons/installed
 
 test-lowest: .venv-lowest/installed
 	.venv-lowest/bin/python -m pytest -q -m "not full" $(addprefix tests/test_,$(addsuffix .py,\
-		blueprint codec geometry layers model optimizers presets prediction))
+		blueprint codec geometry layers model presets prediction))
 
 lint: .venv/tested
 	$(BIN)/ruff check .
