@@ -103,12 +103,6 @@ class Add(Part):
     """The sum of the stacks' heatmaps."""
 
 
-class Activation(Part):
-    """The identity that names an output."""
-
-    activation = types.SimpleNamespace(__name__="linear")
-
-
 class Residual(Part):
     """See `layers.Residual`; `source` are the channels of its input."""
 

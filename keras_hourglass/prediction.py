@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from keras_hourglass.blueprint import Blueprint
-from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.cropping import Cropper, Here, groups
 from keras_hourglass.detection import make_detector
 from keras_hourglass.engines import make_engine, takes_blueprint
@@ -25,7 +24,7 @@ from keras_hourglass.traits import (
     is_number,
     joint_thresholds,
     output_name,
-    own_decoder,
+    own_codec,
 )
 
 
@@ -127,9 +126,7 @@ class Predictor:
         self.input_size = tuple(model.input_shape[1:3])
         maps = model.output[self.output].shape
         self.skeleton = find_skeleton(skeleton, model, maps[-1], flip)
-        sigma = getattr(model, "preprocessing", {}).get("sigma", 1.5)
-        stride = self.input_size[0] // maps[1]
-        self.codec = HeatmapCodec(self.input_size, stride, sigma, own_decoder(decoder, model))
+        self.codec = own_codec(model, decoder, self.output)
         self.thresholds = joint_thresholds(
             thresholds, getattr(model, "thresholds", {}), self.skeleton
         )

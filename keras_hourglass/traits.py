@@ -4,6 +4,7 @@ import numbers
 
 import numpy as np
 
+from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.errors import UserError
 from keras_hourglass.pose import PRESENT_FROM
 from keras_hourglass.skeletons import SKELETONS, Skeleton, get_skeleton
@@ -63,9 +64,16 @@ def find_skeleton(skeleton, model, joints, flip):
     return found
 
 
-def own_decoder(decoder, model):
-    """How heatmaps become joints: as asked, else as is best for the model, else as in the paper."""
-    return decoder or getattr(model, "preprocessing", {}).get("decoder", "quarter")
+def own_codec(model, decoder=None, output=None):
+    """The `HeatmapCodec` of an output, by default the last stack's, as the model's settings say.
+
+    Heatmaps become joints as asked, else as is best for the model, else as in the paper.
+    """
+    size = tuple(model.input_shape[1:3])
+    stride = size[0] // model.output[output or output_name(model, None)].shape[1]
+    settings = getattr(model, "preprocessing", {})
+    decoder = decoder or settings.get("decoder", "quarter")
+    return HeatmapCodec(size, stride, settings.get("sigma", 1.5), decoder)
 
 
 def joint_thresholds(thresholds, own, skeleton):

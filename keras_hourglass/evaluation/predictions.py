@@ -14,7 +14,7 @@ from keras_hourglass.errors import DataError
 from keras_hourglass.evaluation.runner import HeatmapRunner
 from keras_hourglass.geometry import apply_affine, invert_affine
 from keras_hourglass.metrics import normalized_distances
-from keras_hourglass.traits import own_decoder
+from keras_hourglass.traits import own_codec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +94,7 @@ def predict_records(
     >>> predictions = predict_records(model, records, flip=False)  # doctest: +SKIP
     """
     runner = HeatmapRunner(model, records.skeleton, flip, scales, **options)
-    sigma = model.preprocessing.get("sigma", 1.5)
-    codec = HeatmapCodec(model.input_size, model.stride, sigma, own_decoder(decoder, model))
+    codec = own_codec(model, decoder)
     records = match_joints(records, runner.skeleton)
     collector = Collector(codec, runner.stacks)
     runner.warm_up()

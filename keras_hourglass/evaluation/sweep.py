@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from keras_hourglass.codec import DECODERS, HeatmapCodec
+from keras_hourglass.codec import DECODERS
 from keras_hourglass.data.mixture import match_joints
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.engines import make_engine
 from keras_hourglass.evaluation.measure import evaluate_predictions
 from keras_hourglass.evaluation.predictions import Collector
 from keras_hourglass.evaluation.runner import HeatmapRunner, stack_names
-from keras_hourglass.traits import own_decoder
+from keras_hourglass.traits import own_codec
 
 SCALES = (0.85, 1.0, 1.2)
 
@@ -48,7 +48,7 @@ def sweep(
     """
     names = stack_names(model)
     passes: list = [(names[-1], flip, (1.0,), DECODERS) for flip in (False, True)]
-    own = (own_decoder(None, model),)
+    own = (own_codec(model).decoder,)
     passes.append((names[-1], True, tuple(scales), own))
     passes += [(name, True, (1.0,), own) for name in names[:-1]]
     rows, engines = [], {}
@@ -76,12 +76,8 @@ def _until(model, name):
 
 
 def _rows(model, runner, records, name, decoders, threshold, mean_over):
-    sigma = model.preprocessing.get("sigma", 1.5)
     aligned = match_joints(records, runner.skeleton)
-    collectors = {
-        decoder: Collector(HeatmapCodec(model.input_size, model.stride, sigma, decoder), (name,))
-        for decoder in decoders
-    }
+    collectors = {decoder: Collector(own_codec(model, decoder), (name,)) for decoder in decoders}
     runner.warm_up()
     for people, matrices, heatmaps in runner.run(aligned):
         for collector in collectors.values():

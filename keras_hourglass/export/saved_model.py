@@ -6,11 +6,10 @@ import secrets
 import shutil
 from typing import Any
 
-from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.errors import UserError
 from keras_hourglass.export.names import check_name
 from keras_hourglass.hints import Path
-from keras_hourglass.traits import own_decoder
+from keras_hourglass.traits import own_codec
 
 
 def export_model(
@@ -63,7 +62,7 @@ def export_model(
 
     name = check_name(name or model.name)
     max_pixels = max_pixels or MAX_PIXELS
-    codec = _codec(model, decoder)
+    codec = own_codec(model, decoder)
     description = bundle.describe(model, name, codec, flip, preset or name)
     served = ServedModel(
         model,
@@ -86,12 +85,6 @@ def export_model(
         shutil.rmtree(temporary, ignore_errors=True)
     bundle.write_server_files(out, description)
     return folder
-
-
-def _codec(model, decoder):
-    sigma = model.preprocessing.get("sigma", 1.5)
-    decoder = own_decoder(decoder, model)
-    return HeatmapCodec(model.input_size, model.stride, sigma=sigma, decoder=decoder)
 
 
 def _flip_order(model):
