@@ -43,8 +43,9 @@ test-addons: .venv/tested .venv-addons/installed
 	touch $@
 
 test-lowest: .venv-lowest/installed
-	.venv-lowest/bin/python -m pytest -q -m "not full" $(addprefix tests/test_,$(addsuffix .py,\
-		blueprint codec geometry layers model presets prediction))
+	.venv-lowest/bin/python -m pytest -q -m "not full" tests/test_codec.py tests/test_geometry.py \
+		tests/layers/test_layers.py tests/network tests/zoo/test_presets.py \
+		tests/prediction/test_predictor.py
 
 lint: .venv/tested
 	$(BIN)/ruff check .
@@ -53,7 +54,7 @@ lint: .venv/tested
 
 # The API reference as web pages: reference/index.html.
 reference: .venv/tested
-	$(BIN)/python tests/reference.py reference
+	$(BIN)/python tests/package/reference.py reference
 
 clean:
 	rm -rf build dist *.egg-info demo_out reference

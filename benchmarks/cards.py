@@ -29,19 +29,20 @@ from keras_hourglass.analysis import (
     stack_changes,
     whole_and_cut,
 )
-from keras_hourglass.data.sources import load_records, open_image
+from keras_hourglass.codec import PRESENT_FROM
+from keras_hourglass.data.load import load_records, open_image
 from keras_hourglass.data.synthetic import synthetic_records
-from keras_hourglass.drawing import draw_poses
 from keras_hourglass.evaluation import evaluate, predict_records
-from keras_hourglass.files import atomic_path
 from keras_hourglass.geometry import apply_affine, crop_affine
-from keras_hourglass.images import warp
-from keras_hourglass.manifest import read_manifest, weights_folder
-from keras_hourglass.pose import PRESENT_FROM, Pose
-from keras_hourglass.presets import CARD, load_model
-from keras_hourglass.publish import revise
-from keras_hourglass.sources import WEIGHTS
-from keras_hourglass.weights import file_keys, named_variables
+from keras_hourglass.io.files import atomic_path
+from keras_hourglass.io.images import warp
+from keras_hourglass.prediction.drawing import draw_poses
+from keras_hourglass.prediction.pose import Pose
+from keras_hourglass.zoo.manifest import read_manifest, weights_folder
+from keras_hourglass.zoo.origins import WEIGHTS
+from keras_hourglass.zoo.publish import revise
+from keras_hourglass.zoo.store import CARD, load_model
+from keras_hourglass.zoo.weights import file_keys, named_variables
 
 FOLDS, CUTS, WORST, DRAWS, SIDE = 5, 4, 6, 5, 150
 PARTS = ("accuracy", "presence", "storage")

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-from keras_hourglass.files import atomic_write
+from keras_hourglass.io.files import atomic_write
 
 RESULTS = pathlib.Path(__file__).resolve().parent / "results"
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless")

@@ -32,8 +32,8 @@ from plain_transforms import PlainSamples
 
 from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.data.augment import AUGMENTATIONS
+from keras_hourglass.data.load import load_records
 from keras_hourglass.data.pipeline import PoseDataset
-from keras_hourglass.data.sources import load_records
 from keras_hourglass.data.synthetic import write_dataset
 from keras_hourglass.data.tfrecords import read_tfrecords, write_tfrecords
 from keras_hourglass.geometry import crop_affine
@@ -233,7 +233,7 @@ def train_wait(records, steps=12):
     import keras
 
     from keras_hourglass.losses import HeatmapMSE
-    from keras_hourglass.model import StackedHourglass
+    from keras_hourglass.network.model import StackedHourglass
 
     codec = HeatmapCodec((128, 128))
     outputs = ("stack_1", "stack_2")

@@ -61,12 +61,12 @@ def child_inference(way, path):
         import openvino  # noqa: F401
     elif way == "litert":
         import ai_edge_litert.interpreter  # noqa: F401
-    from keras_hourglass.runtimes import load_network
+    from keras_hourglass.inference.runtimes import load_network
 
     if way == "keras":
         from serving import random_model
 
-        from keras_hourglass.engines import make_engine
+        from keras_hourglass.inference.engines import make_engine
     imported = common.resident()
     forget_peak()
     awake = imported
@@ -98,7 +98,7 @@ def child_training(values, way):
     import tensorflow  # noqa: F401
     import train_step
 
-    import keras_hourglass.model  # noqa: F401
+    import keras_hourglass.network.model  # noqa: F401
 
     imported = common.resident()
     forget_peak()

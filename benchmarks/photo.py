@@ -24,7 +24,7 @@ def network(name):
     """A preset with its weights, or with random ones where it has none."""
     from serving import random_model
 
-    from keras_hourglass.presets import load_model
+    from keras_hourglass.zoo.store import load_model
 
     return random_model(256, 256) if name == "hourglass_2s" else load_model(name)
 
@@ -32,7 +32,7 @@ def network(name):
 def measure(name, photo, engine, repetitions):
     """Milliseconds of the steps of one network, and its goal."""
     from keras_hourglass import Predictor
-    from keras_hourglass.images import read_image
+    from keras_hourglass.io.images import read_image
 
     options = {} if engine is None else {"engine": engine}
     predictor = Predictor(network(name), **options)

@@ -31,7 +31,7 @@ import numpy as np
 from run import serving_goals
 from tqdm import tqdm
 
-from keras_hourglass.files import atomic_write
+from keras_hourglass.io.files import atomic_write
 
 RESULT = pathlib.Path(__file__).parent / "results" / "serving.json"
 FORMATS = ("onnx", "openvino", "litert", "litert-int8")
@@ -91,7 +91,7 @@ def keras_call(path, _):
     """The model itself, compiled."""
     import tensorflow as tf
 
-    from keras_hourglass.presets import load_model
+    from keras_hourglass.zoo.store import load_model
 
     model = load_model(path)
 
@@ -113,9 +113,9 @@ def floor_call(path, factor):
     """The network's multiplications as square matrix products; `factor` gets what is left over."""
     import tensorflow as tf
 
-    from keras_hourglass.architecture import complete
-    from keras_hourglass.cost import cost_of
-    from keras_hourglass.presets import resolve
+    from keras_hourglass.network.config import complete
+    from keras_hourglass.network.cost import cost_of
+    from keras_hourglass.zoo.store import resolve
 
     arguments = {key: value for key, value in resolve(path)[0].items() if key != "name"}
     flops, edge = 1e9 * cost_of(complete(arguments)).gflops, 1024
@@ -196,7 +196,7 @@ def interleaved(children, repetitions, count):
 def accuracy(runs, model, spec):
     """Mean PCK@0.2 of every engine in percent, and its change."""
     from keras_hourglass import Predictor, geometry
-    from keras_hourglass.data.sources import load_records
+    from keras_hourglass.data.load import load_records
 
     records = load_records(spec)
     first, second = (model.skeleton.index(name) for name in model.skeleton.reference)
@@ -220,7 +220,8 @@ def accuracy(runs, model, spec):
 
 def whole_crop(data, size):
     """The crop of a whole picture."""
-    from keras_hourglass import geometry, images
+    from keras_hourglass import geometry
+    from keras_hourglass.io import images
 
     image = images.read_image(data)
     box = geometry.boxes_from_xywh((0, 0, image.shape[1], image.shape[0]))
@@ -299,7 +300,7 @@ def main():
         child(*arguments.child)
         return
     if arguments.model:
-        from keras_hourglass.presets import load_model
+        from keras_hourglass.zoo.store import load_model
 
         models = [load_model(arguments.model)]
     else:

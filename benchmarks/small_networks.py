@@ -46,7 +46,7 @@ def ways_of(preset, engines, crops, folder):
     """Name of a way -> the command of its process; see `child`."""
     from keras_hourglass.errors import UserError
     from keras_hourglass.export import export_format, export_model
-    from keras_hourglass.presets import load_model
+    from keras_hourglass.zoo.store import load_model
 
     model = load_model(preset)
     folder, ways = pathlib.Path(folder) / preset, {}
@@ -112,8 +112,8 @@ def landmark_network(path, padding):
     from ai_edge_litert.interpreter import Interpreter
 
     from keras_hourglass.geometry import apply_affine, invert_affine
-    from keras_hourglass.images import read_image, warp
-    from keras_hourglass.rectangles import person_affines
+    from keras_hourglass.io.images import read_image, warp
+    from keras_hourglass.prediction.boxes import person_affines
 
     interpreter = Interpreter(model_path=path, num_threads=os.cpu_count())
     interpreter.allocate_tensors()
@@ -238,7 +238,7 @@ def main():
         child(*sys.argv[2:])
         return
     args, load = parser.parse_args(), os.getloadavg()[0]
-    from keras_hourglass.data.sources import load_records
+    from keras_hourglass.data.load import load_records
 
     records = load_records(args.data, args.data_root).select(slice(args.limit))
     crops = calibration(load_records("lsp:lsp_train#1-64", args.data_root))

@@ -108,7 +108,7 @@ def serving(args, folder):
 
     from keras_hourglass.errors import UserError
     from keras_hourglass.export import export_model
-    from keras_hourglass.presets import load_model
+    from keras_hourglass.zoo.store import load_model
 
     models = {name: load_model(name) for name in (PRESET, "hourglass_tiny_lsp")}
     models["hourglass_2s"] = random_model(256, 256)

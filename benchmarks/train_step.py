@@ -66,7 +66,7 @@ def parse(argv=None):
 
 def default_variants():
     """All that make sense on this machine."""
-    from keras_hourglass.processor import processor_flags
+    from keras_hourglass.hardware import processor_flags
 
     narrow = bool(BFLOAT16 & processor_flags())
     return [name for name in VARIANTS if narrow or not name.endswith("bfloat16")]
@@ -89,7 +89,7 @@ def keras_step(args, variant):
     from keras_hourglass import StackedHourglass
     from keras_hourglass.layers.recomputation import recompute
     from keras_hourglass.losses import HeatmapMSE
-    from keras_hourglass.optimizers import TorchRMSprop
+    from keras_hourglass.training.optimizers import TorchRMSprop
 
     gpu = bool(tf.config.list_physical_devices("GPU"))
     if gpu or variant == "keras-bfloat16":

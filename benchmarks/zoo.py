@@ -17,8 +17,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import common
 
-from keras_hourglass.files import atomic_write
-from keras_hourglass.presets import PRESETS, describe, load_model
+from keras_hourglass.io.files import atomic_write
+from keras_hourglass.zoo.store import PRESETS, describe, load_model
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "zoo.json"

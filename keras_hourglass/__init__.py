@@ -3,34 +3,34 @@
 Names are loaded on first use, so that importing the package loads neither TensorFlow nor OpenCV.
 """
 
-import importlib
+from typing import TYPE_CHECKING
+
+from keras_hourglass.faces import lazy
+
+if TYPE_CHECKING:
+    from keras_hourglass.codec import HeatmapCodec
+    from keras_hourglass.data.records import PoseRecords
+    from keras_hourglass.layers import Hourglass, IntermediateSupervision, Residual, Stem
+    from keras_hourglass.network.model import StackedHourglass
+    from keras_hourglass.prediction.pose import Pose
+    from keras_hourglass.prediction.predictor import Predictor
+    from keras_hourglass.skeletons import Skeleton, get_skeleton
 
 __version__ = "0.1.0"
-
-_HOMES = {
-    "StackedHourglass": "model",
-    "Residual": "layers",
-    "Hourglass": "layers",
-    "IntermediateSupervision": "layers",
-    "Stem": "layers",
-    "HeatmapCodec": "codec",
-    "Predictor": "prediction",
-    "Pose": "prediction",
-    "Skeleton": "skeletons",
-    "get_skeleton": "skeletons",
-    "PoseRecords": "data.records",
-}
-
-__all__ = [*_HOMES, "__version__"]
-
-
-def __getattr__(name):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "HeatmapCodec": "codec",
+        "Hourglass": "layers",
+        "IntermediateSupervision": "layers",
+        "Pose": "prediction.pose",
+        "PoseRecords": "data.records",
+        "Predictor": "prediction.predictor",
+        "Residual": "layers",
+        "Skeleton": "skeletons",
+        "StackedHourglass": "network.model",
+        "Stem": "layers",
+        "get_skeleton": "skeletons",
+    },
+)
+__all__ += ["__version__"]

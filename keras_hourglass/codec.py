@@ -7,10 +7,13 @@ import numpy as np
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import heatmap_to_input, input_to_heatmap
-from keras_hourglass.hints import Array, Size
+from keras_hourglass.typing import Array, Size
 
 DECODERS = ("max", "quarter", "dark")
 MISSING = ("zero", "ignore")
+# Height of a heatmap's maximum from which a joint counts as present when the model brings no
+# thresholds of its own; a perfect map reaches 1.
+PRESENT_FROM = 0.2
 
 
 class HeatmapCodec:

@@ -14,7 +14,7 @@ its heatmaps without a shift.
 import numpy as np
 
 from keras_hourglass.errors import UserError
-from keras_hourglass.hints import Array, Size
+from keras_hourglass.typing import Array, Size
 
 
 def boxes_from_xywh(xywh: Array) -> np.ndarray:

@@ -6,6 +6,7 @@ import signal
 
 import hypothesis
 import pytest
+from file_server import server  # noqa: F401 - a fixture
 
 # No test depends on how busy the machine is.
 hypothesis.settings.register_profile("any machine", deadline=None)

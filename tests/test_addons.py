@@ -5,21 +5,21 @@
 
 import json
 import os
-import pathlib
 import subprocess
 
 import numpy as np
 import pytest
 import yaml
 from addons_child import crops, of_layers, recipe
+from places import HELPERS, ROOT
 
 from keras_hourglass import StackedHourglass
 from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.errors import RecipeError
 from keras_hourglass.training.run import train
-from keras_hourglass.weights import load_weights
+from keras_hourglass.zoo.weights import load_weights
 
-CHILD = pathlib.Path(__file__).with_name("addons_child.py")
+CHILD = HELPERS / "addons_child.py"
 full = pytest.mark.full
 
 
@@ -28,7 +28,7 @@ def run(*command):
     python = os.environ.get("KERAS_HOURGLASS_ADDONS_PYTHON")
     if not python:
         pytest.skip("KERAS_HOURGLASS_ADDONS_PYTHON names no interpreter with the [addons] extra")
-    paths = [str(CHILD.parents[1]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     done = subprocess.run(
         [python, *map(str, command)], env=environment, capture_output=True, text=True, timeout=900

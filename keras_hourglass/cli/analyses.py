@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_hourglass import analysis
 from keras_hourglass.cli.common import command_line, limited_records, progress_bar
+from keras_hourglass.codec import PRESENT_FROM
 from keras_hourglass.errors import UserError
 from keras_hourglass.evaluation import (
     default_threshold,
@@ -16,8 +17,7 @@ from keras_hourglass.evaluation import (
     predict_records,
     stack_names,
 )
-from keras_hourglass.files import atomic_write
-from keras_hourglass.pose import PRESENT_FROM
+from keras_hourglass.io.files import atomic_write
 from keras_hourglass.report import figures, tables
 from keras_hourglass.report.page import curves as pck_curves
 from keras_hourglass.report.people import people_figure
@@ -147,7 +147,7 @@ def presence(args, out):
 
 def _whole_and_cut(args):
     """Predictions of people whole and cut off, whose missing joints lie outside the crop."""
-    from keras_hourglass.presets import load_model
+    from keras_hourglass.zoo.store import load_model
 
     if args.evaluation:
         raise UserError(
@@ -169,8 +169,8 @@ def _whole_and_cut(args):
 
 def sensitivity(args, out):
     """Predictions as the box shifts and scales."""
-    from keras_hourglass.engines import make_engine
-    from keras_hourglass.presets import load_model
+    from keras_hourglass.inference.engines import make_engine
+    from keras_hourglass.zoo.store import load_model
 
     model = load_model(args.model)
     records = limited_records(args.data, args.data_root, args.limit)
@@ -256,7 +256,7 @@ def _evaluation(args):
 
 
 def _evaluate(args, source):
-    from keras_hourglass.presets import load_model
+    from keras_hourglass.zoo.store import load_model
 
     model = load_model(source)
     records = limited_records(args.data, args.data_root, args.limit)

@@ -49,7 +49,7 @@ def add_arguments(parser):
 def run(args):
     from keras_hourglass.cli import analyses
     from keras_hourglass.errors import UserError
-    from keras_hourglass.files import new_folder
+    from keras_hourglass.io.files import new_folder
 
     evaluation = getattr(args, "evaluation", None)
     if bool(evaluation) == bool(args.model and args.data):

@@ -71,7 +71,7 @@ def limited_records(spec, root=None, limit=None, need_pictures=True):
     Raises:
         UserError: if the limit is not positive.
     """
-    from keras_hourglass.data.sources import load_records
+    from keras_hourglass.data.load import load_records
     from keras_hourglass.errors import UserError
 
     if limit is not None and limit < 1:

@@ -30,12 +30,12 @@ def run(args):
         raise UserError(
             f"--stacks is auto or a number of stacks. Received: {args.stacks}. Leave it out."
         )
-    from keras_hourglass.checkpoints import read_checkpoint
-    from keras_hourglass.files import new_folder
-    from keras_hourglass.model import StackedHourglass
-    from keras_hourglass.porting import detect_layout, translate, unwrap
-    from keras_hourglass.presets import load_model
-    from keras_hourglass.weights import assign_arrays
+    from keras_hourglass.io.files import new_folder
+    from keras_hourglass.network.model import StackedHourglass
+    from keras_hourglass.zoo.checkpoints import read_checkpoint
+    from keras_hourglass.zoo.porting import detect_layout, translate, unwrap
+    from keras_hourglass.zoo.store import load_model
+    from keras_hourglass.zoo.weights import assign_arrays
 
     arrays = unwrap(read_checkpoint(args.checkpoint))
     layout = detect_layout(arrays) if args.layout == "auto" else args.layout

@@ -52,7 +52,7 @@ def run(args):
 
 
 def _load(specs, root, need_pictures=True, skeleton=None):
-    from keras_hourglass.data.sources import load_records
+    from keras_hourglass.data.load import load_records
 
     records = load_records(specs, root, need_pictures, skeleton)
     for note in records.notes:
@@ -66,8 +66,8 @@ def _check(args, progress):
 
     from keras_hourglass.cli.sheets import people_sheet
     from keras_hourglass.data.check import check_records
-    from keras_hourglass.files import atomic_write, new_folder
-    from keras_hourglass.images import write_image
+    from keras_hourglass.io.files import atomic_write, new_folder
+    from keras_hourglass.io.images import write_image
 
     kind = args.path.partition(":")[0]
     bare = os.path.exists(os.path.join(args.data_root or "", args.path)) or ":" not in args.path
@@ -108,7 +108,7 @@ def _show(args, progress):
     from keras_hourglass.cli.sheets import crops_sheet
     from keras_hourglass.codec import HeatmapCodec
     from keras_hourglass.data.pipeline import PoseDataset
-    from keras_hourglass.images import write_image
+    from keras_hourglass.io.images import write_image
 
     codec, augmentation, skeleton = HeatmapCodec(), None, None
     if args.recipe:
@@ -130,7 +130,7 @@ def _show(args, progress):
 
 
 def _convert(args, progress):
-    from keras_hourglass.data.sources import open_image
+    from keras_hourglass.data.load import open_image
     from keras_hourglass.data.tfrecords import write_tfrecords
 
     records = _load(args.spec, args.data_root)
@@ -148,7 +148,7 @@ def _stats(args, progress):
     import json
 
     from keras_hourglass.data.check import describe_records
-    from keras_hourglass.files import atomic_write
+    from keras_hourglass.io.files import atomic_write
 
     numbers = describe_records(_load(args.spec, args.data_root, need_pictures=False))
     print(f"{numbers['people']} people on {numbers['pictures']} pictures, "

@@ -13,6 +13,6 @@ def add_arguments(parser):
 
 
 def run(args):
-    from keras_hourglass.demo import demo
+    from keras_hourglass.cli.demo_steps import demo
 
     demo(args.out, args.overwrite, args.overrides, args.figures, verbose=fit_verbosity())

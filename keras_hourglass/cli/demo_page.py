@@ -16,9 +16,9 @@ def add_arguments(parser):
 
 def run(args):
     """Serve the page until Ctrl-C."""
-    from keras_hourglass.demo_page import build_page
+    from keras_hourglass.cli.demo_gradio import build_page
     from keras_hourglass.errors import UserError
-    from keras_hourglass.presets import list_presets
+    from keras_hourglass.zoo.store import list_presets
 
     models = args.model or [preset["name"] for preset in list_presets() if preset.get("weights")]
     page, options = build_page(models)

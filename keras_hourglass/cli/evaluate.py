@@ -48,7 +48,7 @@ def run(args):
         report_failures,
     )
     from keras_hourglass.errors import UserError
-    from keras_hourglass.files import new_folder
+    from keras_hourglass.io.files import new_folder
 
     if args.gallery < 0 or (args.threshold is not None and not args.threshold > 0):
         raise UserError(
@@ -58,10 +58,10 @@ def run(args):
     records = limited_records(args.data, args.data_root, args.limit)
     out = new_folder(args.out, args.overwrite)
 
-    from keras_hourglass.engines import make_engine
     from keras_hourglass.evaluation import evaluate, stack_names, sweep
-    from keras_hourglass.presets import load_model
+    from keras_hourglass.inference.engines import make_engine
     from keras_hourglass.report import write_report
+    from keras_hourglass.zoo.store import load_model
 
     model = load_model(args.model)
     engine = make_engine("auto", model, stack_names(model))

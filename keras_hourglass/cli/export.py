@@ -51,7 +51,7 @@ def add_arguments(parser):
 def run(args):
     """Export the model named by the arguments."""
     from keras_hourglass.errors import UserError
-    from keras_hourglass.presets import load_model
+    from keras_hourglass.zoo.store import load_model
 
     if args.max_pixels <= 0:
         raise UserError(
@@ -105,7 +105,7 @@ def _crops(folder, size, limit=100):
 
     from keras_hourglass.errors import UserError
     from keras_hourglass.geometry import boxes_from_xywh, crop_affine
-    from keras_hourglass.images import read_image, warp
+    from keras_hourglass.io.images import read_image, warp
 
     suffixes = (".jpg", ".jpeg", ".png")
     files = sorted(

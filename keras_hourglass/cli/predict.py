@@ -86,7 +86,7 @@ def run(args):
 
 
 def _predictor(args):
-    from keras_hourglass.prediction import Predictor
+    from keras_hourglass.prediction.predictor import Predictor
 
     return Predictor(
         args.model,

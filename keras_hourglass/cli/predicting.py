@@ -5,10 +5,10 @@ import os
 import sys
 
 from keras_hourglass.errors import UserError
-from keras_hourglass.files import new_folder
-from keras_hourglass.pictures import Pictures, open_pictures
-from keras_hourglass.rectangles import as_rectangles, read_boxes
-from keras_hourglass.writing import FileNames, PictureWriter, TableWriter, VideoWriter
+from keras_hourglass.io.files import new_folder
+from keras_hourglass.prediction.boxes import as_rectangles, read_boxes
+from keras_hourglass.prediction.pictures import Pictures, open_pictures
+from keras_hourglass.prediction.writing import FileNames, PictureWriter, TableWriter, VideoWriter
 
 SUFFIXES = {"images": ".png", "json": ".json"}
 
@@ -113,7 +113,7 @@ class Job:
         )
         smooth = None
         if self.args.smooth:
-            from keras_hourglass.smoothing import PoseSmoother
+            from keras_hourglass.prediction.tracking import PoseSmoother
 
             smooth = PoseSmoother(video.fps)
         results = predictor.stream(video, self.boxes, on_error="keep")
@@ -235,7 +235,7 @@ class _Window:
         return not self._pyplot.fignum_exists(self._figure.number)
 
     def show(self, result):
-        from keras_hourglass.drawing import draw_poses
+        from keras_hourglass.prediction.drawing import draw_poses
 
         if self.closed:
             return

@@ -38,7 +38,7 @@ _FROM_ONE = ("lsp", "lspet", "mpii", "flic")
 def run(args):
     from keras_hourglass.cli.common import command_line, limited_records, print_result
     from keras_hourglass.evaluation import Predictions, evaluate_predictions, read_keypoints
-    from keras_hourglass.files import new_folder
+    from keras_hourglass.io.files import new_folder
     from keras_hourglass.report import write_report
 
     kind = args.annotations.partition(":")[0]
@@ -78,7 +78,7 @@ def _score_coco(args, results):
     from keras_hourglass.cli.common import command_line
     from keras_hourglass.data.annotations import existing
     from keras_hourglass.errors import UserError
-    from keras_hourglass.files import atomic_write, new_folder
+    from keras_hourglass.io.files import atomic_write, new_folder
     from keras_hourglass.metrics import average_precision
     from keras_hourglass.report import tables
 

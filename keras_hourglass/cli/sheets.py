@@ -3,12 +3,12 @@
 import cv2
 import numpy as np
 
-from keras_hourglass.data.sources import open_image
-from keras_hourglass.drawing import draw_poses
+from keras_hourglass.data.load import open_image
 from keras_hourglass.errors import DataError
 from keras_hourglass.geometry import apply_affine, boxes_to_xywh, crop_affine
-from keras_hourglass.images import warp
-from keras_hourglass.pose import Pose
+from keras_hourglass.io.images import warp
+from keras_hourglass.prediction.drawing import draw_poses
+from keras_hourglass.prediction.pose import Pose
 
 _OCCLUDED = (250, 220, 60)
 

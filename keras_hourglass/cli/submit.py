@@ -36,7 +36,7 @@ def run(args):
     from keras_hourglass.cli.common import report_failures
     from keras_hourglass.errors import UserError
     from keras_hourglass.evaluation.submission import coco_results, write_mpii
-    from keras_hourglass.files import atomic_write
+    from keras_hourglass.io.files import atomic_write
 
     out = pathlib.Path(args.out)
     suffix = {"mpii": ".mat", "coco": ".json"}[args.format]
@@ -77,7 +77,7 @@ def _predictions(args):
         return Predictions(
             records, ("predictions",), keypoints[None], scores[None], scores[None] * float("nan")
         )
-    from keras_hourglass.presets import load_model
+    from keras_hourglass.zoo.store import load_model
 
     model = load_model(args.model)
     if model.skeleton is not None and model.skeleton.joints != records.skeleton.joints:

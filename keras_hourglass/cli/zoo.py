@@ -12,7 +12,7 @@ def add_arguments(parser):
 
 def run(args):
     """Print the zoo, or one preset of it."""
-    from keras_hourglass.presets import describe, list_presets
+    from keras_hourglass.zoo.store import describe, list_presets
 
     name = getattr(args, "name", None)
     found = describe(name) if name else list_presets()
@@ -64,7 +64,7 @@ def _details(preset):
 
 
 def _alternatives(name):
-    from keras_hourglass.manifest import trained_as
+    from keras_hourglass.zoo.manifest import trained_as
 
     if trained := trained_as(name):
         return f"none under this name; trained: {', '.join(trained)}"

@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import boxes_from_joints
-from keras_hourglass.hints import Array
 from keras_hourglass.skeletons import Skeleton
+from keras_hourglass.typing import Array
 
 
 @dataclasses.dataclass(frozen=True)

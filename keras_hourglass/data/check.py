@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
-from keras_hourglass.images import shown_size
+from keras_hourglass.io.images import shown_size
 
 _PAIRS = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
 _EYES = ("left_eye", "right_eye")

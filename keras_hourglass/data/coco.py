@@ -18,8 +18,8 @@ from keras_hourglass.data.annotations import (
 from keras_hourglass.data.records import PoseRecords, reference_lengths
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import boxes_from_joints, boxes_from_xywh
-from keras_hourglass.hints import Path
 from keras_hourglass.skeletons import COCO, LSP, Skeleton
+from keras_hourglass.typing import Path
 
 PADDING = 1.25
 _NAMES = (

@@ -22,8 +22,8 @@ from keras_hourglass.data.annotations import (
 )
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.hints import Path
 from keras_hourglass.skeletons import FLIC
+from keras_hourglass.typing import Path
 
 # Columns of `coords` in examples.mat that hold the 11 joints of the skeleton.
 _COLUMNS = [0, 1, 2, 3, 4, 5, 6, 9, 12, 13, 16]

@@ -15,8 +15,8 @@ from keras_hourglass.data.annotations import existing, numbers, read_mat
 from keras_hourglass.data.records import PoseRecords, reference_lengths
 from keras_hourglass.errors import DataError
 from keras_hourglass.geometry import boxes_from_joints
-from keras_hourglass.hints import Path
 from keras_hourglass.skeletons import LSP
+from keras_hourglass.typing import Path
 
 _PICTURE = re.compile(r"im0*(\d+)\.(jpg|jpeg|png)$", re.IGNORECASE)
 PADDING = 1.25  # person box around the joints, which are all these sets annotate

@@ -21,8 +21,8 @@ from keras_hourglass.data.annotations import (
 from keras_hourglass.data.mpii_official import read_official
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
-from keras_hourglass.hints import Path
 from keras_hourglass.skeletons import MPII
+from keras_hourglass.typing import Path
 
 OFFICIAL = "mpii_human_pose_v1_u12_1.mat"
 _NAMES = ("annot.json", "valid.json", "train.json", "valid.h5", "train.h5", OFFICIAL)

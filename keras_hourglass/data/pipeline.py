@@ -15,11 +15,11 @@ from keras_hourglass.data.augment import (
     half_body_box,
     motion_blur,
 )
+from keras_hourglass.data.load import open_reduced
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.data.sources import open_reduced
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import apply_affine, crop_affine
-from keras_hourglass.images import warp
+from keras_hourglass.io.images import warp
 
 
 class PoseDataset:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from keras_hourglass.errors import DataError
-from keras_hourglass.hints import Array, Column
 from keras_hourglass.skeletons import Skeleton
+from keras_hourglass.typing import Array, Column
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,11 +16,11 @@ import numpy as np
 from keras_hourglass.data.annotations import existing, numbers, read_json
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.files import atomic_writes, new_folder
 from keras_hourglass.geometry import apply_affine, crop_affine
-from keras_hourglass.hints import Path
-from keras_hourglass.images import read_image
+from keras_hourglass.io.files import atomic_writes, new_folder
+from keras_hourglass.io.images import read_image
 from keras_hourglass.skeletons import Skeleton
+from keras_hourglass.typing import Path
 
 PREFIX = "tfrecords:"
 _COLUMNS = ("boxes", "joints", "visibility", "reference", "weights")

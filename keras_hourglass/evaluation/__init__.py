@@ -19,8 +19,8 @@ from keras_hourglass.evaluation.predictions import (
     predict_records,
 )
 from keras_hourglass.evaluation.reading import read_keypoints
-from keras_hourglass.evaluation.runner import HeatmapRunner, stack_names
 from keras_hourglass.evaluation.sweep import sweep
+from keras_hourglass.inference.runner import HeatmapRunner, stack_names
 
 __all__ = [
     "Collector",

@@ -11,10 +11,10 @@ from keras_hourglass.data.annotations import existing
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.evaluation.predictions import Predictions
-from keras_hourglass.files import atomic_path, atomic_write
 from keras_hourglass.geometry import boxes_to_xywh
-from keras_hourglass.hints import Path
+from keras_hourglass.io.files import atomic_path, atomic_write
 from keras_hourglass.skeletons import get_skeleton
+from keras_hourglass.typing import Path
 
 ARRAYS = "predictions.npz"
 _COLUMNS = ("boxes", "joints", "visibility", "reference")
@@ -163,8 +163,8 @@ def save_thresholds(folder: Path, thresholds: dict[str, float]) -> None:
 
     >>> save_thresholds("my_preset", {"left_ankle": 0.25})  # doctest: +SKIP
     """
-    from keras_hourglass.presets import joints_of
-    from keras_hourglass.sources import CONFIG, read_config
+    from keras_hourglass.zoo.origins import CONFIG, read_config
+    from keras_hourglass.zoo.store import joints_of
 
     path = pathlib.Path(folder) / CONFIG
     names = joints_of(read_config(path)[0]) or tuple(thresholds)

@@ -8,7 +8,7 @@ import numpy as np
 from keras_hourglass.data.records import PoseRecords, reference_lengths
 from keras_hourglass.errors import UserError
 from keras_hourglass.evaluation.predictions import Predictions, predict_records
-from keras_hourglass.evaluation.runner import stack_names
+from keras_hourglass.inference.runner import stack_names
 from keras_hourglass.metrics import MEANS, auc, nme, oks, summarize
 from keras_hourglass.metrics.oks import COCO_SIGMAS
 from keras_hourglass.metrics.pck import PCK
@@ -227,7 +227,7 @@ def evaluate(
 
     Example:
 
-    >>> from keras_hourglass.data.sources import load_records  # doctest: +SKIP
+    >>> from keras_hourglass.data.load import load_records  # doctest: +SKIP
     >>> model = StackedHourglass.from_preset("runs/lsp_small")  # doctest: +SKIP
     >>> evaluate(model, load_records("lsp:lsp_dataset#801-1000")).pck.mean  # doctest: +SKIP
     61.3

@@ -11,10 +11,10 @@ from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.data.mixture import match_joints
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
-from keras_hourglass.evaluation.runner import HeatmapRunner
 from keras_hourglass.geometry import apply_affine, invert_affine
+from keras_hourglass.inference.runner import HeatmapRunner
+from keras_hourglass.inference.traits import own_codec
 from keras_hourglass.metrics import normalized_distances
-from keras_hourglass.traits import own_codec
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from keras_hourglass.data.annotations import existing, read_json, read_mat
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
-from keras_hourglass.hints import Path
+from keras_hourglass.typing import Path
 
 
 def read_keypoints(

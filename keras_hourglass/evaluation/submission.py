@@ -16,9 +16,9 @@ from keras_hourglass.data.mpii import adjust
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.evaluation.predictions import Predictions
-from keras_hourglass.files import atomic_path
-from keras_hourglass.hints import Array, Path
+from keras_hourglass.io.files import atomic_path
 from keras_hourglass.skeletons import MPII
+from keras_hourglass.typing import Array, Path
 
 
 def mpii_test_records(path: Path, images: Path | None = None) -> PoseRecords:

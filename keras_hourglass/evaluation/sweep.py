@@ -6,11 +6,11 @@ from typing import Any
 from keras_hourglass.codec import DECODERS
 from keras_hourglass.data.mixture import match_joints
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.engines import make_engine
 from keras_hourglass.evaluation.measure import evaluate_predictions
 from keras_hourglass.evaluation.predictions import Collector
-from keras_hourglass.evaluation.runner import HeatmapRunner, stack_names
-from keras_hourglass.traits import own_codec
+from keras_hourglass.inference.engines import make_engine
+from keras_hourglass.inference.runner import HeatmapRunner, stack_names
+from keras_hourglass.inference.traits import own_codec
 
 SCALES = (0.85, 1.0, 1.2)
 

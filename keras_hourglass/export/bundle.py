@@ -12,13 +12,13 @@ import numpy as np
 import tensorflow as tf
 
 import keras_hourglass
+from keras_hourglass.codec import PRESENT_FROM
 from keras_hourglass.errors import UserError
 from keras_hourglass.export import templates
 from keras_hourglass.export.pictures import PARALLEL
 from keras_hourglass.export.warmup import write_warmup
-from keras_hourglass.files import atomic_write
-from keras_hourglass.images import encode_image
-from keras_hourglass.pose import PRESENT_FROM
+from keras_hourglass.io.files import atomic_write
+from keras_hourglass.io.images import encode_image
 
 
 def describe(model, name, codec, flip, preset):

@@ -8,10 +8,10 @@ import numpy as np
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.export.names import check_name
-from keras_hourglass.folding import fold
-from keras_hourglass.folding.files import write_program
-from keras_hourglass.hints import Path
-from keras_hourglass.runtimes import load_network
+from keras_hourglass.inference import fold
+from keras_hourglass.inference.conversion import write_program
+from keras_hourglass.inference.runtimes import load_network
+from keras_hourglass.typing import Path
 
 FORMATS = ("onnx", "openvino", "litert", "litert-int8")
 SUFFIXES = {

@@ -8,8 +8,8 @@ from typing import Any
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.export.names import check_name
-from keras_hourglass.hints import Path
-from keras_hourglass.traits import own_codec
+from keras_hourglass.inference.traits import own_codec
+from keras_hourglass.typing import Path
 
 
 def export_model(

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from keras_hourglass.export.decoding import decode, merge_flipped
 from keras_hourglass.export.pictures import MAX_PIXELS, PictureReader
-from keras_hourglass.folding import fold
-from keras_hourglass.folding.network import Network
+from keras_hourglass.inference import fold
+from keras_hourglass.inference.tensorflow_graph import Network
 
 
 class ServedModel(tf.Module):

@@ -3,9 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_hourglass import geometry, images
+from keras_hourglass import geometry
 from keras_hourglass.errors import UserError
 from keras_hourglass.export.bundle import random_picture
+from keras_hourglass.io import images
 
 
 def verify(folder, model, codec, flip, pictures=3):

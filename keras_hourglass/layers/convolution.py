@@ -6,7 +6,7 @@ import os
 import keras
 
 from keras_hourglass.compat import IN_KERAS_3
-from keras_hourglass.processor import accelerators, processor_flags
+from keras_hourglass.hardware import accelerators, processor_flags
 
 # Narrower kernels are faster in oneDNN's own gradient.
 _LEAST_CHANNELS = 64

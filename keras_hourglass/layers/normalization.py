@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_hourglass.architecture import EPSILON, MOMENTUM
 from keras_hourglass.compat import IN_KERAS_3
+from keras_hourglass.layers.constants import EPSILON, MOMENTUM
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from keras_hourglass.hints import Array
 from keras_hourglass.metrics.pck import TOLERANCE, merge_counts
 from keras_hourglass.skeletons import Skeleton, get_skeleton
+from keras_hourglass.typing import Array
 
 
 def pck_curve(distances: Array, thresholds: Array) -> tuple[np.ndarray, np.ndarray]:

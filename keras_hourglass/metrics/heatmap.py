@@ -6,7 +6,7 @@ import keras
 
 from keras_hourglass.compat import ops
 from keras_hourglass.errors import UserError
-from keras_hourglass.hints import Size
+from keras_hourglass.typing import Size
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.hints import Array, Path
+from keras_hourglass.typing import Array, Path
 
 # Per-joint constants of the COCO evaluation, in the order of the COCO skeleton.
 COCO_SIGMAS = (

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.hints import Array
 from keras_hourglass.skeletons import Skeleton, get_skeleton
+from keras_hourglass.typing import Array
 
 # A distance equal to the threshold counts, also when a file has rounded the coordinates.
 TOLERANCE = 1 + 1e-6

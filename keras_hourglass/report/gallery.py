@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 
 from keras_hourglass.analysis import person_scores
-from keras_hourglass.data.sources import open_image
+from keras_hourglass.data.load import open_image
 from keras_hourglass.errors import UserError
 from keras_hourglass.evaluation import HeatmapRunner
 from keras_hourglass.geometry import apply_affine, crop_affine
-from keras_hourglass.images import encode_image, warp
+from keras_hourglass.io.images import encode_image, warp
 
 HEIGHT = 256  # pixels of the picture of one person
 _SIDES = {"left": (86, 180, 233), "right": (213, 94, 0), "centre": (0, 158, 115)}

@@ -7,10 +7,10 @@ import pathlib
 import numpy as np
 
 from keras_hourglass.analysis import KINDS, calibration, confusion, published_rows
-from keras_hourglass.engines import make_engine
 from keras_hourglass.evaluation import predictions_to_dict, save_predictions
 from keras_hourglass.evaluation.files import ARRAYS
-from keras_hourglass.files import atomic_write
+from keras_hourglass.inference.engines import make_engine
+from keras_hourglass.io.files import atomic_write
 from keras_hourglass.metrics import pck_curve
 from keras_hourglass.metrics.pck import TOLERANCE
 from keras_hourglass.report import figures, tables

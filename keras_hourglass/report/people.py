@@ -4,10 +4,10 @@ import os
 
 import numpy as np
 
-from keras_hourglass.data.sources import open_image
+from keras_hourglass.data.load import open_image
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine, crop_affine
-from keras_hourglass.images import warp
+from keras_hourglass.io.images import warp
 from keras_hourglass.report.figures import COLOURS, new_figure
 
 _COLOURS = {"left": COLOURS[5], "right": COLOURS[1], "centre": COLOURS[2]}

@@ -15,12 +15,12 @@ from PIL import Image
 
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import boxes_from_xywh
-from keras_hourglass.hints import Array
-from keras_hourglass.images import MAX_PIXELS, image_size
-from keras_hourglass.pose import Pose
+from keras_hourglass.io.images import MAX_PIXELS, image_size
+from keras_hourglass.prediction.pose import Pose
 from keras_hourglass.serving.errors import ServerUnavailable, ServingError
 from keras_hourglass.serving.transports import GrpcTransport, RestTransport
 from keras_hourglass.skeletons import Skeleton, get_skeleton
+from keras_hourglass.typing import Array
 
 TRANSPORTS = {"grpc": GrpcTransport, "rest": RestTransport}
 

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from keras_hourglass.errors import RecipeError, UserError
-from keras_hourglass.files import atomic_path, atomic_write, new_folder
+from keras_hourglass.io.files import atomic_path, atomic_write, new_folder
 from keras_hourglass.training.recipe import load_recipe
 from keras_hourglass.training.run import train
 

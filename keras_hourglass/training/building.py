@@ -7,20 +7,20 @@ import numpy as np
 
 from keras_hourglass import compat
 from keras_hourglass.errors import RecipeError, UserError, WeightsError
-from keras_hourglass.heads import match_heads
 from keras_hourglass.layers.recomputation import recompute
 from keras_hourglass.losses import HeatmapMSE
 from keras_hourglass.metrics import HeatmapPCK
-from keras_hourglass.model import StackedHourglass
-from keras_hourglass.presets import joints_of, load_model, resolve
-from keras_hourglass.weights import (
+from keras_hourglass.network.model import StackedHourglass
+from keras_hourglass.zoo.store import joints_of, load_model, resolve
+from keras_hourglass.zoo.transfer import match_heads
+from keras_hourglass.zoo.weights import (
     arrays_of,
     assign_arrays,
     load_weights,
     named_variables,
     read_arrays,
 )
-from keras_hourglass.widening import widen
+from keras_hourglass.zoo.widening import widen
 
 
 def build_model(recipe, skeleton):
@@ -179,7 +179,7 @@ def make_optimizer(recipe, steps_per_epoch, epochs):
     except (ValueError, TypeError) as error:
         raise RecipeError(f"optimizer.options: {' '.join(str(error).split())}") from error
     if recipe.training.precision == "mixed_float16":
-        from keras_hourglass.optimizers import LossScaleOptimizer
+        from keras_hourglass.training.optimizers import LossScaleOptimizer
 
         return LossScaleOptimizer(optimizer)
     return optimizer
@@ -187,11 +187,11 @@ def make_optimizer(recipe, steps_per_epoch, epochs):
 
 def _optimizer_class(name):
     if name.lower() in ("torch_rmsprop", "torchrmsprop"):
-        from keras_hourglass.optimizers import TorchRMSprop
+        from keras_hourglass.training.optimizers import TorchRMSprop
 
         return TorchRMSprop
     if name.lower() == "adam" and compat.IN_KERAS_3:
-        from keras_hourglass.optimizers import Adam
+        from keras_hourglass.training.optimizers import Adam
 
         return Adam
     known = {

@@ -1,9 +1,9 @@
 """What a recipe of the right types may still get wrong, refused before any work is done."""
 
-from keras_hourglass.architecture import complete, output_strides
 from keras_hourglass.data.augment import AUGMENTATIONS
 from keras_hourglass.errors import RecipeError, UserError
-from keras_hourglass.presets import OVERRIDES, resolve
+from keras_hourglass.network.config import complete, output_strides
+from keras_hourglass.zoo.store import OVERRIDES, resolve
 
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 # Keys of `model` that may stand beside `preset`.

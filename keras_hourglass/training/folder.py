@@ -13,7 +13,7 @@ import keras
 import yaml
 
 from keras_hourglass.errors import RecipeError, UserError
-from keras_hourglass.files import atomic_write
+from keras_hourglass.io.files import atomic_write
 from keras_hourglass.training.recipe import save_recipe
 
 # What may differ from the interrupted run without making another training of it.

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 
 from keras_hourglass.compat import IN_KERAS_3
-from keras_hourglass.processor import accelerators, processor_flags
+from keras_hourglass.hardware import accelerators, processor_flags
 
 # Instructions of a processor that multiply bfloat16 numbers; without them TensorFlow converts back
 # and forth, and a training step takes eight times as long as in float32.

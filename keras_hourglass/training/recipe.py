@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import yaml
 
 from keras_hourglass.errors import RecipeError
-from keras_hourglass.files import atomic_write
-from keras_hourglass.hints import Path
+from keras_hourglass.io.files import atomic_write
 from keras_hourglass.training.checks import check_recipe
 from keras_hourglass.training.sections import Recipe
+from keras_hourglass.typing import Path
 
 RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
 

@@ -10,19 +10,25 @@ import keras
 
 from keras_hourglass import compat
 from keras_hourglass.errors import RecipeError
-from keras_hourglass.files import new_folder
-from keras_hourglass.hints import Path
-from keras_hourglass.model import StackedHourglass
-from keras_hourglass.training.averaging import Averages, ValidateAverages
+from keras_hourglass.io.files import new_folder
+from keras_hourglass.network.model import StackedHourglass
+from keras_hourglass.training.batches import build_data, feed
 from keras_hourglass.training.building import build_model, compile_model
+from keras_hourglass.training.callbacks.averages import Averages, ValidateAverages
+from keras_hourglass.training.callbacks.checkpoints import (
+    Keeper,
+    StopCleanly,
+    StopOnNaN,
+    read_state,
+    restore,
+)
+from keras_hourglass.training.callbacks.monitoring import ReportFailures, SourceValidation, Warn
 from keras_hourglass.training.distribution import layout
-from keras_hourglass.training.feeding import build_data, feed
 from keras_hourglass.training.folder import alone, check_resume, prepare_folder
-from keras_hourglass.training.keeping import Keeper, StopCleanly, StopOnNaN, read_state, restore
 from keras_hourglass.training.precision import with_precision
 from keras_hourglass.training.recipe import load_recipe
 from keras_hourglass.training.sections import Recipe
-from keras_hourglass.training.watching import ReportFailures, SourceValidation, Warn
+from keras_hourglass.typing import Path
 
 
 def train(
@@ -198,7 +204,7 @@ def _logs(recipe, out, shown, found, averages):
     monitoring = recipe.monitoring
     listed = [keras.callbacks.CSVLogger(os.fspath(out / "log.csv"), append=True)]
     if monitoring.tensorboard:
-        from keras_hourglass.training.board import Board
+        from keras_hourglass.training.callbacks.tensorboard import Board
 
         images = monitoring.images if found.processes == 1 else 0
         listed.append(Board(os.fspath(out / "tensorboard"), shown, averages, images))

@@ -1,0 +1,1 @@
+"""The generator of figures with exact joints."""

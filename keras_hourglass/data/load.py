@@ -1,0 +1,194 @@
+"""Data sets by their short name: `lsp:DIR#1-800`, `mpii:valid.h5`, `synthetic:1000@7`, ….
+
+A spec is `KIND:WHERE`, optionally followed by
+
+* `@train` or `@valid` for MPII and FLIC, `@person` for FLIC's own left and right,
+* `#FIRST-LAST`, which keeps pictures FIRST to LAST (counted from 1, both ends included),
+* `*SHARE`, how often everybody is shown in an epoch of a mixture.
+
+Several specs in a list are a mixture.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_hourglass.data.coco import read_coco
+from keras_hourglass.data.flic import read_flic
+from keras_hourglass.data.lsp import read_lsp
+from keras_hourglass.data.mixture import match_joints, mix_records
+from keras_hourglass.data.mpii import read_mpii
+from keras_hourglass.data.records import PoseRecords
+from keras_hourglass.data.synthetic import PREFIX, render_named, synthetic_records
+from keras_hourglass.data.tfrecords import PREFIX as STORED
+from keras_hourglass.data.tfrecords import read_tfrecords, stored_image
+from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.io.images import read_reduced
+from keras_hourglass.skeletons import LSP, Skeleton, get_skeleton
+from keras_hourglass.typing import Path
+
+
+def _read_flic(where, options):
+    split = next((option for option in options if option in ("train", "valid")), None)
+    return read_flic(where, split, "person" if "person" in options else "observer")
+
+
+# kind -> (reader of a path and a list of @ options, options it knows)
+_READERS = {
+    "lsp": (lambda where, _: read_lsp(where), ()),
+    "lspet": (lambda where, _: read_lsp(where, extended=True), ()),
+    "mpii": (lambda where, options: read_mpii(where, *options[:1]), ("train", "valid")),
+    "flic": (_read_flic, ("train", "valid", "person", "observer")),
+    "coco": (lambda where, _: read_coco(where), ()),
+    "tfrecords": (lambda where, _: read_tfrecords(where), ()),
+    "synthetic": (lambda where, _: read_coco(where, skeleton=LSP), ()),
+}
+_SHARE = re.compile(r"(?P<rest>.*?)\s*[*×]\s*(?P<share>\d+(\.\d+)?)$", re.DOTALL)
+_RANGE = re.compile(r"(?P<rest>.*)#(?P<first>\d{1,9})-(?P<last>\d{1,9})$", re.DOTALL)
+_OPTION = re.compile(r"(?P<rest>.*)@(?P<option>[a-z]+)$", re.DOTALL)
+_GENERATED = re.compile(r"(?P<num>\d{1,9})@(?P<seed>\d{1,18})(x(?P<size>\d{1,5}))?$")
+
+
+def load_records(
+    spec: Path | Sequence[Path],
+    root: Path | None = None,
+    need_pictures: bool = True,
+    skeleton: Skeleton | str | None = None,
+) -> PoseRecords:
+    """Read annotated people.
+
+    Args:
+        spec: `lsp:`, `lspet:`, `mpii:`, `flic:`, `coco:`, `synthetic:` or `tfrecords:` and a path,
+            see the module's head; `synthetic:NUM@SEED` (or `NUM@SEEDxSIZE`) for figures drawn
+            when asked for; or a list of specs.
+        root: folder that relative paths in `spec` start from; the working folder by default.
+        need_pictures: leave out people whose picture is missing (counted in `notes`); without,
+            annotations alone will do.
+        skeleton: the joints to have, matched by name; by default the data set's own.
+
+    Returns:
+        `PoseRecords` in the order of the files.
+
+    Raises:
+        UserError: if the spec cannot be understood.
+        DataError: if the data cannot be read, or nobody is left.
+
+    Example:
+
+    >>> records = load_records("synthetic:20@7#11-20")
+    >>> len(records), records.skeleton.name
+    (10, 'lsp')
+    """
+    specs = [spec] if isinstance(spec, (str, os.PathLike)) else list(spec)
+    parts = [_load_one(os.fspath(one), root, need_pictures) for one in specs]
+    if len(parts) == 1 and parts[0][1] == 1.0:
+        records = parts[0][0]
+        return records if skeleton is None else match_joints(records, get_skeleton(skeleton))
+    return mix_records(parts, skeleton)
+
+
+def _load_one(spec, root, need_pictures):
+    """Records of one spec and their share in a mixture."""
+    kind, colon, where = spec.partition(":")
+    if not colon or kind not in _READERS or not where:
+        raise UserError(
+            f"A data set is named KIND:PATH[#FIRST-LAST] with KIND one of {', '.join(_READERS)}. "
+            f"Received: {spec!r}. Write for example lsp:lsp_dataset#1-800."
+        )
+    share, span, options = 1.0, None, []
+    if match := _SHARE.match(where):
+        where, share = match["rest"], float(match["share"])
+    if match := _RANGE.match(where):
+        where, span = match["rest"], (int(match["first"]), int(match["last"]))
+    reader, known = _READERS[kind]
+    while (match := _OPTION.match(where)) and match["option"] in known:
+        where = match["rest"]
+        options.insert(0, match["option"])
+    generated = _GENERATED.match(where) if kind == "synthetic" else None
+    if generated:
+        numbers = {name: int(text) for name, text in generated.groupdict().items() if text}
+        records = synthetic_records(**numbers)
+    else:
+        try:
+            records = reader(where if root is None else os.path.join(root, where), options)
+        except PermissionError as error:
+            raise DataError(f"{error.filename} may not be read. Change its permissions.") from error
+    if span is not None:
+        records = _select_range(records, *span, spec)
+    if need_pictures and not generated and kind != "tfrecords":
+        records = _with_pictures(records, spec)
+    return records, share
+
+
+def _select_range(records, first, last, spec):
+    number = records.extra["image_number"]
+    kept = (number >= first) & (number <= last)
+    # A range that reaches past the end would quietly measure something else.
+    if not kept.any() or last > number.max():
+        raise DataError(
+            f"The range of {spec!r} must lie within the pictures, which are numbered "
+            f"{number.min()} to {number.max()}. Received: {first}-{last}."
+        )
+    return records.select(kept)
+
+
+def _with_pictures(records, spec):
+    """People whose picture exists; the others are counted."""
+    there = {path: os.path.isfile(path) for path in set(records.images)}
+    kept = np.array([there[path] for path in records.images], dtype=bool)
+    if kept.all():
+        return records
+    first = records.images[int(np.argmin(kept))]
+    if not kept.any():
+        raise DataError(
+            f"None of the pictures of {spec} is there; the first is {first}. "
+            "Put them beside the annotation file."
+        )
+    note = f"{spec}: {(~kept).sum()} people left out (picture missing), the first is {first}"
+    return records.select(kept).with_columns(notes=(*records.notes, note))
+
+
+def open_image(path: str) -> np.ndarray:
+    """The picture of a record: a file, or a figure that is drawn when asked for.
+
+    Args:
+        path: an entry of `PoseRecords.images`.
+
+    Returns:
+        `(height, width, 3)` uint8 RGB.
+
+    Raises:
+        DataError: if it cannot be read.
+
+    Example:
+
+    >>> open_image("synthetic:64x/7/3").shape
+    (64, 64, 3)
+    """
+    return open_reduced(path, 1)[0]
+
+
+def open_reduced(path: str, reduction: int) -> tuple[np.ndarray, int]:
+    """The picture of a record, a JPEG at a fraction of its size if that is asked for.
+
+    Args:
+        path: an entry of `PoseRecords.images`.
+        reduction: wanted divisor of width and height: 1, 2, 4 or 8.
+
+    Returns:
+        `(height, width, 3)` uint8 RGB and the divisor used, see `images.read_reduced`.
+
+    Raises:
+        DataError: if it cannot be read.
+
+    Example:
+
+    >>> image, divisor = open_reduced("synthetic:64x/7/3", 2)
+    >>> image.shape, divisor
+    ((64, 64, 3), 1)
+    """
+    if path.startswith(PREFIX):
+        return render_named(path), 1
+    return read_reduced(stored_image(path) if path.startswith(STORED) else path, reduction)

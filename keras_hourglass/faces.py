@@ -1,0 +1,38 @@
+"""The face of a room: its public names, each loaded with its module when it is first asked for.
+
+So that importing the package, or a room of it, loads neither Keras nor TensorFlow nor OpenCV.
+"""
+
+import difflib
+import importlib
+import sys
+
+
+def lazy(face, homes):
+    """What a face's `__init__` needs to show names of its room's modules.
+
+    Args:
+        face: `__name__` of the package.
+        homes: dict public name -> the module below the package that has it.
+
+    Returns:
+        `__getattr__`, `__dir__` and `__all__` for the package.
+
+    Example:
+
+    >>> __getattr__, __dir__, __all__ = lazy("keras_hourglass.network", {"complete": "config"})
+    >>> __getattr__("complete")({"num_stacks": 3})["num_stacks"]
+    3
+    """
+    names = sorted(homes)
+
+    def get(name):
+        if name not in homes:
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f". Did you mean: {near[0]!r}?" if near else ""
+            raise AttributeError(f"module {face!r} has no attribute {name!r}{hint}")
+        value = getattr(importlib.import_module(f"{face}.{homes[name]}"), name)
+        setattr(sys.modules[face], name, value)
+        return value
+
+    return get, lambda: names, names

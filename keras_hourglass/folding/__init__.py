@@ -1,5 +1,0 @@
-"""The network for inference: every batch norm folded away, run by TensorFlow alone."""
-
-from keras_hourglass.folding.program import Program, Step, fold
-
-__all__ = ["Program", "Step", "fold"]

@@ -1,0 +1,71 @@
+"""What the machine computes with."""
+
+import contextlib
+import glob
+import pathlib
+import sys
+
+from keras_hourglass.typing import Path
+
+
+def processor_flags(path: Path = "/proc/cpuinfo") -> set[str]:
+    """What Linux says a processor can do, a set of names; empty on other systems.
+
+    Args:
+        path: the file it says so in, with lines `flags : fpu vme …` (`Features` on Arm).
+
+    Returns:
+        A set of names such as `"avx2"`.
+
+    Example:
+
+    >>> "avx2" in processor_flags()  # doctest: +SKIP
+    True
+    """
+    flags = set()
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, values = line.partition(":")
+            if name.strip() in ("flags", "Features"):
+                flags |= set(values.split())
+    return flags
+
+
+# Where Linux shows graphics cards (also in WSL and on Jetson) and TPUs to programs.
+_DEVICES = ("/dev/nvidia*", "/dev/nvhost*", "/dev/nvmap", "/dev/nvgpu", "/dev/dxg", "/dev/kfd",
+            "/dev/accel*", "/dev/vfio/[0-9]*")  # fmt: skip
+
+
+def accelerators() -> list:
+    """The accelerators that Keras's backend sees.
+
+    Returns:
+        The compute capability of each, such as `"9.0"` or `(9, 0)`; `None` for those without.
+
+    Example:
+
+    >>> accelerators()  # doctest: +SKIP
+    [(9, 0)]
+    """
+    # Not every answer is worth the seconds that a backend takes to start.
+    if sys.platform == "linux" and not any(map(glob.glob, _DEVICES)):
+        return []
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        details = tf.config.experimental.get_device_details
+        found = [
+            details(gpu).get("compute_capability") for gpu in tf.config.list_physical_devices("GPU")
+        ]
+        return found + [None] * len(tf.config.list_physical_devices("TPU"))
+    if backend == "jax":
+        import jax
+
+        devices = [device for device in jax.local_devices() if device.platform != "cpu"]
+        return [getattr(device, "compute_capability", None) for device in devices]
+    import torch
+
+    return [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]

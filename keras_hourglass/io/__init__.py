@@ -1,0 +1,1 @@
+"""Files, downloads and pictures: what enters and leaves the package."""

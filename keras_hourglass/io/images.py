@@ -1,0 +1,296 @@
+"""Reading, cropping and writing pictures (OpenCV; Pillow for headers)."""
+
+import io
+import os
+import pathlib
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from keras_hourglass.errors import DataError
+from keras_hourglass.io.files import atomic_write
+from keras_hourglass.typing import Array, Path, Size
+
+# Pillow's own guard against image bombs warns; the limit is checked here instead, before decoding.
+Image.MAX_IMAGE_PIXELS = None
+MAX_PIXELS = 50_000_000
+_DIRECT_RGB = hasattr(cv2, "IMREAD_COLOR_RGB")  # OpenCV 4.11 and later
+_REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+_ENDS = (b"\xff\xd9", b"IEND")  # of a whole JPEG and a whole PNG
+
+
+def read_image(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read a picture as RGB.
+
+    EXIF orientation is applied; grey, 16-bit, palette, alpha and CMYK pictures are converted.
+
+    Args:
+        source: a path, or the bytes of a file.
+        max_pixels: pictures whose header announces more are refused before decoding.
+
+    Returns:
+        `(height, width, 3)` uint8 RGB array.
+
+    Raises:
+        DataError: if the file is missing, empty, truncated, not a picture, or too large.
+
+    Example:
+
+    >>> read_image(encode_image(np.zeros((4, 6, 3), np.uint8), ".png")).shape
+    (4, 6, 3)
+    """
+    return read_reduced(source, 1, max_pixels)[0]
+
+
+def read_reduced(
+    source: Path | bytes, reduction: int, max_pixels: int = MAX_PIXELS
+) -> tuple[np.ndarray, int]:
+    """Read a picture as RGB, a JPEG at a fraction of its size, which is faster.
+
+    Pixel `x` of the result is the mean of the source's pixels `r x` to `r x + r - 1`, so its
+    centre lies at `r x + (r - 1) / 2` in source pixels.
+
+    Args:
+        source: a path, or the bytes of a file.
+        reduction: wanted divisor of width and height: 1, 2, 4 or 8.
+        max_pixels: pictures whose header announces more are refused before decoding.
+
+    Returns:
+        `(height, width, 3)` uint8 RGB array and the divisor `r` that was used: 1 for other
+        formats and for pictures that EXIF turns.
+
+    Raises:
+        DataError: if the file is missing, empty, truncated, not a picture, or too large.
+
+    Example:
+
+    >>> image, divisor = read_reduced(encode_image(np.zeros((40, 60, 3), np.uint8), ".jpg"), 2)
+    >>> image.shape, divisor
+    ((20, 30, 3), 2)
+    """
+    data, name = _load(source)
+    header = _jpeg_header(data)
+    height, width = header[:2] if header else image_size(data, name)
+    if height * width > max_pixels:
+        raise DataError(
+            f"Pictures may have at most {max_pixels:,} pixels. Received: {name} with "
+            f"{width}×{height}. Make it smaller first."
+        )
+    _check_complete(data, name)
+    if header is None or (header[2] and reduction > 1 and _orientation(data) != 1):
+        reduction = 1
+    image = _decode(data, reduction)
+    return (_decode_with_pillow(data, name), 1) if image is None else (image, reduction)
+
+
+def _decode(data, reduction):
+    """OpenCV's decoder; `None` where it gives up."""
+    flags = _REDUCED[reduction]
+    if _DIRECT_RGB:
+        flags = (flags & ~cv2.IMREAD_COLOR) | cv2.IMREAD_COLOR_RGB
+    # imdecode prints to stderr and returns None, or raises, depending on what is wrong.
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
+    if image is None or _DIRECT_RGB:
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def image_size(source: Path | bytes, name: str | None = None) -> Size:
+    """Height and width from a picture's header, before EXIF rotation, without decoding it.
+
+    Args:
+        source: a path, or the bytes of a file.
+        name: what to call it in errors.
+
+    Returns:
+        `(height, width)` in pixels.
+
+    Raises:
+        DataError: if the file is missing, empty or not a picture.
+
+    Example:
+
+    >>> image_size(encode_image(np.zeros((4, 6, 3), np.uint8), ".png"))
+    (4, 6)
+    """
+    data, found = _load(source)
+    try:
+        with Image.open(io.BytesIO(data)) as header:
+            return header.height, header.width
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(
+            f"A picture (JPEG, PNG, …) is needed. Received: {name or found}, which is none or is "
+            "damaged. Replace or leave out that file."
+        ) from error
+
+
+def shown_size(source: Path | bytes) -> Size:
+    """Height and width of a picture as `read_image` returns it, that is after EXIF rotation.
+
+    Args:
+        source: a path, or the bytes of a file.
+
+    Returns:
+        `(height, width)` in pixels.
+
+    Raises:
+        DataError: if the file is missing, empty or not a picture.
+
+    Example:
+
+    >>> shown_size(encode_image(np.zeros((4, 6, 3), np.uint8), ".png"))
+    (4, 6)
+    """
+    data, name = _load(source)
+    height, width = image_size(data, name)
+    return (width, height) if _orientation(data) in (5, 6, 7, 8) else (height, width)
+
+
+def warp(image: np.ndarray, matrix: Array, size: Size) -> np.ndarray:
+    """Resample a picture through an affine map, bilinearly, once; black outside.
+
+    Args:
+        image: `(height, width, 3)` uint8 source picture.
+        matrix: `(2, 3)` map from source to input pixels, see `geometry.crop_affine`.
+        size: `(height, width)` of the crop in input pixels.
+
+    Returns:
+        `(*size, 3)` uint8 crop.
+
+    Example:
+
+    >>> to_the_right = [[1, 0, 2], [0, 1, 0]]
+    >>> warp(np.full((1, 3, 3), 9, np.uint8), to_the_right, (1, 4))[0, :, 0].tolist()
+    [0, 0, 9, 9]
+    """
+    return cv2.warpAffine(
+        image, np.asarray(matrix, np.float64), (size[1], size[0]), flags=cv2.INTER_LINEAR
+    )
+
+
+def encode_image(image: np.ndarray, suffix: str) -> bytes:
+    """An RGB picture as the bytes of a file.
+
+    Args:
+        image: `(height, width, 3)` uint8 RGB array.
+        suffix: names the format, e.g. `".png"`.
+
+    Returns:
+        `bytes`.
+
+    Raises:
+        DataError: if the suffix names no format that can be written.
+
+    Example:
+
+    >>> encode_image(np.zeros((4, 6, 3), np.uint8), ".png")[1:4]
+    b'PNG'
+    """
+    try:
+        done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    except cv2.error:
+        done = False
+    if not done:
+        raise DataError(
+            f"Pictures are written as .png, .jpg, … Received: {suffix!r}. Change the suffix."
+        )
+    return data.tobytes()
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write an RGB picture atomically; the suffix names the format.
+
+    Args:
+        path: the file, e.g. `pose.png`.
+        image: `(height, width, 3)` uint8 RGB array.
+
+    Raises:
+        DataError: if the suffix names no format that can be written.
+
+    Example:
+
+    >>> write_image("black.png", np.zeros((4, 6, 3), np.uint8))  # doctest: +SKIP
+    """
+    atomic_write(path, encode_image(image, pathlib.Path(path).suffix))
+
+
+def _load(source):
+    """The bytes of a source and its name in messages."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data, name = bytes(source), "bytes"
+    else:
+        name = os.fspath(source)
+        try:
+            with open(name, "rb") as file:
+                data = file.read()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise DataError(
+                f"A readable picture is needed. Received: {name} ({reason}). "
+                "Correct the path or its permissions."
+            ) from error
+    if not data:
+        raise DataError(
+            f"A picture is needed. Received: {name}, which is empty. Replace or leave it out."
+        )
+    return data, name
+
+
+def _jpeg_header(data):
+    """Height, width and whether there is an EXIF part, or `None` if it is no plain JPEG.
+
+    Ten times faster than opening the file with Pillow, which matters per training sample.
+    """
+    if data[:2] != b"\xff\xd8":
+        return None
+    position, exif = 2, False
+    while position + 9 < len(data):
+        if data[position] != 0xFF:
+            return None
+        marker = data[position + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height = int.from_bytes(data[position + 5 : position + 7], "big")
+            width = int.from_bytes(data[position + 7 : position + 9], "big")
+            # Height 0 means that it follows later in the file.
+            return (height, width, exif) if height and width else None
+        exif |= marker == 0xE1
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return None
+
+
+def _orientation(data):
+    """EXIF's number for how the picture is turned; 1 as it is, `None` where it cannot be read."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.getexif().get(0x0112, 1)
+    except (OSError, ValueError, SyntaxError):
+        return None
+
+
+def _check_complete(data, name):
+    """Refuse truncated files, which OpenCV would fill up with grey."""
+    if any(end in data[-1024:] for end in _ENDS):
+        return
+    if data[:2] == b"\xff\xd8" or data[:4] == b"\x89PNG":
+        _decode_with_pillow(data, name)
+
+
+def _decode_with_pillow(data, name):
+    """Decode strictly and slowly what OpenCV refuses or takes too lightly."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise DataError(
+            f"A whole picture is needed. Received: {name}, which is truncated or damaged. "
+            "Replace or leave out that file."
+        ) from error

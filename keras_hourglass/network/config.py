@@ -1,0 +1,235 @@
+"""The arguments of a network as plain data: defaults, checks, outputs, parameters and work.
+
+Nothing here needs Keras, so the model zoo can be listed and a recipe checked at once.
+"""
+
+import copy
+
+from keras_hourglass.errors import UserError
+from keras_hourglass.skeletons import get_skeleton
+
+# name -> (filters of the convolution, residuals before pooling, residuals after pooling);
+# None stands for `num_features`.
+STEMS = {
+    "newell": (64, (128,), (128, None)),
+    "bearpaw": (64, (128,), (None, None)),
+    "paper": (64, (128,), (128, 128, None)),
+}
+SUPERVISIONS = ("all", "last", "sum", "inner")
+MERGES = ("add", "concat")
+BRANCHES = ("upper", "lower", "bottom", "after")
+# "intermediate supervision applied at the next two highest resolutions before the final one"
+INNER_LEVELS = 2
+STRIDE = 4
+
+DEFAULTS = {
+    "num_keypoints": None,
+    "num_stacks": 2,
+    "num_features": 256,
+    "num_blocks": 1,
+    "depth": 4,
+    "input_shape": (256, 256, 3),
+    "stem": "newell",
+    "hourglass": None,
+    "heads": None,
+    "merge": "add",
+    "supervision": "all",
+    "skeleton": None,
+    "scale": 1 / 255,
+    "offset": -0.5,
+    "synchronized": False,
+    "metadata": None,
+}
+
+
+def complete(arguments):
+    """All arguments of a network, checked, as JSON-ready values.
+
+    Args:
+        arguments: dict of arguments of `StackedHourglass`; what is left out takes its default.
+
+    Returns:
+        A new dict with every key of `DEFAULTS`.
+
+    Raises:
+        UserError: if a key is unknown or a value is out of range.
+
+    Example:
+
+    >>> complete({"skeleton": "lsp"})["num_keypoints"]
+    14
+    """
+    unknown = sorted(set(arguments) - set(DEFAULTS))
+    if unknown:
+        raise UserError(
+            f"A network has the arguments {', '.join(DEFAULTS)}. Received: {', '.join(unknown)}. "
+            "Remove or rename these."
+        )
+    config = copy.deepcopy({**DEFAULTS, **arguments})
+    if config["skeleton"] is not None:
+        skeleton = get_skeleton(config["skeleton"])
+        config["skeleton"] = as_lists(skeleton.to_dict())
+        if config["num_keypoints"] not in (None, skeleton.num_joints):
+            raise UserError(
+                f"The skeleton {skeleton.name!r} has {skeleton.num_joints} joints. Received: "
+                f"num_keypoints={config['num_keypoints']}. Leave one of the two out."
+            )
+        config["num_keypoints"] = skeleton.num_joints
+    elif config["num_keypoints"] is None:
+        config["num_keypoints"] = 16
+    config["hourglass"] = dict(config["hourglass"] or {})
+    config["metadata"] = dict(config["metadata"] or {})
+    config = as_lists(config)
+    _check(config)
+    return config
+
+
+def as_lists(value):
+    """Tuples as lists at every level, so that a config survives JSON unchanged."""
+    if isinstance(value, dict):
+        return {key: as_lists(item) for key, item in value.items()}
+    return [as_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def stem_widths(config):
+    """The stem's convolution, residuals before and residuals after pooling."""
+    stem = config["stem"]
+    first, before, after = STEMS[stem] if isinstance(stem, str) else stem
+    return first, list(before), [width or config["num_features"] for width in after]
+
+
+def head_widths(config, stack):
+    """Number of residuals and widths of the 1×1 convolutions of a stack, counted from 1."""
+    if config["heads"] is None:
+        return config["num_blocks"], [config["num_features"]]
+    widths = config["heads"][stack - 1]
+    return 0, [widths] if isinstance(widths, int) else list(widths)
+
+
+def hourglass_widths(config):
+    """Filters of the hourglass and the widths of the residuals of its four branches."""
+    given = config["hourglass"]
+    filters = given.get("filters", config["num_features"])
+    default = [filters] * config["num_blocks"]
+    return filters, {key: list(given.get(key) or default) for key in BRANCHES}
+
+
+def inner_strides(config):
+    """Input pixels per pixel of the extra heatmaps inside each hourglass, finest first."""
+    levels = min(INNER_LEVELS, config["depth"] - 1) if config["supervision"] == "inner" else 0
+    return [STRIDE * 2**level for level in range(1, levels + 1)]
+
+
+def output_strides(config):
+    """The outputs of a network: name -> input pixels per heatmap pixel, the final one last.
+
+    Example:
+
+    >>> output_strides(complete({"num_stacks": 1, "supervision": "inner"}))
+    {'stack_1_stride_16': 16, 'stack_1_stride_8': 8, 'stack_1': 4}
+    """
+    stacks = config["num_stacks"]
+    if config["supervision"] in ("last", "sum"):
+        return {f"stack_{stacks}": STRIDE}
+    strides = {}
+    for stack in range(1, stacks + 1):
+        for stride in reversed(inner_strides(config)):
+            strides[f"stack_{stack}_stride_{stride}"] = stride
+        strides[f"stack_{stack}"] = STRIDE
+    return strides
+
+
+def check_positive(name, value):
+    """Refuse anything but a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError(f"Expected `{name}` to be a positive integer. Received: {name}={value!r}")
+
+
+def check_input_size(input_shape, depth=4):
+    """Refuse an input whose height or width the network cannot halve often enough.
+
+    Args:
+        input_shape: `(height, width, channels)` in input pixels.
+        depth: levels of the hourglasses.
+
+    Raises:
+        UserError: with the multiple that is needed and the nearest sizes that fit.
+    """
+    shape = tuple(input_shape) if isinstance(input_shape, (list, tuple)) else (input_shape,)
+    if len(shape) != 3 or any(
+        isinstance(edge, bool) or not isinstance(edge, int) for edge in shape
+    ):
+        raise UserError(
+            f"`input_shape` is (height, width, channels) in pixels. Received: {shape}. "
+            "Pass three integers, e.g. (256, 256, 3)."
+        )
+    multiple = STRIDE * 2**depth
+    if any(edge <= 0 or edge % multiple for edge in shape[:2]):
+        nearest = []
+        for edge in shape[:2]:
+            below = max(edge, 0) // multiple * multiple
+            sizes = [below] if below == edge else [below, below + multiple]
+            nearest.append(" or ".join(str(size) for size in sizes if size))
+        raise UserError(
+            f"Height and width must be multiples of {multiple} (stride {STRIDE}, depth {depth}). "
+            f"Received: {shape[0]}×{shape[1]}. Nearest heights that fit: {nearest[0]}; "
+            f"widths: {nearest[1]}."
+        )
+
+
+def _check(config):
+    """Refuse impossible arguments before Keras meets them."""
+    for name in ("num_keypoints", "num_stacks", "num_features", "num_blocks", "depth"):
+        check_positive(name, config[name])
+    for name, choices in (("supervision", SUPERVISIONS), ("merge", MERGES)):
+        if config[name] not in choices:
+            raise UserError(
+                f"Expected `{name}` to be one of {choices}. Received: {name}={config[name]!r}"
+            )
+    _check_stem(config["stem"])
+    unknown = sorted(set(config["hourglass"]) - {"filters", *BRANCHES})
+    if unknown:
+        raise UserError(
+            f"`hourglass` has the keys filters, {', '.join(BRANCHES)}. "
+            f"Received: {', '.join(unknown)}. Remove or rename these."
+        )
+    heads = config["heads"]
+    if heads is not None and (not isinstance(heads, list) or len(heads) != config["num_stacks"]):
+        raise UserError(
+            f"`heads` lists the widths of each of the {config['num_stacks']} stacks. "
+            f"Received: heads={heads!r}. Give one tuple per stack."
+        )
+    filters, branches = hourglass_widths(config)
+    for key in ("upper", "bottom", "after"):
+        if branches[key][-1] != filters:
+            raise UserError(
+                f"The branch `{key}` of an hourglass must end in {filters} filters, to be added. "
+                f"Received: {key}={branches[key]}. Change its last width."
+            )
+    residuals = [filters, config["num_features"], *(w for row in branches.values() for w in row)]
+    residuals += [width for part in stem_widths(config)[1:] for width in part]
+    for width in residuals:
+        if isinstance(width, bool) or not isinstance(width, int) or width < 2 or width % 2:
+            raise UserError(
+                "Widths of residuals, `num_features` among them, must be positive and even, since "
+                f"residuals halve them inside. Received: {width!r}. Use the next even number."
+            )
+    if config["supervision"] == "inner" and config["depth"] < 2:
+        raise UserError(
+            "Supervision inside the hourglass needs a lower resolution on the way up. "
+            f"Received: supervision='inner', depth={config['depth']}. Use a depth of 2 or more."
+        )
+    check_input_size(config["input_shape"], config["depth"])
+
+
+def _check_stem(stem):
+    named = isinstance(stem, str)
+    if named and stem in STEMS:
+        return
+    parts = None if named or not isinstance(stem, list) or len(stem) != 3 else stem
+    if parts is None or not isinstance(parts[1], list) or not isinstance(parts[2], list):
+        raise UserError(
+            f"Unknown stem. Received: stem={stem!r}. Choose one of {tuple(STEMS)} or "
+            "pass widths (convolution, (before pooling, ...), (after pooling, ...))."
+        )
+    check_positive("stem[0]", parts[0])

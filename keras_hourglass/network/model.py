@@ -1,0 +1,287 @@
+"""The stacked hourglass network as a functional `keras.Model`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_hourglass.layers import Hourglass, IntermediateSupervision, Stem
+from keras_hourglass.network.config import (
+    STRIDE,
+    complete,
+    head_widths,
+    hourglass_widths,
+    inner_strides,
+    output_strides,
+    stem_widths,
+)
+from keras_hourglass.network.cost import cost_of
+from keras_hourglass.skeletons import Skeleton, get_skeleton
+from keras_hourglass.typing import Path, Size
+
+
+@keras.saving.register_keras_serializable(package="keras_hourglass")
+class StackedHourglass(keras.Model):
+    """Stacked hourglass network: one person's crop in, heatmaps of every stack out.
+
+    Args:
+        num_keypoints: K, the number of joints; taken from `skeleton` if that is given.
+        num_stacks: S, the number of hourglasses.
+        num_features: channels of the features between hourglasses.
+        num_blocks: residuals at each position.
+        depth: levels of each hourglass; 64×64 features are pooled down to 4×4 with 4.
+        input_shape: `(height, width, 3)` of the crop in input pixels, multiples of
+            `4 * 2 ** depth`.
+        stem: `"newell"` (64, 128, pool, 128, F), `"bearpaw"` (64, 128, pool, F, F), `"paper"`
+            (64, 128, pool, 128, 128, F), or widths of your own
+            `(convolution, (before pooling, ...), (after pooling, ...))`.
+        hourglass: further arguments of every `Hourglass` (`upper`, `lower`, `bottom`, `after`,
+            `filters`).
+        heads: widths of the 1×1 conv-BN-ReLU of each stack, a list of S tuples; by default one
+            of `num_features` after `num_blocks` residuals.
+        merge: how the features of a stack enter the next, see `IntermediateSupervision`.
+        supervision: `"all"`: every stack yields heatmaps and feeds them to the next (the paper's
+            HG-Stacked-Int); `"last"`: only the last stack has heatmaps (HG-Stacked); `"sum"`: as
+            `"all"`, but the stacks' heatmaps are added into a single output for a single loss
+            (HG-Stacked-Add); `"inner"`: as `"all"`, and besides, the two next highest resolutions
+            on the way up inside each hourglass yield heatmaps of their own (HG-Int).
+        skeleton: name, `Skeleton` or dict that names the joints; kept in the config.
+        scale, offset: pixels are normalised as `pixel * scale + offset`, the offset a number
+            or one per channel, as the first layer.
+        synchronized: take batch statistics over all replicas of a distributed training.
+        metadata: what travels with the model without being part of the network, a JSON-ready
+            dict: `"preprocessing"` (`padding` of the person box, `sigma` in heatmap pixels,
+            `decoder`), `"thresholds"` (joint name -> least score of a joint that is there) and
+            `"card"`.
+        name: name of the model.
+        dtype: dtype policy of the model; the global policy by default. Heatmaps are float32
+            in any case.
+
+    Input shape:
+        `(batch, height, width, 3)` RGB pixels, 0–255, any numeric dtype.
+
+    Output shape:
+        A dict `{"stack_1": ..., "stack_S": ...}` of float32 heatmaps
+        `(batch, height / 4, width / 4, K)`; with supervision `"last"` or `"sum"` only
+        `"stack_S"`; with `"inner"` also `"stack_1_stride_8"` `(batch, height / 8, width / 8, K)`
+        and `"stack_1_stride_16"`, for each stack.
+
+    Raises:
+        UserError: if an argument is out of range or the input size does not fit.
+
+    Example:
+
+    >>> model = StackedHourglass(num_keypoints=5, num_features=16, input_shape=(128, 64, 3))
+    >>> {name: tuple(output.shape) for name, output in model.output.items()}
+    {'stack_1': (None, 32, 16, 5), 'stack_2': (None, 32, 16, 5)}
+
+    Reference:
+        [Newell et al., 2016](https://arxiv.org/abs/1603.06937), sections 3 and 4.2.
+    """
+
+    def __init__(
+        self,
+        num_keypoints: int | None = None,
+        num_stacks: int = 2,
+        num_features: int = 256,
+        num_blocks: int = 1,
+        depth: int = 4,
+        input_shape: Sequence[int] = (256, 256, 3),
+        stem: str | Sequence = "newell",
+        hourglass: dict | None = None,
+        heads: Sequence[int | Sequence[int]] | None = None,
+        merge: str = "add",
+        supervision: str = "all",
+        skeleton: Skeleton | str | dict | None = None,
+        scale: float = 1 / 255,
+        offset: float | Sequence[float] = -0.5,
+        synchronized: bool = False,
+        metadata: dict | None = None,
+        name: str = "stacked_hourglass",
+        dtype: Any = None,
+        **kwargs,
+    ):
+        config = complete(
+            {
+                "num_keypoints": num_keypoints,
+                "num_stacks": num_stacks,
+                "num_features": num_features,
+                "num_blocks": num_blocks,
+                "depth": depth,
+                "input_shape": input_shape,
+                "stem": stem,
+                "hourglass": hourglass,
+                "heads": heads,
+                "merge": merge,
+                "supervision": supervision,
+                "skeleton": skeleton,
+                "scale": scale,
+                "offset": offset,
+                "synchronized": synchronized,
+                "metadata": metadata,
+            }
+        )
+        inputs, outputs = _build(config, dtype)
+        super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
+        self._config = config
+        self._policy_argument = dtype
+
+    @property
+    def num_keypoints(self) -> int:
+        """K, the number of joints."""
+        return self._config["num_keypoints"]
+
+    @property
+    def num_stacks(self) -> int:
+        """S, the number of hourglasses."""
+        return self._config["num_stacks"]
+
+    @property
+    def skeleton(self) -> Skeleton | None:
+        """The `Skeleton` the model was built with, or `None`."""
+        values = self._config["skeleton"]
+        return get_skeleton(values) if values else None
+
+    @property
+    def input_size(self) -> Size:
+        """`(height, width)` of the crop, in input pixels."""
+        return tuple(self._config["input_shape"][:2])
+
+    @property
+    def stride(self) -> int:
+        """Input pixels per pixel of the stacks' heatmaps."""
+        return STRIDE
+
+    @property
+    def output_strides(self) -> dict[str, int]:
+        """Output name -> input pixels per heatmap pixel, the final output last."""
+        return output_strides(self._config)
+
+    @property
+    def stack_names(self) -> list[str]:
+        """The outputs that hold a stack's heatmaps, from first to last."""
+        return [name for name, stride in self.output_strides.items() if stride == STRIDE]
+
+    @property
+    def gflops(self) -> float:
+        """Floating-point operations of one image, 10⁹; a multiply-add counts as two."""
+        return cost_of(self._config).gflops
+
+    @property
+    def metadata(self) -> dict[str, dict]:
+        """What travels with the model: dicts `preprocessing`, `thresholds` and `card`."""
+        return self._config["metadata"]
+
+    @property
+    def preprocessing(self) -> dict:
+        """How crops are made for this model: `padding` of the person box, `sigma`, ….  A dict."""
+        return self.metadata.get("preprocessing", {})
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Joint name -> least score of a joint that counts as present. A dict, perhaps empty."""
+        return self.metadata.get("thresholds", {})
+
+    @classmethod
+    def from_preset(cls, source: Path, **options) -> "StackedHourglass":
+        """Load a model by preset name, folder, `.keras` file or address.
+
+        Args:
+            source: see `keras_hourglass.zoo.store.load_model`, which this calls.
+            **options: `num_keypoints`, `skeleton`, `load_weights`, ….
+
+        Returns:
+            The model, not compiled.
+        """
+        from keras_hourglass.zoo.store import load_model
+
+        return load_model(source, **options)
+
+    def save_to_preset(
+        self,
+        folder: Path,
+        preprocessing: dict | None = None,
+        thresholds: dict[str, float] | None = None,
+        card: dict | None = None,
+        **options,
+    ) -> None:
+        """Write config, weights and card into a folder that `from_preset` loads anywhere.
+
+        Args:
+            folder: where to; see `keras_hourglass.zoo.store.save_preset`, which this calls.
+            preprocessing: how crops are made, a dict; the model's own by default.
+            thresholds: joint name -> least score of a present joint; the model's own by default.
+            card: facts for the model card, a dict; the model's own by default.
+            **options: `dtype` of the stored weights, `overwrite`.
+        """
+        from keras_hourglass.zoo.store import save_preset
+
+        save_preset(self, folder, preprocessing, thresholds, card, **options)
+
+    def get_config(self) -> dict:
+        dtype = self._policy_argument
+        if dtype is not None and not isinstance(dtype, str):
+            dtype = getattr(dtype, "name", None)
+        return {**self._config, "name": self.name, "dtype": dtype}
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "StackedHourglass":
+        return cls(**{key: value for key, value in config.items() if key != "trainable"})
+
+
+def _build(config, dtype):
+    """The functional graph: inputs and the dict of outputs."""
+    stacks, merge, supervision = (config[key] for key in ("num_stacks", "merge", "supervision"))
+    filters, branches = hourglass_widths(config)
+    strides = inner_strides(config)
+    shared = {"synchronized": config["synchronized"], "dtype": dtype}
+    inputs = keras.Input(tuple(config["input_shape"]), name="image")
+    # float32, since bfloat16 cannot hold all pixel values between integers.
+    x = keras.layers.Rescaling(
+        config["scale"], config["offset"], name="normalize", dtype="float32"
+    )(inputs)
+    x, pooled = Stem(*stem_widths(config), return_pooled=True, name="stem", **shared)(x)
+    predicted = {}
+    for stack in range(1, stacks + 1):
+        last = stack == stacks
+        num_blocks, widths = head_widths(config, stack)
+        y = Hourglass(
+            filters,
+            depth=config["depth"],
+            num_blocks=config["num_blocks"],
+            **branches,
+            return_inner=len(strides),
+            name=f"hourglass_{stack}",
+            **shared,
+        )(x)
+        if strides:
+            y, *inner = y
+            for stride, features in zip(strides, inner, strict=True):
+                name = f"stack_{stack}_stride_{stride}"
+                head = IntermediateSupervision(
+                    config["num_keypoints"], filters, merge=None, name=f"head_{name}", **shared
+                )
+                predicted[name] = head(features)
+        head = IntermediateSupervision(
+            config["num_keypoints"] if last or supervision != "last" else None,
+            widths,
+            num_blocks=num_blocks,
+            merge=None if last else merge,
+            name=f"supervision_{stack}",
+            **shared,
+        )
+        if last:
+            predicted[f"stack_{stack}"] = head(y)
+        elif supervision == "last":
+            x = head([y, pooled if merge == "concat" else x])
+        else:
+            predicted[f"stack_{stack}"], x = head([y, pooled if merge == "concat" else x])
+    if supervision == "sum" and stacks > 1:
+        total = keras.layers.Add(name="sum", dtype="float32")(list(predicted.values()))
+        predicted = {f"stack_{stacks}": total}
+    outputs = {
+        # A named identity, so that losses and logs are called stack_1, stack_2, ….
+        name: keras.layers.Activation("linear", name=name, dtype="float32")(predicted[name])
+        for name in output_strides(config)
+    }
+    return inputs, outputs

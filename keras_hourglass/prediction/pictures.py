@@ -1,0 +1,275 @@
+"""Anything that holds pictures, as a stream: files, folders, arrays, videos, cameras."""
+
+import dataclasses
+import glob
+import itertools
+import os
+import pathlib
+
+import numpy as np
+
+from keras_hourglass.errors import DataError, UserError
+
+PICTURE_SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
+    ".avif",
+}  # fmt: skip
+VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv"}
+DOWNLOAD_LIMIT = 100 * 2**20
+DOWNLOAD_SECONDS = 30
+
+
+@dataclasses.dataclass
+class Picture:
+    """One picture on its way to the network, not read yet.
+
+    Args:
+        name: path, address or what stands for it.
+        source: path, address, bytes, RGB array or PIL image.
+        frame: index of a video's frame, or `None`.
+    """
+
+    name: str
+    source: object = dataclasses.field(repr=False)
+    frame: int | None = None
+
+    def read(self):
+        """The picture as a `(height, width, 3)` uint8 RGB array.
+
+        Raises:
+            DataError: if it cannot be read.
+        """
+        if isinstance(self.source, np.ndarray):
+            return check_array(self.source, self.name)
+        if hasattr(self.source, "getexif"):
+            return _from_pil(self.source)
+        from keras_hourglass.io.images import read_image
+
+        source = self.source
+        if is_address(source):
+            source = download(source)
+        try:
+            return read_image(source)
+        except DataError as error:
+            # Bytes do not know their name.
+            raise DataError(str(error).replace("Received: bytes", f"Received: {self.name}")) from (
+                error
+            )
+
+    @property
+    def kept(self):
+        """What a result keeps to paint on later: the source, unless that is an open PIL image."""
+        return None if is_address(self.source) else self.source
+
+
+@dataclasses.dataclass
+class Pictures:
+    """A stream of pictures and what is known about it.
+
+    Args:
+        items: iterable of `Picture`s.
+        count: their number, or `None` if unknown.
+        kind: `"picture"`, `"list"`, `"folder"`, `"video"`, `"camera"` or `"stream"`.
+        fps: frames per second of a video or camera.
+        name: path or name of a video or camera.
+    """
+
+    items: object
+    count: int | None
+    kind: str
+    fps: float | None = None
+    name: str | None = None
+
+    def __iter__(self):
+        return iter(self.items)
+
+
+def open_pictures(source):
+    """Find out what a source is and open it.
+
+    Args:
+        source: path of a picture, video or folder, a glob pattern, an http(s) address, bytes of a
+            file, an RGB array `(height, width, 3)` or `(N, height, width, 3)`, a PIL image, a
+            camera's index, or an iterable of any of them. Opened `Pictures` are returned as they
+            are.
+
+    Returns:
+        `Pictures`.
+
+    Raises:
+        UserError: if there is no picture or the type is unknown.
+    """
+    if isinstance(source, Pictures):
+        return source
+    if isinstance(source, bool) or source is None:
+        raise UserError(_unknown(source))
+    if isinstance(source, (int, np.integer)):
+        return _open_video(int(source))
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return Pictures([Picture("bytes", bytes(source))], 1, "picture")
+    if isinstance(source, np.ndarray):
+        if source.ndim == 4:
+            items = [Picture(f"array[{index}]", array) for index, array in enumerate(source)]
+            return Pictures(items, len(items), "list")
+        check_array(source, "array")
+        return Pictures([Picture("array", source)], 1, "picture")
+    if hasattr(source, "getexif"):
+        name = getattr(source, "filename", "") or "PIL image"
+        return Pictures([Picture(os.fspath(name), source)], 1, "picture")
+    if isinstance(source, (str, os.PathLike)):
+        return _open_path(source)
+    if isinstance(source, (list, tuple)):
+        opened = [open_pictures(item) for item in source]
+        counts = [part.count for part in opened]
+        count = None if None in counts else sum(counts)
+        return Pictures(itertools.chain.from_iterable(opened), count, "list")
+    if hasattr(source, "__iter__"):
+        return Pictures((item for part in source for item in open_pictures(part)), None, "stream")
+    raise UserError(_unknown(source))
+
+
+def _unknown(source):
+    return (
+        "Pictures come from a path, folder, glob, address, bytes, RGB array, PIL image, video, "
+        f"camera index, or an iterable of these. Received: {type(source).__name__}."
+    )
+
+
+def _open_path(source):
+    text = os.fspath(source)
+    if is_address(text):
+        return Pictures([Picture(text, text)], 1, "picture")
+    path = pathlib.Path(text)
+    if path.is_dir():
+        found = sorted(
+            child
+            for child in path.iterdir()
+            if child.suffix.lower() in PICTURE_SUFFIXES and not child.name.startswith(".")
+        )
+        if not found:
+            raise UserError(
+                f"The folder holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}). "
+                f"Received: {text}. Name another folder."
+            )
+        return Pictures([Picture(str(child), str(child)) for child in found], len(found), "folder")
+    if not path.exists() and glob.has_magic(text):
+        found = sorted(glob.glob(text, recursive=True))
+        if not found:
+            raise UserError(f"The pattern matches no file. Received: {text}. Check its quotes.")
+        return dataclasses.replace(open_pictures(found), kind="folder")
+    if path.suffix.lower() in VIDEO_SUFFIXES and path.exists():
+        return _open_video(text)
+    # A missing file is reported when it is read, so that the rest of a list still comes.
+    return Pictures([Picture(text, text)], 1, "picture")
+
+
+def _open_video(source):
+    """A video file or, for an integer, a camera."""
+    import cv2
+
+    capture = cv2.VideoCapture(source)
+    if not capture.isOpened():
+        what = "camera" if isinstance(source, int) else "video"
+        raise UserError(
+            f"The {what} cannot be opened. Received: {source!r}. Check that it is there, "
+            "readable and not in use."
+        )
+    camera = isinstance(source, int)
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    name = f"camera {source}" if camera else source
+    return Pictures(
+        _frames(capture, name),
+        None if camera or count <= 0 else count,
+        "camera" if camera else "video",
+        fps if fps and np.isfinite(fps) and fps > 0 else 25.0,
+        name,
+    )
+
+
+def _frames(capture, name):
+    import cv2
+
+    try:
+        for index in itertools.count():
+            there, frame = capture.read()
+            if not there:
+                return
+            yield Picture(name, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), frame=index)
+    finally:
+        capture.release()
+
+
+def is_address(source):
+    """Whether a source is an http or https address."""
+    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
+
+
+def download(address):
+    """The bytes behind an https address (plain http only from this machine itself).
+
+    Raises:
+        DataError: if the address is refused, cannot be reached, or holds over 100 MB.
+    """
+    import http.client
+    import urllib.error
+    import urllib.request
+
+    _refuse_insecure(address)
+    request = urllib.request.Request(address, headers={"User-Agent": "keras-hourglass"})
+    try:
+        with urllib.request.urlopen(request, timeout=DOWNLOAD_SECONDS) as answer:
+            _refuse_insecure(answer.url)  # where redirections led
+            data = answer.read(DOWNLOAD_LIMIT + 1)
+    except DataError:
+        raise
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
+        raise DataError(
+            f"The address cannot be read ({error}). Received: {address}. Check it in a browser."
+        ) from None
+    if len(data) > DOWNLOAD_LIMIT:
+        raise DataError(
+            f"Pictures from the web may have at most {DOWNLOAD_LIMIT >> 20} MB. "
+            f"Received: {address}. Download and shrink it first."
+        )
+    return data
+
+
+def _refuse_insecure(address):
+    import urllib.parse
+
+    parts = urllib.parse.urlsplit(address)
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if parts.scheme != "https" and not (parts.scheme == "http" and local):
+        raise DataError(
+            f"Pictures are fetched over https only. Received: {address}. "
+            "Use the https address, or download the file first."
+        )
+
+
+def check_array(array, name):
+    """An RGB array as it must be.
+
+    Raises:
+        DataError: if its shape or type is another.
+    """
+    if array.ndim != 3 or array.shape[-1] != 3 or array.dtype != np.uint8 or 0 in array.shape:
+        raise DataError(
+            "A picture is a (height, width, 3) uint8 RGB array, 0-255. Received: "
+            f"{name} with shape={array.shape}, dtype={array.dtype}. Convert it first."
+        )
+    return array
+
+
+def _from_pil(picture):
+    """A PIL image as an RGB array, turned the way its EXIF data say."""
+    from PIL import ImageOps
+
+    try:
+        return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(
+            f"The PIL image cannot be decoded ({error}). Replace or leave out that picture."
+        ) from error

@@ -1,0 +1,282 @@
+"""From pictures to poses: read, crop, run, mirror-average, decode."""
+
+import concurrent.futures
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from keras_hourglass.errors import UserError
+from keras_hourglass.geometry import apply_affine, invert_affine
+from keras_hourglass.inference.engines import make_engine, takes_blueprint
+from keras_hourglass.inference.traits import (
+    find_skeleton,
+    is_number,
+    joint_thresholds,
+    output_name,
+    own_codec,
+)
+from keras_hourglass.network.blueprint import Blueprint
+from keras_hourglass.prediction.boxes import Rectangles
+from keras_hourglass.prediction.cropping import Cropper, Here, groups
+from keras_hourglass.prediction.detection import make_detector
+from keras_hourglass.prediction.pictures import open_pictures
+from keras_hourglass.prediction.pose import Pose
+from keras_hourglass.skeletons import Skeleton
+from keras_hourglass.typing import Array, Path
+
+
+@dataclasses.dataclass
+class PicturePoses:
+    """The people of one picture.
+
+    Args:
+        name: path of the picture, or what stands for it.
+        poses: list of `Pose`s; empty if nobody was found or the picture could not be read.
+        image: `(height, width, 3)` RGB array, or `None` if it could not be read.
+        frame: index within a video, or `None`.
+        error: the `UserError` that kept the picture from being read, or `None`.
+
+    Example:
+
+    >>> PicturePoses("empty_street.jpg", []).poses
+    []
+    """
+
+    name: str
+    poses: list
+    image: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    frame: int | None = None
+    error: Exception | None = None
+
+
+class Predictor:
+    """Predict the joints of people in pictures.
+
+    Pictures are read and cropped in threads while the network runs, and people of several
+    pictures share its batches.
+
+    Args:
+        model: a `StackedHourglass`, or the name, path or address of one, which starts sooner: Keras
+            is left out where another engine runs the network.
+        flip: average the heatmaps of each crop and of its mirror image, as the paper does.
+        decoder: how heatmaps become joints, see `HeatmapCodec`; by default as the model's
+            `preprocessing` says, or `"quarter"`.
+        batch_size: people per run of the network (twice as many crops with `flip`).
+        stack: which stack's heatmaps count, 1 to S; the last by default.
+        engine: what runs the network, see `engines`.
+        thresholds: least score of a present joint: one number, or a dict by joint name for
+            those that differ; by default the model's own, or 0.2.
+        skeleton: names the joints; by default the model's own, or, for a model without one, that
+            of the package with as many joints.
+        detector: finds people where no boxes are given: a name (see `detection`) or a callable
+            from an RGB array to `(P, 4)` or, with scores, `(P, 5)` rectangles. Without one, the
+            whole picture is the box.
+        padding: factor by which given or found boxes grow about their centre; 1 takes them as
+            they are. The whole picture never grows.
+        heatmaps: keep the heatmaps in the poses.
+        workers: threads that read and crop.
+
+    Raises:
+        UserError: if an argument is out of range.
+
+    Example:
+
+    >>> from keras_hourglass import StackedHourglass
+    >>> model = StackedHourglass(
+    ...     num_features=8, num_stacks=1, depth=2, input_shape=(32, 32, 3), skeleton="lsp"
+    ... )
+    >>> [pose] = Predictor(model)(np.zeros((40, 60, 3), np.uint8))
+    >>> pose.box.tolist(), pose.keypoints.shape
+    ([0.0, 0.0, 60.0, 40.0], (14, 2))
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        flip: bool = True,
+        decoder: str | None = None,
+        batch_size: int = 8,
+        stack: int | None = None,
+        engine: Path | Callable = "auto",
+        thresholds: float | dict | None = None,
+        skeleton: Skeleton | str | None = None,
+        detector: str | Callable | None = None,
+        padding: float = 1.0,
+        heatmaps: bool = False,
+        workers: int = 2,
+    ):
+        source: Any = None
+        if not hasattr(model, "input_shape"):
+            from keras_hourglass.zoo.store import load_blueprint, load_model
+
+            source = model
+            model = load_blueprint(model) if takes_blueprint(engine) else load_model(model)
+        for name, value in (("batch_size", batch_size), ("workers", workers)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UserError(f"`{name}` must be a positive integer. Received: {value!r}.")
+        if not (is_number(padding) and padding > 0):
+            raise UserError(f"`padding` must be a positive number. Received: {padding!r}.")
+        self._model, self._source, self._choice = model, source, engine
+        self.output = output_name(model, stack)
+        self.flip, self.batch_size, self.padding = bool(flip), batch_size, float(padding)
+        self.keep_heatmaps, self.workers = bool(heatmaps), workers
+        self.input_size = tuple(model.input_shape[1:3])
+        maps = model.output[self.output].shape
+        self.skeleton = find_skeleton(skeleton, model, maps[-1], flip)
+        self.codec = own_codec(model, decoder, self.output)
+        self.thresholds = joint_thresholds(
+            thresholds, getattr(model, "thresholds", {}), self.skeleton
+        )
+        self.detector = make_detector(detector, self) if isinstance(detector, str) else detector
+        # Threads for as long as the predictor lives: TensorFlow and OpenCV keep up to a kilobyte
+        # of every thread that they ever ran in. Detectors call the network from those that read.
+        self._network = concurrent.futures.ThreadPoolExecutor(1)
+        self._reading = threading.local()
+        self._readers = concurrent.futures.ThreadPoolExecutor(
+            workers, initializer=setattr, initargs=(self._reading, "here", True)
+        )
+        self._engine = make_engine(engine, model, (self.output,))
+
+    @property
+    def model(self) -> Any:
+        """The Keras model, built when it is first asked for; from then on, it is what runs."""
+        if isinstance(self._model, Blueprint):
+            from keras_hourglass.zoo.store import load_model
+
+            self._model = load_model(self._source)
+            self._engine = make_engine(self._choice, self._model, (self.output,))
+        return self._model
+
+    def __call__(self, source: Any, boxes: Any = None) -> list[Pose] | Iterator[Pose]:
+        """Predict everybody in a source.
+
+        Args:
+            source: path of a picture, video or folder, a glob pattern, an https address, bytes of
+                a file, an RGB array, a PIL image, a camera's index, or an iterable of any.
+            boxes: the people: `(4,)` or `(P, 4)` rectangles `x, y, w, h` in source pixels (a
+                fifth column holds scores), the same in every picture; a dict of such by picture
+                (path, or file name); or, for a list of pictures, one entry for each. By default
+                the detector's findings, or the whole picture.
+
+        Returns:
+            A list of `Pose`s for a picture or a list of pictures; for a folder, a glob, a video,
+            a camera or another iterable an iterator of `Pose`s, so that long inputs need no
+            memory.
+
+        Raises:
+            DataError: if a picture cannot be read; see `stream` to go on.
+            UserError: if the source holds no pictures, or a box is not one.
+        """
+        pictures = open_pictures(source)
+        results = self._stream(pictures, Rectangles(boxes, pictures), "raise")
+        poses = (pose for result in results for pose in result.poses)
+        return list(poses) if pictures.kind in ("picture", "list") else poses
+
+    def stream(
+        self, source: Any, boxes: Any = None, on_error: str = "raise"
+    ) -> Iterator[PicturePoses]:
+        """Predict picture by picture, in order and lazily.
+
+        Args:
+            source, boxes: as in a call; `source` may also be opened `Pictures`.
+            on_error: `"raise"`, or `"keep"` to yield a result with its `error` for a picture that
+                cannot be read and go on.
+
+        Returns:
+            An iterator of `PicturePoses`.
+        """
+        if on_error not in ("raise", "keep"):
+            raise UserError(f"`on_error` must be 'raise' or 'keep'. Received: {on_error!r}.")
+        pictures = open_pictures(source)
+        return self._stream(pictures, Rectangles(boxes, pictures), on_error)
+
+    def predict_crops(self, crops: Array, flip: bool | None = None) -> np.ndarray:
+        """Heatmaps of crops.
+
+        Args:
+            crops: `(N, H, W, 3)` uint8 RGB in input pixels.
+            flip: average with the mirrored crops; the predictor's own choice by default.
+
+        Returns:
+            `(N, h, w, K)` float32 heatmaps of the chosen stack.
+        """
+        return self._network.submit(self._heatmaps, crops, flip).result()
+
+    def _heatmaps(self, crops, flip=None):
+        crops, flip = np.asarray(crops), self.flip if flip is None else flip
+        parts = []
+        for start in range(0, len(crops), self.batch_size):
+            part = crops[start : start + self.batch_size]
+            batch = np.concatenate([part, part[:, :, ::-1]]) if flip else part
+            maps = self._engine(batch)[self.output]
+            if flip:
+                order = self.skeleton.flip_order
+                maps = self.codec.merge_flipped(maps[: len(part)], maps[len(part) :], order)
+            parts.append(maps)
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+    def _stream(self, pictures, rectangles, on_error):
+        """Three things at once: threads read, one runs the network, the caller uses results."""
+        # One picture gains nothing; a detector that calls the predictor must not wait for itself.
+        alone = pictures.kind == "picture" or hasattr(self._reading, "here")
+        cropper = Cropper(rectangles, self.detector, self.input_size, self.padding)
+        ready = groups(pictures, cropper, Here() if alone else self._readers, self.batch_size)
+        running = started = None
+        try:
+            for group in ready:
+                started = group, self._network.submit(self._run, group)
+                if pictures.kind == "camera":  # a picture of now rather than throughput
+                    yield from _finish(*started, on_error)
+                    continue
+                if running:
+                    yield from _finish(*running, on_error)
+                running = started
+            if running:
+                yield from _finish(*running, on_error)
+        finally:
+            ready.close()
+            if started and not started[1].cancel():
+                concurrent.futures.wait([started[1]])
+
+    def _run(self, group):
+        """Run the network on the people of some pictures and make their poses."""
+        crops = [crop for prepared in group for crop in prepared.crops]
+        if not crops:
+            return [[] for _ in group]
+        maps = self._heatmaps(np.stack(crops))
+        points, scores = self.codec.decode(maps)
+        numbers, results = iter(range(len(maps))), []
+        for prepared in group:
+            poses = []
+            for rectangle, matrix in zip(prepared.rectangles, prepared.matrices, strict=True):
+                number = next(numbers)
+                kept = maps[number] if self.keep_heatmaps else None
+                poses.append(
+                    self._pose(prepared, rectangle, matrix, points[number], scores[number], kept)
+                )
+            results.append(poses)
+        return results
+
+    def _pose(self, prepared, rectangle, matrix, points, scores, heatmaps):
+        return Pose(
+            keypoints=apply_affine(invert_affine(matrix), points),
+            scores=scores,
+            box=rectangle[:4],
+            skeleton=self.skeleton,
+            present=scores >= self.thresholds,
+            image=prepared.picture.name,
+            picture=prepared.picture.kept,
+            box_score=float(rectangle[4]) if len(rectangle) > 4 else None,
+            heatmaps=heatmaps,
+        )
+
+
+def _finish(group, future, on_error):
+    for prepared, poses in zip(group, future.result(), strict=True):
+        if prepared.error is not None and on_error == "raise":
+            raise prepared.error
+        picture = prepared.picture
+        yield PicturePoses(picture.name, poses, prepared.image, picture.frame, prepared.error)

@@ -1,0 +1,249 @@
+"""Predictions as files: overlays, heatmap sheets, JSON, CSV and videos."""
+
+import concurrent.futures
+import contextlib
+import csv
+import io
+import json
+import os
+import pathlib
+
+import cv2
+
+from keras_hourglass.errors import UserError
+from keras_hourglass.geometry import apply_affine
+from keras_hourglass.io.files import atomic_path, atomic_write
+from keras_hourglass.io.images import warp, write_image
+from keras_hourglass.prediction.boxes import person_affines
+from keras_hourglass.prediction.drawing import draw_poses, heatmap_sheet
+from keras_hourglass.prediction.pose import Pose, picture_to_dict
+
+# Pictures whose files may be waiting to be written; more would fill the memory.
+WAITING = 16
+
+
+class FileNames:
+    """Names of output files: one stem per input, never two inputs with the same.
+
+    Args:
+        folder: the output folder.
+        overwrite: allow files that exist already.
+        sources: paths that are read, which no output may replace.
+    """
+
+    def __init__(self, folder, overwrite=False, sources=()):
+        self.folder, self.overwrite = pathlib.Path(folder), overwrite
+        self._sources = {os.path.realpath(source) for source in sources}
+        self._taken = set()
+
+    def stem(self, name, suffixes):
+        """The stem of an input's files.
+
+        Args:
+            name: path, address or other name of the input.
+            suffixes: of the files that will be written, e.g. `(".png", ".json")`.
+
+        Returns:
+            `photo` for the first `photo.jpg`, `photo-2` for the next picture of that name.
+
+        Raises:
+            UserError: if a file exists and may not be overwritten.
+        """
+        wanted = pathlib.PurePath(str(name).split("?")[0]).stem or "picture"
+        # Short enough for every file system with a suffix of ours, in bytes; what is no text in
+        # the name (Linux takes any bytes) is left out.
+        wanted = wanted.encode(errors="surrogatepass")[:180].decode(errors="ignore") or "picture"
+        stem, number = wanted, 1
+        while stem.casefold() in self._taken:
+            number += 1
+            stem = f"{wanted}-{number}"
+        self._taken.add(stem.casefold())
+        for suffix in suffixes:
+            path = self.folder / f"{stem}{suffix}"
+            if os.path.realpath(path) in self._sources:
+                raise UserError(
+                    f"The output would replace an input. Received: {path}. Name another folder."
+                )
+            if path.exists() and not self.overwrite:
+                raise UserError(
+                    f"The file exists already. Received: {path}. "
+                    "Name another folder, or allow it with --overwrite."
+                )
+        return stem
+
+
+class PictureWriter:
+    """Write the files of single pictures in threads, while the network goes on.
+
+    Args:
+        folder: the output folder.
+        skeleton: the `Skeleton` of the model.
+        images, documents: write `<stem>.png`, `<stem>.json`.
+        heatmaps: write `<stem>-heatmaps.png`, for further people `<stem>-heatmaps-2.png`, ….
+        input_size: `(height, width)` of the crops, for the heatmap sheets.
+        padding: of the predictor, for the heatmap sheets.
+        threads: number of threads.
+    """
+
+    def __init__(
+        self, folder, skeleton, images=True, documents=True, heatmaps=False, input_size=None,
+        padding=1.0, threads=2,
+    ):  # fmt: skip
+        self.folder, self.skeleton = pathlib.Path(folder), skeleton
+        self.images, self.documents, self.heatmaps = images, documents, heatmaps
+        self.input_size, self.padding = input_size, padding
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads)
+        self._waiting = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        """Finish what was handed over, also after an interruption."""
+        self._pool.shutdown()
+        for job in self._waiting:
+            job.result()
+
+    def add(self, result, stem):
+        """Hand over the `PicturePoses` of a picture; waits when too many are unwritten."""
+        self._waiting.append(self._pool.submit(self._write, result, stem))
+        while len(self._waiting) > WAITING:
+            self._waiting.pop(0).result()
+
+    def _write(self, result, stem):
+        if self.images:
+            write_image(self.folder / f"{stem}.png", draw_poses(result.image, result.poses))
+        if self.heatmaps:
+            for number, pose in enumerate(result.poses, start=1):
+                suffix = "" if number == 1 else f"-{number}"
+                sheet = pose_sheet(result.image, pose, self.input_size, self.padding)
+                write_image(self.folder / f"{stem}-heatmaps{suffix}.png", sheet)
+        if self.documents:
+            document = picture_to_dict(result.name, result.poses, self.skeleton)
+            atomic_write(self.folder / f"{stem}.json", json.dumps(document, allow_nan=False) + "\n")
+
+
+def pose_sheet(image, pose, input_size, padding=1.0):
+    """The heatmap sheet of a person: the crop with the pose, then one tile per joint.
+
+    Args:
+        image: `(height, width, 3)` uint8 RGB source picture.
+        pose: a `Pose` with heatmaps.
+        input_size: `(height, width)` of the crop in input pixels.
+        padding: factor by which the box grew.
+
+    Returns:
+        RGB array, see `drawing.heatmap_sheet`.
+    """
+    # Twice the resolution the network saw, for the reader's eye.
+    size = tuple(2 * edge for edge in input_size)
+    [matrix] = person_affines(pose.box[None], size, padding)
+    crop = warp(image, matrix, size)
+    placed = Pose(
+        keypoints=apply_affine(matrix, pose.keypoints),
+        scores=pose.scores,
+        box=(0, 0, size[1], size[0]),
+        skeleton=pose.skeleton,
+        present=pose.present,
+    )
+    return heatmap_sheet(crop, pose.heatmaps, pose.names, first=draw_poses(crop, [placed]))
+
+
+class TableWriter:
+    """People of all pictures as rows of one CSV file, written at the end.
+
+    Args:
+        path: the file.
+        skeleton: the `Skeleton` of the model.
+    """
+
+    def __init__(self, path, skeleton):
+        self.path = path
+        self._text = io.StringIO()
+        self._writer = csv.writer(self._text, lineterminator="\n")
+        joints = [
+            f"{joint}_{column}"
+            for joint in skeleton.joints
+            for column in ("x", "y", "score", "present")
+        ]
+        header = ["image", "frame", "person", "box_x", "box_y", "box_w", "box_h", "score", *joints]
+        self._writer.writerow(header)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        atomic_write(self.path, self._text.getvalue())
+
+    def add(self, result):
+        """Append the people of a `PicturePoses`."""
+        frame = "" if result.frame is None else result.frame
+        for person, pose in enumerate(result.poses, start=1):
+            values = pose.to_dict()
+            row = [result.name, frame, person, *values["box"], round(pose.score, 4)]
+            for keypoint, present in zip(values["keypoints"], values["present"], strict=True):
+                row += [*keypoint, int(present)]
+            self._writer.writerow(row)
+
+
+class VideoWriter:
+    """A video of painted frames and the JSON of all its people.
+
+    Both are written to hidden files first and take their names when the block ends, also when it
+    was interrupted, so that what was done until then is kept.
+
+    Args:
+        folder, stem: name the files `<stem>.mp4` and `<stem>.json`.
+        name: name of the source.
+        skeleton: the `Skeleton` of the model.
+        fps: frames per second, kept from the source.
+        video, document: which of the two to write.
+    """
+
+    def __init__(self, folder, stem, name, skeleton, fps, video=True, document=True):
+        self._folder, self._stem, self._fps = pathlib.Path(folder), stem, fps
+        self._want_video, self._want_document = video, document
+        self._head = {"image": name, "keypoint_names": list(skeleton.joints), "fps": fps}
+        self._video, self._document = None, None
+        self._files = contextlib.ExitStack()
+
+    def __enter__(self):
+        if self._want_document:
+            path = self._files.enter_context(atomic_path(self._folder / f"{self._stem}.json"))
+            self._document = self._files.enter_context(
+                open(path, "w", encoding="utf-8", errors="backslashreplace")
+            )
+            self._document.write(json.dumps(self._head)[:-1] + ', "frames": [')
+        return self
+
+    def __exit__(self, *error):
+        if self._document:
+            self._document.write("]}\n")
+        # Without the error: what was written so far is kept.
+        self._files.close()
+
+    def add(self, result):
+        """Append the `PicturePoses` of a frame."""
+        if self._document:
+            content = {
+                "frame": result.frame,
+                "people": [pose.to_dict() for pose in result.poses],
+            }
+            start = "" if result.frame == 0 else ","
+            self._document.write(f"{start}\n{json.dumps(content, allow_nan=False)}")
+        if self._want_video:
+            painted = draw_poses(result.image, result.poses)
+            if self._video is None:
+                self._open(painted.shape)
+            self._video.write(cv2.cvtColor(painted, cv2.COLOR_RGB2BGR))
+
+    def _open(self, shape):
+        path = self._files.enter_context(atomic_path(self._folder / f"{self._stem}.mp4"))
+        size = shape[1], shape[0]
+        self._video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), self._fps, size)
+        self._files.callback(self._video.release)
+        if not self._video.isOpened():
+            raise UserError(
+                f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels here. "
+                "Received: --save video. Save images instead."
+            )

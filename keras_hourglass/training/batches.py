@@ -1,0 +1,128 @@
+"""The batches of a recipe: epochs of any length, shared among devices and processes."""
+
+import keras
+import numpy as np
+
+from keras_hourglass.codec import HeatmapCodec
+from keras_hourglass.data.load import load_records
+from keras_hourglass.data.pipeline import PoseDataset
+from keras_hourglass.errors import UserError
+from keras_hourglass.training.checks import model_config
+from keras_hourglass.training.distribution import Layout
+
+
+class Batches(PoseDataset):
+    """A `PoseDataset` whose epochs may be cut shorter or longer than the data.
+
+    Args:
+        records, codec, **options: as for `PoseDataset`.
+        steps: batches per epoch; a pass over the data by default. The order of the people goes on
+            from epoch to epoch, so everybody is seen equally often.
+        layout: the `Layout`; every batch can be shared evenly among its devices, and each
+            process loads its own share only.
+    """
+
+    def __init__(self, records, codec=None, steps=None, layout=None, **options):
+        super().__init__(records, codec, **options)
+        self.layout = layout or Layout()
+        self.steps = steps
+        if self.layout.processes > 1 or self.drop_last:
+            # A small data set may not fill one batch, which is then smaller but still even.
+            self.batch_size -= self.batch_size % self.layout.devices
+            self.batch_size = max(self.batch_size, self.layout.devices)
+        if not self.passes:
+            raise UserError(
+                f"{self.layout.devices} devices need a person each. Received: {len(records)} "
+                "annotated people. Use more data or fewer devices."
+            )
+
+    def __len__(self):
+        return self.steps or self.passes
+
+    @property
+    def passes(self):
+        """Batches in one pass over the data."""
+        return super().__len__()
+
+    def batch(self, step, epoch=0):
+        """As in `PoseDataset`, this process's share; a last batch that the devices cannot share
+        evenly is filled up with empty crops whose weights are 0."""
+        epoch, step = divmod(epoch * len(self) + step, self.passes)
+        people = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        count, parts = len(people), self.layout.processes
+        missing = -count % self.layout.devices
+        size = (count + missing) // parts
+        own = people[self.layout.process * size : (self.layout.process + 1) * size]
+        joints = self.records.skeleton.num_joints
+        # Losses divide by the batch's size, so the weights make up for the filling.
+        factor = np.float32((count + missing) / count)
+        crops = np.zeros((size, *self.codec.input_size, 3), np.uint8)
+        targets = np.zeros((size, joints, 4), np.float32)
+        if len(own):
+            columns = zip(*(self.sample(person, epoch) for person in own), strict=True)
+            shown, *labels = (np.stack(column) for column in columns)
+            crops[: len(own)] = shown
+            targets[: len(own)] = self.codec.targets(*labels)
+            if missing:
+                targets[..., 3] *= factor
+        return crops, targets
+
+
+def build_data(recipe, data_root=None, layout=None):
+    """The batches to train on and to validate with.
+
+    Args:
+        recipe: a `Recipe`.
+        data_root: folder that relative paths of data sets start from.
+        layout: the `Layout` of the training.
+
+    Returns:
+        Two `Batches`; the second is `None` without `data.validation`.
+    """
+    data, training = recipe.data, recipe.training
+    config = model_config(recipe)
+    codec = HeatmapCodec(config["input_shape"][:2], sigma=data.sigma, missing=data.missing)
+    records = _records("train", data.train, data_root, recipe.model.get("skeleton"))
+    shared = {"codec": codec, "batch_size": training.batch_size, "cache": data.cache}
+    shared["layout"] = layout
+    train = Batches(
+        records,
+        steps=training.steps_per_epoch,
+        augmentation=recipe.augmentation.build(),
+        shuffle=True,
+        seed=training.seed,
+        **shared,
+    )
+    if data.validation is None:
+        return train, None
+    held_out = _records("validation", data.validation, data_root, records.skeleton)
+    return train, Batches(held_out, **shared)
+
+
+def _records(key, spec, data_root, skeleton):
+    """The people of a data set of the recipe; whatever is wrong with it, the key is named."""
+    try:
+        return load_records(spec, data_root, skeleton=skeleton)
+    except UserError as error:
+        raise type(error)(
+            f"data.{key}: {error} Recipes take other data with --set data.{key}=KIND:PATH, and "
+            "--data-root names the folder that their paths start from."
+        ) from error
+
+
+def feed(batches, outputs, workers, first=None):
+    """Batches in the form that `fit` takes on this backend.
+
+    Args:
+        batches: a `Batches`.
+        outputs: names of the model's outputs, which all get the same targets.
+        workers: threads that prepare batches.
+        first: the epoch to begin with, followed by all others; `None` for a single pass.
+
+    Returns:
+        A `tf.data.Dataset`, or a `keras.utils.PyDataset` without TensorFlow.
+    """
+    batches.outputs = tuple(outputs)
+    if keras.backend.backend() == "tensorflow":
+        return batches.as_tf_dataset(first or 0, first is not None, workers)
+    return batches.as_py_dataset(first or 0, workers)

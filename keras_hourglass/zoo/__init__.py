@@ -1,0 +1,1 @@
+"""The model zoo: presets, trained weights, other people's checkpoints."""

@@ -1,0 +1,264 @@
+"""Weights of a network by name: write, read, check and load them, strictly.
+
+Every array has a readable name made of the layers' names, such as
+`hourglass_1/inner/upper1/conv2/kernel`. The files are Keras's `.weights.h5`, so that
+`model.load_weights` reads them on every backend; inside, Keras names groups after classes and
+counts them, and `file_keys` says which of those groups holds which array. Reading needs no
+private part of Keras and refuses whatever is missing, left over or of another shape.
+"""
+
+import io
+import pathlib
+import re
+import sys
+
+import numpy as np
+
+from keras_hourglass.errors import WeightsError
+from keras_hourglass.io.files import atomic_write
+from keras_hourglass.network.blueprint import Part
+
+FILE_DTYPES = ("float32", "float16")
+# What a compiled model's file holds besides the network.
+_NOT_WEIGHTS = ("optimizer/", "metrics/")
+# Bytes of one array; the largest of the paper's network has 2 MB.
+_MAX_ARRAY = 2**30
+
+
+def named_variables(model):
+    """The variables of a model under readable names, in the order of the graph.
+
+    Args:
+        model: a `StackedHourglass`, its `Blueprint`, or any functional model of this package's
+            layers.
+
+    Returns:
+        A dict name -> Keras variable.
+
+    Example:
+
+    >>> from keras_hourglass import StackedHourglass
+    >>> model = StackedHourglass(5, 1, 8, depth=2, input_shape=(32, 32, 3))
+    >>> list(named_variables(model))[:2]
+    ['stem/conv/kernel', 'stem/conv/bias']
+    """
+    return {name: variable for name, _, variable in _walk(model)}
+
+
+def file_keys(model):
+    """The place of each variable in a `.weights.h5` file.
+
+    Args:
+        model: as for `named_variables`.
+
+    Returns:
+        A dict name -> path inside the file.
+    """
+    return {name: key for name, key, _ in _walk(model)}
+
+
+def arrays_of(model):
+    """The values of all variables, name -> NumPy array."""
+    return {name: np.asarray(_value(variable)) for name, variable in named_variables(model).items()}
+
+
+def assign_arrays(model, arrays, origin="the arrays"):
+    """Set all variables from arrays of the same names, strictly.
+
+    Args:
+        model: the network.
+        arrays: dict name -> array of the variable's shape, any float type.
+        origin: what the arrays came from, for messages.
+
+    Raises:
+        WeightsError: naming arrays that are missing, left over, of another shape or not finite;
+            the model is unchanged in that case.
+    """
+    variables = named_variables(model)
+    _compare({name: tuple(v.shape) for name, v in variables.items()}, arrays, origin)
+    for name, variable in variables.items():
+        variable.assign(np.asarray(arrays[name], "float32"))
+
+
+def save_weights(model, path, dtype="float32"):
+    """Write the network's weights, without any optimizer state, in Keras's own layout.
+
+    Args:
+        model: the network.
+        path: file ending in `.weights.h5`; replaced atomically.
+        dtype: `"float32"`, or `"float16"` for half the size (values are float32 again once
+            loaded). Moving statistics of batch normalisation stay float32 in any case.
+
+    Raises:
+        WeightsError: if the dtype is unknown or a value does not fit it.
+    """
+    atomic_write(path, weights_file(model, dtype))
+
+
+def weights_file(model, dtype="float32"):
+    """The content of the file that `save_weights` writes, as bytes."""
+    if dtype not in FILE_DTYPES:
+        raise WeightsError(
+            f"Weights are stored as one of {FILE_DTYPES}. Received: dtype={dtype!r}. "
+            "Choose one of these."
+        )
+    import h5py
+
+    keys = file_keys(model)
+    buffer = io.BytesIO()
+    # In memory first: on a full disk HDF5 may take the whole process down.
+    with h5py.File(buffer, "w") as file:
+        # Keras 2.15 looks for these groups in the model and every layer, even empty ones.
+        file.create_group("vars")
+        for _, key, _, _ in _walk_layers(model.layers, "", "layers"):
+            file.create_group(f"{key}/vars")
+        for name, array in arrays_of(model).items():
+            with np.errstate(over="ignore"):
+                stored = array.astype(dtype if "moving_" not in name else "float32")
+            if not np.isfinite(stored).all():
+                raise WeightsError(
+                    f"Weights must be finite numbers in {stored.dtype}. Received: {name} with "
+                    f"values up to {np.abs(array).max()}. Save an earlier checkpoint or float32."
+                )
+            file.create_dataset(keys[name], data=stored)
+    return buffer.getvalue()
+
+
+def load_weights(model, path):
+    """Load a `.weights.h5` file, strictly; optimizer state in it is left out.
+
+    Args:
+        model: the network, built.
+        path: a file written by `save_weights` or by Keras's `model.save_weights`.
+
+    Raises:
+        WeightsError: if the file is missing or damaged, or an array is missing, left over, of
+            another shape or not finite. The model is unchanged in that case.
+    """
+    assign_arrays(model, read_arrays(model, path), str(path))
+
+
+def read_arrays(model, path, origin=None):
+    """The arrays of a `.weights.h5` file under the names of the model's variables.
+
+    Args:
+        model: gives the names; shapes may differ from those in the file.
+        path: the file, or an open binary file.
+        origin: what to call it in messages; the path by default.
+
+    Returns:
+        A dict name -> array; arrays that the model has no place for keep their path in the file.
+
+    Raises:
+        WeightsError: if the file is missing or damaged.
+    """
+    import h5py
+
+    origin = origin or path
+    if not hasattr(path, "read") and not pathlib.Path(path).is_file():
+        raise WeightsError(f"No weights at {path}. Check the path.")
+    found = {}
+
+    def visit(key, item):
+        if isinstance(item, h5py.Dataset) and not key.startswith(_NOT_WEIGHTS):
+            # A file of few bytes may point to others of this machine, or announce terabytes.
+            if item.external or item.nbytes > _MAX_ARRAY:
+                raise WeightsError(
+                    f"Arrays of weights lie in the file itself and have at most {_MAX_ARRAY} "
+                    f"bytes. Received: {key} of {origin}, {item.nbytes} bytes"
+                    f"{' in another file' if item.external else ''}. Do not use that file."
+                )
+            found[key] = item[()]
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(visit)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise WeightsError(
+            f"The weights of {origin} are not a readable .weights.h5 file, perhaps cut short "
+            f"({error}). Copy or download them again."
+        ) from None
+    names = {key: name for name, key in file_keys(model).items()}
+    return {names.get(key, key): array for key, array in found.items()}
+
+
+def _compare(shapes, arrays, origin):
+    """Refuse arrays that are not exactly the ones expected."""
+    faults = [
+        ("missing", sorted(set(shapes) - set(arrays))),
+        ("left over", sorted(set(arrays) - set(shapes))),
+    ]
+    common = sorted(set(shapes) & set(arrays))
+    wrong = [name for name in common if tuple(np.shape(arrays[name])) != shapes[name]]
+    faults.append(
+        ("of another shape", [f"{n} {np.shape(arrays[n])}, not {shapes[n]}" for n in wrong])
+    )
+    bad = [name for name in common if not np.isfinite(arrays[name]).all()]
+    faults.append(("not finite", bad))
+    told = [f"{len(names)} {kind}: {_some(names)}" for kind, names in faults if names]
+    if told:
+        raise WeightsError(
+            f"The arrays in {origin} must be those of the network, one for one. Received: "
+            f"{'; '.join(told)}. Use weights of this architecture."
+        )
+
+
+def _some(names, limit=6):
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _value(variable):
+    """A variable's value as NumPy, whatever the backend and the device."""
+    return variable.numpy() if hasattr(variable, "numpy") else variable
+
+
+def _walk(model):
+    """Name, path in the file and variable of each variable of a model."""
+    for name, key, layer, leaf in _walk_layers(model.layers, "", "layers"):
+        for index, variable in enumerate(layer.weights if leaf else ()):
+            short = variable.name.split("/")[-1].split(":")[0]
+            yield f"{name}/{short}", f"{key}/vars/{index}", variable
+
+
+def _walk_layers(layers, name, key):
+    """Name, path in the file, layer, and whether it has no layers inside, of all nested layers."""
+    for layer, counter in zip(layers, _class_counters(layers), strict=True):
+        yield from _walk_layer(layer, name + layer.name, f"{key}/{counter}")
+
+
+def _walk_layer(layer, name, key):
+    # PyTorch, as a backend, keeps the layers among the attributes in a place of its own.
+    attributes = {**vars(layer), **vars(layer).get("_modules", {})}
+    children = {
+        attribute: value
+        for attribute, value in attributes.items()
+        if not attribute.startswith("_") and _holds_layers(value)
+    }
+    yield name, key, layer, not children
+    for attribute, value in children.items():
+        if _is_list(value):
+            yield from _walk_layers(value, f"{name}/", f"{key}/{attribute}")
+        else:
+            yield from _walk_layer(value, f"{name}/{value.name}", f"{key}/{attribute}")
+
+
+def _is_list(value):
+    return isinstance(value, (list, tuple))
+
+
+def _holds_layers(value):
+    items = value if _is_list(value) else [value]
+    kinds = (Part, sys.modules["keras"].layers.Layer) if "keras" in sys.modules else Part
+    return bool(items) and all(isinstance(item, kinds) for item in items)
+
+
+def _class_counters(layers):
+    """Keras's names in a list of layers: the class in snake case, counted from the second on."""
+    used = {}
+    for layer in layers:
+        name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
+        name = re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+        count = used.get(name, 0)
+        used[name] = count + 1
+        yield f"{name}_{count}" if count else name

@@ -1,0 +1,259 @@
+"""`keras-hourglass predict`, in this process and with a tiny untrained network."""
+
+import csv
+import functools
+import http.server
+import json
+import threading
+
+import cv2
+import numpy as np
+import pytest
+from colour_engine import paint
+from networks import save_untrained
+
+from keras_hourglass.cli import main
+from keras_hourglass.io.images import read_image, write_image
+from keras_hourglass.prediction import predictor as prediction
+from keras_hourglass.zoo import store as presets
+
+POINTS = ((40, 30), (70, 60), (90, 20))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_untrained(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def once():
+    """Build and compile the network once: nothing here is about that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(presets, "load_model", functools.cache(presets.load_model))
+        patch.setattr(prediction, "make_engine", functools.cache(prediction.make_engine))
+        yield
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    for number, name in enumerate(("one.png", "two.jpg", "three.png")):
+        write_image(folder / name, paint(80 + number, 110, *POINTS))
+    return folder
+
+
+@pytest.fixture
+def predict(model, tmp_path):
+    def run(*words, out="out"):
+        return main(["predict", "--model", model, "--out", str(tmp_path / out), *map(str, words)])
+
+    return run
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_photo(predict, photos, tmp_path, capsys):
+    assert predict(photos / "one.png") == 0
+    assert names(tmp_path / "out") == ["one.json", "one.png"]
+    document = json.loads((tmp_path / "out/one.json").read_text())
+    assert document["image"] == str(photos / "one.png")
+    assert len(document["keypoint_names"]) == 14 and "left_ankle" in document["keypoint_names"]
+    [person] = document["people"]
+    assert person["box"] == [0, 0, 110, 80] and np.shape(person["keypoints"]) == (14, 3)
+    assert read_image(tmp_path / "out/one.png").shape == (80, 110, 3)
+    assert "1 person in 1 picture" in capsys.readouterr().out
+
+
+def test_a_hint_where_nobody_fills_the_picture(predict, photos, capsys):
+    assert predict(photos / "one.png", "--threshold", 1e9) == 0
+    assert "try --detect" in capsys.readouterr().err
+    assert predict(photos / "one.png", "--threshold", 1e9, "--box=1,1,60,60", "--overwrite") == 0
+    told = capsys.readouterr().err
+    assert "try --detect" not in told and "sure in 1 picture, first in the box 1,1,60,60 of" in told
+
+
+def test_detection_says_when_it_finds_nobody(predict, photos, tmp_path, capsys):
+    write_image(tmp_path / "dark.png", np.zeros((64, 64, 3), np.uint8))
+    assert predict(tmp_path / "dark.png", "--detect") == 0
+    captured = capsys.readouterr()
+    assert "nobody found in" in captured.err and "dark.png" in captured.err
+    assert "0 people in 1 picture, 1 without anybody" in captured.out
+    assert json.loads((tmp_path / "out/dark.json").read_text())["people"] == []
+
+
+def test_show_needs_a_display(predict, photos, monkeypatch, capsys):
+    import matplotlib
+
+    monkeypatch.setattr(matplotlib, "get_backend", lambda: "agg")
+    assert predict(photos / "one.png", "--show") == 2
+    assert "needs a display" in capsys.readouterr().err
+
+
+def test_a_folder_with_boxes_tables_and_sheets(predict, photos, tmp_path):
+    (tmp_path / "boxes.json").write_text(json.dumps({"one.png": [[0, 0, 50, 50], [9, 9, 40, 60]]}))
+    words = ("--boxes", tmp_path / "boxes.json", "--save", "json,csv", "--heatmaps")
+    assert predict(photos, *words, "--stack", 1, "--no-flip") == 0
+    sheets = ["one-heatmaps-2.png", "one-heatmaps.png", "three-heatmaps.png", "two-heatmaps.png"]
+    expected = sheets + ["one.json", "poses.csv", "three.json", "two.json"]
+    assert names(tmp_path / "out") == sorted(expected)
+    with open(tmp_path / "out/poses.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["image"][-7:], row["person"]) for row in rows] == [
+        ("one.png", "1"), ("one.png", "2"), ("ree.png", "1"), ("two.jpg", "1"),
+    ]  # fmt: skip
+    document = json.loads((tmp_path / "out/one.json").read_text())
+    expected = document["people"][1]["keypoints"][13]
+    row = rows[1]
+    assert [float(row[f"head_top_{column}"]) for column in ("x", "y", "score")] == expected
+    assert row["box_w"] == "40.0" and row["head_top_present"] in "01"
+
+
+def test_equal_names_do_not_overwrite_each_other(predict, photos, tmp_path):
+    write_image(tmp_path / "other/one.jpg", paint(60, 70, *POINTS))
+    assert predict(photos / "one.png", tmp_path / "other/one.jpg", photos / "one.png") == 0
+    assert names(tmp_path / "out") == [
+        f"one{number}.{suffix}" for number in ("-2", "-3", "") for suffix in ("json", "png")
+    ]
+    document = json.loads((tmp_path / "out/one-2.json").read_text())
+    assert document["image"].endswith("one.jpg")
+    assert read_image(tmp_path / "out/one-2.png").shape == (60, 70, 3)
+
+
+def test_nothing_is_overwritten(predict, photos, tmp_path, capsys):
+    assert predict(photos / "one.png") == 0
+    before = (tmp_path / "out/one.json").stat().st_mtime_ns
+    assert predict(photos / "two.jpg", photos / "one.png") == 2
+    assert "one.png" in capsys.readouterr().err
+    assert names(tmp_path / "out") == ["one.json", "one.png"]
+    assert (tmp_path / "out/one.json").stat().st_mtime_ns == before
+    assert predict(photos / "one.png", "--overwrite") == 0
+    assert (tmp_path / "out/one.json").stat().st_mtime_ns > before
+
+
+def test_inputs_are_never_overwritten(predict, photos, capsys):
+    before = (photos / "one.png").read_bytes()
+    assert predict(photos / "one.png", "--overwrite", out="photos") == 2
+    assert "replace an input" in capsys.readouterr().err
+    assert (photos / "one.png").read_bytes() == before
+
+
+def test_broken_files_are_reported_and_the_rest_continues(predict, photos, tmp_path, capsys):
+    (photos / "broken.jpg").write_bytes((photos / "two.jpg").read_bytes()[:300])
+    assert predict(photos, photos / "missing.png") == 1
+    captured = capsys.readouterr()
+    assert "broken.jpg" in captured.err and "missing.png" in captured.err
+    assert "3 people in 3 pictures, 2 not readable" in captured.out
+    assert "Traceback" not in captured.err
+    assert len(names(tmp_path / "out")) == 6
+    assert predict(photos / "missing.png", out="other") == 2
+    assert not (tmp_path / "other").exists()
+    (tmp_path / "mine").mkdir()
+    assert predict(photos / "missing.png", out="mine") == 2
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_video_keeps_its_rate(predict, tmp_path):
+    path = str(tmp_path / "film.avi")
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 12.5, (111, 81))
+    for _ in range(7):
+        writer.write(paint(81, 111, *POINTS))
+    writer.release()
+    assert predict(path, "--smooth", "--save", "video,json,csv", "--box=10,10,60,60") == 0
+    assert names(tmp_path / "out") == ["film.json", "film.mp4", "poses.csv"]
+    film = cv2.VideoCapture(str(tmp_path / "out/film.mp4"))
+    assert film.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 7
+    document = json.loads((tmp_path / "out/film.json").read_text())
+    assert document["fps"] == 12.5 and [f["frame"] for f in document["frames"]] == list(range(7))
+    assert document["frames"][6]["people"][0]["box"] == [10, 10, 60, 60]
+
+
+def test_interruption_keeps_what_is_done(predict, photos, tmp_path, monkeypatch, capsys):
+    from keras_hourglass.cli import predicting
+
+    count = predicting.Job._count
+
+    def interrupted(self, result):
+        if self.pictures == 2:
+            raise KeyboardInterrupt
+        return count(self, result)
+
+    monkeypatch.setattr(predicting.Job, "_count", interrupted)
+    assert predict(photos, "--save", "json,csv") == 130
+    assert names(tmp_path / "out") == ["one.json", "poses.csv", "three.json"]
+    assert len((tmp_path / "out/poses.csv").read_text().splitlines()) == 3
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_addresses(predict, photos, tmp_path, capsys):
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(photos))
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_address[1]}"
+        assert predict(f"{base}/one.png?size=2", f"{base}/none.png") == 1
+        server.shutdown()
+    assert names(tmp_path / "out") == ["one.json", "one.png"]
+    assert "404" in capsys.readouterr().err
+    assert predict("http://example.com/a.jpg", out="other") == 2
+    assert "https only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--box", "1,2,3"], "x,y,w,h"),
+        (["--box", "1,2,3,0"], "positive"),
+        (["--box", "7,8,1,1"], "at least 2. Received: [7.0, 8.0, 1.0, 1.0]"),
+        (["--box=1,2,3,4", "--boxes", "x.json"], "only one of"),
+        (["--boxes", "none.json"], "none.json"),
+        (["--save", "gif"], "images,json,csv,video"),
+        (["--save", "video"], "needs a video"),
+        (["--stack", "9"], "no such stack"),
+        (["--engine", "abacus"], "abacus"),
+        (["--threshold", "high"], "--threshold"),
+    ],
+)
+def test_mistakes_end_in_one_line(words, reason, predict, photos, capsys):
+    try:
+        status = predict(photos / "one.png", *words)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and reason in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("hourglass_tiny", "of this form: hourglass_tiny_lsp, hourglass_tiny_synthetic. To train"),
+        ("hourglass_8s", "with weights: hourglass_tiny_lsp, "),
+    ],
+)
+def test_a_model_without_weights(name, advice, photos, tmp_path, capsys):
+    words = ["predict", str(photos / "one.png"), "--model", name, "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert f"Received: {name}. " in line and advice in line
+    assert f"model: {{preset: {name}, pretrained: false}}" in line
+
+
+@pytest.mark.parametrize("source", ["none.jpg", "*.gif", "camera:97"])
+def test_sources_that_are_not_there(source, predict, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert predict(source) == 2
+    assert source.removeprefix("camera:") in capsys.readouterr().err
+
+
+def test_an_empty_folder(predict, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert predict(tmp_path / "empty") == 2
+    assert "no pictures" in capsys.readouterr().err

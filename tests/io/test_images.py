@@ -1,0 +1,132 @@
+"""Pictures of every kind, whole and broken."""
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_hourglass.errors import DataError
+from keras_hourglass.geometry import crop_affine
+from keras_hourglass.io import images
+
+
+@pytest.fixture
+def picture():
+    """30×44 RGB with a red top left and a blue bottom right quarter."""
+    image = np.full((30, 44, 3), 128, np.uint8)
+    image[:15, :22] = (250, 10, 20)
+    image[15:, 22:] = (10, 20, 250)
+    return image
+
+
+def _saved(path, image, **options):
+    Image.fromarray(image).save(path, **options)
+    return path
+
+
+def test_png_round_trip(tmp_path, picture):
+    images.write_image(tmp_path / "a.png", picture)
+    np.testing.assert_array_equal(images.read_image(tmp_path / "a.png"), picture)
+    np.testing.assert_array_equal(images.read_image((tmp_path / "a.png").read_bytes()), picture)
+    assert images.image_size(tmp_path / "a.png") == (30, 44)
+
+
+def test_channels_are_rgb_in_jpeg(tmp_path, picture):
+    image = images.read_image(_saved(tmp_path / "a.jpg", picture, quality=95))
+    assert np.abs(image[5, 5].astype(int) - (250, 10, 20)).max() < 12
+
+
+@pytest.mark.parametrize(
+    "orientation, corner",
+    [(1, (5, 5)), (3, (24, 38)), (6, (5, 24)), (8, (38, 5)), (2, (5, 38))],
+)
+def test_exif_orientation_is_applied(tmp_path, picture, orientation, corner):
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = _saved(tmp_path / "turned.jpg", picture, quality=95, exif=exif)
+    image = images.read_image(path)
+    assert image.shape == ((44, 30, 3) if orientation in (6, 8) else (30, 44, 3))
+    # Where the red quarter lies once the camera is held upright.
+    assert np.abs(image[corner].astype(int) - (250, 10, 20)).max() < 12
+
+
+def test_grey_sixteen_bit_alpha_palette_and_cmyk(tmp_path, picture):
+    grey = np.arange(30 * 44).reshape(30, 44)
+    cv2.imwrite(str(tmp_path / "deep.png"), (grey * 40).astype(np.uint16))
+    deep = images.read_image(tmp_path / "deep.png")
+    assert deep.shape == (30, 44, 3) and abs(int(deep[29, 43, 0]) - 1319 * 40 // 256) <= 1
+    plain = images.read_image(_saved(tmp_path / "grey.jpg", (grey % 256).astype(np.uint8)))
+    assert (plain[..., 0] == plain[..., 2]).all()
+    alpha = np.dstack([picture, np.full((30, 44), 200, np.uint8)])
+    np.testing.assert_array_equal(images.read_image(_saved(tmp_path / "a.png", alpha)), picture)
+    Image.fromarray(picture).quantize(8).save(tmp_path / "palette.png")
+    assert images.read_image(tmp_path / "palette.png").shape == (30, 44, 3)
+    Image.fromarray(picture).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    cmyk = images.read_image(tmp_path / "cmyk.jpg")
+    assert np.abs(cmyk[5, 5].astype(int) - (250, 10, 20)).max() < 20
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_truncated_pictures_are_refused(tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    path = _saved(tmp_path / f"whole{suffix}", noise)
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(path.read_bytes()[:-1500])
+    with pytest.raises(DataError, match=f"cut{suffix}, which is truncated"):
+        images.read_image(cut)
+
+
+def test_what_is_no_picture_is_refused(tmp_path):
+    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    for path, reason in (
+        (tmp_path / "text.jpg", "text.jpg, which is none or is damaged"),
+        (tmp_path / "empty.jpg", "empty.jpg, which is empty"),
+        (tmp_path / "missing.jpg", "No such file"),
+        (tmp_path, "Is a directory"),
+        ("nul\0byte.jpg", "null byte"),
+    ):
+        with pytest.raises(DataError, match=reason):
+            images.read_image(path)
+
+
+def test_image_bombs_are_refused_before_decoding():
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    with pytest.raises(DataError, match="30000×30000"):
+        images.read_image(bomb)
+
+
+def test_warp_takes_pixel_centres_and_is_black_outside(picture):
+    # The whole width of 44 onto 44: rows 0..29 land in the middle of 44.
+    crop = images.warp(picture, crop_affine((21.5, 14.5, 44), (44, 44)), (44, 44))
+    np.testing.assert_array_equal(crop[7:37], picture)
+    assert not crop[:7].any() and not crop[37:].any()
+
+
+def test_warp_halves_by_the_middle_of_four_pixels():
+    image = np.zeros((4, 6, 3), np.uint8)
+    image[0, 0] = 200
+    # Bilinear at (0.5, 0.5) is the mean of four pixels.
+    crop = images.warp(image, crop_affine((2.5, 1.5, 4), (2, 3)), (2, 3))
+    assert crop.shape == (2, 3, 3) and crop[0, 0].tolist() == [50, 50, 50]
+
+
+def test_writing_an_unknown_kind_is_refused(tmp_path, picture):
+    with pytest.raises(DataError, match="Change the suffix"):
+        images.write_image(tmp_path / "a.unknown", picture)
+    assert not list(tmp_path.iterdir())
+
+
+def test_real_photographs(shared_data):
+    folder = shared_data / "lspet" / "images"
+    for number in (1, 77, 5000):
+        path = folder / f"im{number:05d}.jpg"
+        assert images.read_image(path).shape[:2] == images.image_size(path)

@@ -1,0 +1,197 @@
+"""The parts of the benchmarks that decide something: percentiles, ratios, goals, the table."""
+
+import json
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def benchmarks_on_the_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield
+    for name in ("common", "run", "scaling", "plain_transforms", "small_networks"):
+        sys.modules.pop(name, None)
+
+
+def test_spread_of_numbers():
+    import common
+
+    # 11 numbers: the 10th percentile is the second, the 90th the tenth.
+    found = common.spread([30, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+    assert (found.median, found.low, found.high, found.least, found.count) == (6, 2, 10, 1, 11)
+    assert common.spread([4.0]).to_dict()["high"] == 4.0
+    assert common.percentile([10.0, 20.0], 25) == 12.5
+    with pytest.raises(ValueError, match="at least one"):
+        common.spread([])
+
+
+def test_ratios_are_taken_turn_by_turn():
+    import common
+
+    # A machine that is ten times slower in the second turn does not change the ratio.
+    assert common.ratios([2.0, 20.0, 3.0], [1.0, 10.0, 1.0]).median == 2.0
+    with pytest.raises(ValueError):
+        common.ratios([1.0, 2.0], [1.0])
+
+
+def test_calls_take_turns_and_warm_up_is_not_counted():
+    import common
+
+    order = []
+    taken = common.interleaved(
+        {"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3, warmup=1
+    )
+    assert "".join(order) == "baabbaab"
+    assert {name: len(values) for name, values in taken.items()} == {"a": 3, "b": 3}
+
+
+@pytest.mark.parametrize(
+    ("reached", "at_least", "met"),
+    [(1.9, False, True), (1.91, False, False), (1.9, True, True), (1.89, True, False)],
+)
+def test_a_goal_is_met_up_to_its_limit(reached, at_least, met):
+    import common
+
+    goal = common.Goal(3, "x", reached, 1.9, at_least=at_least)
+    assert goal.met is met
+    assert ("MISSED" in str(goal)) is not met
+    assert common.goal_from(json.loads(json.dumps(goal.to_dict()))) == goal
+
+
+def test_results_carry_the_machine_and_the_verdicts(tmp_path, capsys):
+    import common
+
+    common.write(tmp_path / "new" / "x.json", {"a": 1}, [common.Goal(5, "start", 0.4, 0.3, "s")])
+    content = common.read(tmp_path / "new" / "x.json")
+    assert content["a"] == 1 and content["goals"][0]["met"] is False
+    assert content["hardware"]["cores"] >= 1 and "python" in content["versions"]
+    assert "0.4 s, wanted at most 0.3 s: MISSED" in capsys.readouterr().out
+    assert common.read(tmp_path / "none.json") == {}
+
+
+def _served(batch_1, batch_8):
+    rows = ("SavedModel", "onnx", "openvino", "litert", "matrix-product floor")
+    return {
+        "model": "random_2s_64f_128",
+        **{
+            f"batch {count}": {
+                name: {"median_ms": value} for name, value in zip(rows, values, strict=True)
+            }
+            for count, values in ((1, batch_1), (8, batch_8))
+        },
+    }
+
+
+def test_goals_of_serving():
+    import run
+
+    goals = run.serving_goals([_served((12, 8, 10, 4, 10), (5, 6, 10, 4, 5))])
+    assert [(g.number, round(g.reached, 3), g.met) for g in goals] == [
+        (1, 1.5, False), (1, 1.2, False), (7, 3.0, False), (1, 0.833, True), (1, 1.0, True),
+    ]  # fmt: skip
+
+
+def test_goals_of_training_take_the_best_variant_of_each_side():
+    import run
+
+    rows = {"keras-graph": (20, 900), "keras-xla": (30, 1200), "torch-eager": (5, 700),
+            "torch-compile": (24, 1000)}  # fmt: skip
+    variants = {
+        name: {"images_per_s": speed, "peak_mib": peak} for name, (speed, peak) in rows.items()
+    }
+    speed, memory = run.train_goals({"variants": variants}, "small")
+    assert (speed.reached, speed.met) == (1.25, True)
+    assert (memory.reached, memory.met) == (1.2, False)
+    assert run.train_goals({"variants": {"keras-graph": variants["keras-graph"]}}, "x") == []
+
+
+def test_the_table_replaces_what_is_between_the_marks():
+    import common
+    import run
+
+    goal = common.Goal(4, "samples/s", 12.04, 10, at_least=True, note="1204 against 100")
+    text = run.table({"input_pipeline": ([goal], {"hardware": {"cores": 2}})})
+    assert "| 4 | samples/s | 12× | ≥ 10× | met | 1204 against 100 (`input_pipeline`) |" in text
+    assert "1 of 1 numbers" in text and "2 cores" in text
+    page = "before\n<!-- goals -->\nold\n<!-- /goals -->\nafter\n"
+    expected = "before\n<!-- goals -->\nnew\n<!-- /goals -->\nafter\n"
+    assert common.replace_between(page, run.MARK, "new") == expected
+    with pytest.raises(SystemExit, match="marks"):
+        common.replace_between("no marks", run.MARK, "new")
+
+
+def test_options_of_a_missing_folder_are_left_out():
+    import run
+
+    assert run.command("photo", None)[2:] == []
+    assert run.command("photo", "d")[2:] == ["--photo", "d/lsp_train/images/im0801.jpg"]
+    assert "--data-root" not in run.command("startup", None)
+    assert run.command("small_networks", "d", "py")[-2:] == ["--mediapipe", "py"]
+
+
+def test_growth_is_measured_against_the_cheapest_smaller_size():
+    import scaling
+
+    rows = [
+        {"size": size, "gflop": work, "milliseconds": {"median": time, "count": 30}}
+        for size, work, time in ((1, 10, 20), (2, 20, 30), (4, 40, 66))
+    ]
+    # 2.0, 1.5 and 1.65 ms per unit of work.
+    assert scaling.growth(rows) == [1.0, 0.75, 1.1]
+    goal = scaling.judge("batches_2s", rows)
+    assert goal.reached == 1.1 and not goal.met and "batch 4" in goal.note
+
+
+def test_plain_transforms_show_the_same_crop_as_the_package(tmp_path):
+    import plain_transforms
+
+    from keras_hourglass.geometry import apply_affine, crop_affine
+    from keras_hourglass.io.images import read_image, warp, write_image
+
+    y, x = np.mgrid[:90, :120]
+    picture = np.stack([2 * x, 255 - 2 * x, 2 * y], axis=-1).astype(np.uint8)
+    path = str(tmp_path / "slopes.png")
+    write_image(path, picture)
+    box, joint = np.array([60.0, 44.0, 40.0]), np.array([[52.0, 50.0], [66.0, 39.0]])
+    samples = plain_transforms.PlainSamples(
+        [path], [box], joint[None], np.array([[2, 0]]), (1, 0), size=64, augment=False
+    )
+    crop, maps = samples(0)
+    shown = 255 * (crop + plain_transforms.MEAN[:, None, None]).transpose(1, 2, 0)
+    expected = warp(read_image(path), crop_affine(box, (64, 64)), (64, 64))
+    assert crop.shape == (3, 64, 64) and maps.shape == (2, 16, 16)
+    assert np.abs(shown - expected)[2:-2, 2:-2].max() <= 4  # half a source pixel is 1 grey level
+    # 8 px left of the centre are 3.2 of 16 cells: 7.5 - 3.2 = 4.3; 6 px down: 7.5 + 2.4 = 9.9.
+    assert np.unravel_index(maps[0].argmax(), maps[0].shape) == (10, 4) and maps[0].max() == 1
+    assert not maps[1].any()
+    for turn in (0.0, 30.0):
+        matrix = crop_affine(box, (64, 64), rotation=-turn)
+        point = np.append(joint[0], 1) @ plain_transforms.to_crop(box[:2], 40.0, 64, turn).T
+        np.testing.assert_allclose(point[:2], apply_affine(matrix, joint[:1])[0])
+
+
+def test_people_that_are_not_found_count_as_wrong():
+    import dataclasses
+
+    import small_networks
+
+    from keras_hourglass.data.synthetic import synthetic_records
+
+    records = synthetic_records(num=2, seed=1, size=64)
+    records = dataclasses.replace(records, visibility=np.full((2, 14), 2), reference=[10.0, 20.0])
+    right = records.joints[0] + [2.0, 0.0]  # 0.2 of the first torso
+    nobody = small_networks.as_joints(None, records.skeleton)
+    whole, limbs = small_networks.accuracy([right, records.joints[1] + [0, 4.1]], records)
+    assert (whole, limbs) == (50.0, 50.0)
+    whole, limbs = small_networks.accuracy([nobody, records.joints[1]], records)
+    assert (whole, limbs) == (50.0, 50.0)
+    points = np.arange(66.0).reshape(33, 2)
+    joints = small_networks.as_joints(points, records.skeleton)
+    assert joints[records.skeleton.index("left_wrist")].tolist() == [30.0, 31.0]
+    assert np.isnan(joints[records.skeleton.index("neck")]).all()
+    assert small_networks.accuracy([joints, joints], records)[0] is None

@@ -1,0 +1,138 @@
+"""Files that mean harm: nothing in them is run, and they get no more than their share of memory."""
+
+import json
+import pathlib
+import re
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+from networks import save_untrained
+from places import TESTS
+
+from keras_hourglass.errors import UserError, WeightsError
+from keras_hourglass.zoo import origins as sources
+from keras_hourglass.zoo import store as presets
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return pathlib.Path(save_untrained(tmp_path / "preset"))
+
+
+def archive(path, config, weights=b""):
+    """A `.keras` file."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("metadata.json", "{}")
+        file.writestr("config.json", json.dumps(config) if isinstance(config, dict) else config)
+        file.writestr("model.weights.h5", weights)
+    return path
+
+
+def test_a_keras_file_runs_nothing(tmp_path):
+    import keras
+
+    mark = tmp_path / "mark"
+    code = f"lambda x: (__import__('pathlib').Path({str(mark)!r}).touch(), x)[1]"
+    trap = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(eval(code))])
+    trap.save(tmp_path / "trap.keras")
+    mark.unlink()  # building the model has called it
+    with pytest.raises(UserError, match="must hold a StackedHourglass. Received: a Sequential"):
+        presets.load_model(tmp_path / "trap.keras")
+    # Hidden in the arguments of the right class, it stays data.
+    config = json.loads(zipfile.ZipFile(tmp_path / "trap.keras").read("config.json"))
+    hidden = {"class_name": "StackedHourglass", "config": {"stem": config, "num_stacks": 1}}
+    with pytest.raises(UserError, match="Unknown stem"):
+        presets.load_model(archive(tmp_path / "hidden.keras", hidden))
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("place", ["stem", "skeleton", "hourglass", "input_shape"])
+def test_a_preset_folder_is_read_as_data(place, folder, tmp_path):
+    config = json.loads((folder / "config.json").read_text())
+    trap = {"class_name": "Lambda", "module": "os", "config": {"function": "os.getcwd"}}
+    config["architecture"][place] = trap
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="Received:.*(Lambda|class_name)"):
+        presets.load_model(folder)
+
+
+def test_archives_that_unpack_to_more_than_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "_MAX_WEIGHTS", 10_000)
+    config = {"class_name": "StackedHourglass", "config": {"num_stacks": 1}}
+    path = archive(tmp_path / "bomb.keras", config, bytes(20_000))
+    assert path.stat().st_size < 1000
+    with pytest.raises(WeightsError, match="unpack to 20000 bytes, more than 10000"):
+        presets.load_model(path)
+    monkeypatch.setattr(sources, "_MAX_CONFIG", 10)
+    with pytest.raises(WeightsError, match="config.json would unpack"):
+        presets.load_model(path)
+
+
+def change_first_array(folder, change):
+    """Put another data set in the place of a preset's first array."""
+    with h5py.File(folder / "model.weights.h5", "r+") as file:
+        names = []
+        file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+        shape = file[names[0]].shape
+        del file[names[0]]
+        change(file, names[0], shape)
+
+
+def test_weights_that_announce_terabytes(folder):
+    change_first_array(
+        folder,
+        lambda file, name, _: file.create_dataset(name, (2**20, 2**20), "f4", chunks=(64, 64)),
+    )
+    assert (folder / "model.weights.h5").stat().st_size < 10**6
+    with pytest.raises(WeightsError, match="at most 1073741824 bytes. Received: .*4398046511104"):
+        presets.load_model(folder)
+
+
+def test_weights_that_lie_in_another_file(folder, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(np.arange(10**5, dtype="float32").tobytes())
+    external = [(str(secret), 0, h5py.h5f.UNLIMITED)]
+    change_first_array(
+        folder,
+        lambda file, name, shape: file.create_dataset(name, shape, "f4", external=external),
+    )
+    with pytest.raises(WeightsError, match="in another file"):
+        presets.load_model(folder)
+    (folder / "model.weights.h5").unlink()
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = np.zeros(3)
+    with h5py.File(folder / "model.weights.h5", "w") as file:
+        file["layers"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "x")
+    with pytest.raises(WeightsError, match="missing"):
+        presets.load_model(folder)
+
+
+def test_pickled_arrays_are_not_read(tmp_path):
+    from keras_hourglass.zoo.checkpoints import read_checkpoint
+
+    class Trap:
+        def __reduce__(self):
+            return (tmp_path / "mark").touch, ()
+
+    np.savez(tmp_path / "trap.npz", a=np.array([Trap()], dtype=object))
+    with pytest.raises(WeightsError):
+        read_checkpoint(tmp_path / "trap.npz")
+    assert not (tmp_path / "mark").exists()
+
+
+def test_every_promise_and_fault_has_its_test():
+    """The tests that `SECURITY.md` and `faults.md` name are there."""
+    sources_of = {path.name: path.read_text("utf-8") for path in TESTS.rglob("test_*.py")}
+    count = 0
+    for page in (TESTS / "faults.md", TESTS.parent / "SECURITY.md"):
+        text = page.read_text("utf-8")
+        for name in re.findall(r"`(test_\w+\.py)(?:`|::)", text):
+            assert name in sources_of, f"{page.name} names {name}"
+        for file, name in re.findall(r"`(?:(test_\w+\.py)::)?(test_\w+)`", text):
+            assert f"def {name}(" in sources_of[file or "test_faults.py"], f"{page.name}: {name}"
+            count += 1
+    assert count > 30
+    promises = (TESTS.parent / "SECURITY.md").read_text("utf-8").split("\n- ")[1:]
+    assert len(promises) >= 6 and all("`test_" in promise for promise in promises)

@@ -1,0 +1,138 @@
+"""Boxes as users and files give them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.prediction.boxes import (
+    Rectangles,
+    as_rectangles,
+    check_overlap,
+    person_affines,
+    read_boxes,
+)
+from keras_hourglass.prediction.pictures import Picture, Pictures
+
+BOX = [1.0, 2.0, 30.0, 40.0]
+
+
+def write(tmp_path, content):
+    path = tmp_path / "boxes.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def plain(found):
+    return {name: boxes.tolist() for name, boxes in found.items()}
+
+
+def test_one_for_every_picture():
+    for boxes in (BOX, [BOX], np.array([BOX])):
+        rectangles = Rectangles(boxes, Pictures([], None, "video"))
+        assert rectangles.of(Picture("a", None), 7).tolist() == [BOX]
+
+
+def test_names_match_by_path_file_or_stem():
+    rectangles = Rectangles({"x/a.jpg": BOX, "b.jpg": [BOX, BOX], "c": []}, Pictures([], 3, "list"))
+    assert len(rectangles.of(Picture("x/a.jpg", None), 0)) == 1
+    assert len(rectangles.of(Picture("y/b.jpg", None), 1)) == 2
+    assert len(rectangles.of(Picture("c.png", None), 2)) == 0
+    assert rectangles.of(Picture("y/a.jpg", None), 3) is None
+
+
+def test_four_pictures_are_not_four_numbers():
+    pictures = Pictures([], 4, "list")
+    assert len(Rectangles([BOX] * 4, pictures).of(Picture("a", None), 2)) == 1
+    assert Rectangles(BOX, pictures).of(Picture("a", None), 2).tolist() == [BOX]
+
+
+def test_person_affines():
+    """A box of 20x40 at (10, 5): centre (19.5, 24.5), side 40, doubled by padding."""
+    [matrix] = person_affines(np.array([[10.0, 5, 20, 40]]), (32, 16), padding=2)
+    np.testing.assert_allclose(matrix, [[0.2, 0, 7.5 - 3.9], [0, 0.2, 15.5 - 4.9]], atol=1e-12)
+    assert person_affines(np.zeros((0, 4)), (32, 16)).shape == (0, 2, 3)
+
+
+def test_overlap():
+    image = np.zeros((50, 60, 3), np.uint8)
+    check_overlap(np.array([[-29.0, 10, 30, 5], [59, 49, 5, 5]]), image, "a.jpg")
+    for box in ([-30.0, 10, 30, 5], [60, 10, 5, 5], [5, 50, 5, 5], [5, -5, 5, 5]):
+        with pytest.raises(DataError, match=r"60×50.*a\.jpg"):
+            check_overlap(np.array([box]), image, "a.jpg")
+
+
+def test_plain_file(tmp_path):
+    path = write(tmp_path, {"a.jpg": BOX, "b.jpg": [BOX, BOX], "c.jpg": []})
+    assert plain(read_boxes(path)) == {"a.jpg": [BOX], "b.jpg": [BOX, BOX], "c.jpg": []}
+
+
+def test_coco_annotations(tmp_path):
+    entry = {"image_id": 7, "bbox": BOX, "category_id": 1, "iscrowd": 0}
+    content = {
+        "images": [{"id": 7, "file_name": "val/a.jpg"}],
+        "annotations": [entry, {**entry, "iscrowd": 1}, {**entry, "category_id": 3}],
+    }
+    assert plain(read_boxes(write(tmp_path, content))) == {"a.jpg": [BOX]}
+
+
+def test_coco_detections(tmp_path):
+    content = [
+        {"image_id": 785, "bbox": BOX, "category_id": 1, "score": 0.9},
+        {"image_id": 785, "bbox": BOX, "category_id": 2, "score": 0.9},
+        {"image_id": 785, "bbox": BOX, "category_id": 1, "score": 0.2},
+        {"image_id": "me.jpg", "bbox": BOX, "score": 0.5},
+    ]
+    found = plain(read_boxes(write(tmp_path, content), min_score=0.3))
+    assert found == {"000000000785": [[*BOX, 0.9]], "me.jpg": [[*BOX, 0.5]]}
+
+
+def test_output_of_predict(tmp_path):
+    content = {"image": "x/a.jpg", "keypoint_names": [], "people": [{"box": BOX, "keypoints": []}]}
+    assert plain(read_boxes(write(tmp_path, content))) == {"a.jpg": [BOX]}
+
+
+def test_real_file(shared_data):
+    found = read_boxes(shared_data / "coco_sample" / "person_keypoints.json")
+    assert set(found) == {f"{number:012d}.jpg" for number in (785, 40083, 196141, 197388)}
+    assert all(boxes.shape[1] == 4 for boxes in found.values())
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[", "3", '"a"', [3], {"a.jpg": "b"}, {"a.jpg": [[1, 2]]}, {"a.jpg": [[1, 2, -3, 4]]},
+     [{"bbox": BOX}], {"annotations": [{}], "images": []}, {"a.jpg": [[1, 2, 3, None]]}],
+)  # fmt: skip
+def test_damaged_files(tmp_path, content):
+    with pytest.raises(DataError, match=r"boxes\.json"):
+        read_boxes(write(tmp_path, content))
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(DataError, match="No such file"):
+        read_boxes(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("box", [[3, 4, 1, 1], [0.1, 0.2, 0.5, 0.7], [0, 0, 1.9, 1.9, 0.8]])
+def test_single_pixels_and_fractions(box):
+    """The second is half a picture wide, as fractions; nobody asks for the joints of a pixel."""
+    with pytest.raises(UserError, match=rf"at least 2. Received: \[{float(box[0])}.*Multiply"):
+        as_rectangles([BOX + [1.0] * (len(box) - 4), box])
+
+
+def test_a_thin_box_is_one():
+    """Its longer side makes the square: 2 and 40 pixels."""
+    assert as_rectangles([[3, 4, 0.5, 2], [3, 4, 40, 1]]).shape == (2, 4)
+
+
+def test_a_file_names_the_picture_of_a_wrong_box(tmp_path):
+    path = write(tmp_path, {"a.jpg": BOX, "b.jpg": [BOX, [5, 6, 1, 1]]})
+    with pytest.raises(DataError, match=r"boxes\.json: boxes of b\.jpg: .*\[5.0, 6.0, 1.0, 1.0\]"):
+        read_boxes(path)
+
+
+@pytest.mark.parametrize("boxes", [1, "x", [[1, 2, 3]], [1] * 6, [[[1, 2, 3, 4]]], [{}]])
+def test_no_rectangles(boxes):
+    with pytest.raises(UserError, match="A box is"):
+        as_rectangles(boxes)
