@@ -4,6 +4,10 @@ import dataclasses
 
 from keras_hourglass.errors import UserError
 
+# RGB of the sides of joints and limbs in every picture: the sides are the person's own. Blue and
+# orange differ for every kind of colour vision.
+SIDE_COLOURS = {"left": (86, 180, 233), "right": (230, 139, 0), "centre": (240, 240, 240)}
+
 
 @dataclasses.dataclass(frozen=True)
 class Skeleton:
@@ -82,6 +86,20 @@ class Skeleton:
         """`"left"`, `"right"` or `"centre"` of a joint's name."""
         self.index(joint)
         return joint.split("_", 1)[0] if joint.startswith(("left_", "right_")) else "centre"
+
+    def limb_side(self, limb: tuple[str, str]) -> str:
+        """The side of a limb: that of its joints, where one at least has a side and no other's.
+
+        What joins left and right, such as the line of the shoulders, is `"centre"`.
+
+        Example:
+
+        >>> lsp = get_skeleton("lsp")
+        >>> lsp.limb_side(("neck", "left_shoulder")), lsp.limb_side(("left_hip", "right_hip"))
+        ('left', 'centre')
+        """
+        sides = {self.side(joint) for joint in limb} - {"centre"}
+        return sides.pop() if len(sides) == 1 else "centre"
 
     def to_dict(self) -> dict:
         """A JSON-ready description, the inverse of `from_dict`."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_hourglass.errors import UserError
-from keras_hourglass.skeletons import SKELETONS, Skeleton, get_skeleton
+from keras_hourglass.skeletons import SKELETONS, Skeleton, get_skeleton, mirrored_name
 
 # The permutations that other toolkits write down by hand.
 FLIP_ORDERS = {
@@ -50,6 +50,24 @@ def test_sides():
     skeleton = get_skeleton("lsp")
     sides = [skeleton.side(joint) for joint in ("right_knee", "left_wrist", "neck")]
     assert sides == ["right", "left", "centre"]
+
+
+def test_limbs_between_two_sides_are_neutral():
+    lsp, mpii = get_skeleton("lsp"), get_skeleton("mpii")
+    assert lsp.limb_side(("left_hip", "right_hip")) == "centre"
+    assert lsp.limb_side(("neck", "right_shoulder")) == "right"
+    assert lsp.limb_side(("left_knee", "left_ankle")) == "left"
+    assert lsp.limb_side(("head_top", "neck")) == "centre"
+    assert mpii.limb_side(("thorax", "left_shoulder")) == "left"
+
+
+@pytest.mark.parametrize("name", SKELETONS)
+def test_the_mirror_image_of_a_limb_has_the_other_side(name):
+    skeleton = get_skeleton(name)
+    other = {"left": "right", "right": "left", "centre": "centre"}
+    for limb in skeleton.limbs:
+        mirrored = tuple(mirrored_name(joint) for joint in limb)
+        assert skeleton.limb_side(mirrored) == other[skeleton.limb_side(limb)]
 
 
 def test_own_skeleton_gets_groups_by_part():

@@ -4,9 +4,8 @@ import cv2
 import numpy as np
 
 from keras_hourglass.errors import UserError
+from keras_hourglass.skeletons import SIDE_COLOURS
 
-# Blue and orange of the Okabe-Ito palette differ for every kind of colour vision.
-COLOURS = {"left": (86, 180, 233), "right": (230, 139, 0), "centre": (240, 240, 240)}
 OUTLINE = (16, 16, 16)
 # OpenCV draws at fractions of a pixel when coordinates are multiplied by 2 ** SHIFT.
 SHIFT = 4
@@ -74,9 +73,8 @@ def _draw_limbs(canvas, pose, width):
     for limb in skeleton.limbs:
         first, second = (skeleton.index(joint) for joint in limb)
         if pose.present[first] and pose.present[second]:
-            limbs.append(
-                (pose.keypoints[first], pose.keypoints[second], limb_colour(skeleton, limb))
-            )
+            colour = SIDE_COLOURS[skeleton.limb_side(limb)]
+            limbs.append((pose.keypoints[first], pose.keypoints[second], colour))
     for start, end, _ in limbs:
         _line(canvas, start, end, OUTLINE, width + 2 * _rim(width))
     for start, end, colour in limbs:
@@ -89,7 +87,7 @@ def _draw_joints(canvas, pose, width):
         if pose.present[pose.skeleton.index(name)]:
             for size, colour in (
                 (radius + _rim(width), OUTLINE),
-                (radius, COLOURS[pose.skeleton.side(name)]),
+                (radius, SIDE_COLOURS[pose.skeleton.side(name)]),
             ):
                 fixed_radius = int(round(size * 2**SHIFT))
                 cv2.circle(
@@ -105,15 +103,9 @@ def _draw_box(canvas, box, width):
     x, y, box_width, box_height = box
     # Pixel edges, so that the frame encloses the pixels of the box.
     corners = (x - 0.5, y - 0.5), (x + box_width - 0.5, y + box_height - 0.5)
-    for thickness, colour in ((width + 2, OUTLINE), (max(1, width // 2), COLOURS["centre"])):
+    for thickness, colour in ((width + 2, OUTLINE), (max(1, width // 2), SIDE_COLOURS["centre"])):
         start, end = (_fixed(corner) for corner in corners)
         cv2.rectangle(canvas, start, end, colour, thickness, cv2.LINE_AA, SHIFT)
-
-
-def limb_colour(skeleton, limb):
-    """RGB of a limb: of its side if one of its joints has one and the other no other."""
-    sides = {skeleton.side(joint) for joint in limb} - {"centre"}
-    return COLOURS[sides.pop() if len(sides) == 1 else "centre"]
 
 
 def draw_heatmap(crop, heatmap):
@@ -186,6 +178,6 @@ def _grid(tiles, columns, gap=4, band=18):
         sheet[top + band : top + band + height, left : left + width] = picture
         cv2.putText(
             sheet, label, (left + 2, top + band - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.38,
-            COLOURS["centre"], 1, cv2.LINE_AA,
+            SIDE_COLOURS["centre"], 1, cv2.LINE_AA,
         )  # fmt: skip
     return sheet

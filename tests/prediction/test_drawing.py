@@ -5,15 +5,14 @@ import pytest
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.prediction.drawing import (
-    COLOURS,
     OUTLINE,
     draw_heatmap,
     draw_poses,
     heatmap_sheet,
-    limb_colour,
 )
 from keras_hourglass.prediction.pose import Pose
-from keras_hourglass.skeletons import Skeleton, get_skeleton
+from keras_hourglass.skeletons import SIDE_COLOURS as COLOURS
+from keras_hourglass.skeletons import Skeleton
 
 SKELETON = Skeleton(
     "arms",
@@ -38,13 +37,6 @@ def test_colours_tell_the_sides_apart():
     # The joints themselves, and the dark rim around them: radius 0.5 + 0.9 * 4 = 4.1 and 1.
     assert tuple(painted[20, 90]) == COLOURS["left"] and tuple(painted[70, 50]) == COLOURS["centre"]
     assert painted[20, 95].max() < 100
-
-
-def test_limbs_between_two_sides_are_neutral():
-    lsp = get_skeleton("lsp")
-    assert limb_colour(lsp, ("left_hip", "right_hip")) == COLOURS["centre"]
-    assert limb_colour(lsp, ("neck", "right_shoulder")) == COLOURS["right"]
-    assert limb_colour(lsp, ("left_knee", "left_ankle")) == COLOURS["left"]
 
 
 def test_absent_joints_are_left_out():
