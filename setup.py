@@ -60,12 +60,15 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["keras_hourglass", "keras_hourglass.*"]),
-    package_data={"keras_hourglass": ["py.typed", "recipes/*.yaml", "examples/*.ipynb"]},
+    package_data={
+        "keras_hourglass": ["py.typed", "recipes/*.yaml", "examples/*.ipynb", "*/templates/*"]
+    },
     cmdclass={"build_py": BuildWithWeights},
     # Pillow and OpenCV decode pictures of strangers: the oldest releases are the first without
     # CVE-2023-4863 (libwebp, in both) and CVE-2024-28219 (Pillow).
     install_requires=[
         "h5py>=3.8",
+        "jinja2>=3.1",
         "keras>=2.15",
         "matplotlib>=3.7",
         "numpy>=1.24",

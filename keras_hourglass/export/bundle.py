@@ -1,24 +1,42 @@
-"""The files that travel with a SavedModel."""
+"""The files that travel with a SavedModel.
+
+Texts are templates in `templates/`; `model.config` is an entry of `models.config`.
+"""
 
 import hashlib
 import json
 import os
 import pathlib
-import string
 
 import cv2
+import jinja2
 import keras
 import numpy as np
 import tensorflow as tf
 
 import keras_hourglass
-from keras_hourglass.codec import PRESENT_FROM
 from keras_hourglass.errors import UserError
-from keras_hourglass.export import templates
-from keras_hourglass.export.pictures import PARALLEL
-from keras_hourglass.export.warmup import write_warmup
+from keras_hourglass.export.in_graph import PARALLEL
+from keras_hourglass.inference.traits import find_skeleton, joint_thresholds
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.io.images import encode_image
+
+SERVER_FILES = (
+    "models.config", "batching.config", "monitoring.config", "compose.yaml", "kubernetes.yaml"
+)  # fmt: skip
+WARMUP_FILE = "tf_serving_warmup_requests"
+# Field numbers of the messages in that file.
+_LOG_PREDICT, _PREDICT_REQUEST = 6, 1
+_REQUEST_SPEC, _REQUEST_INPUTS = 1, 2
+_SPEC_NAME, _SPEC_SIGNATURE = 1, 3
+_ENTRY_KEY, _ENTRY_VALUE = 1, 2
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("keras_hourglass.export"),
+    undefined=jinja2.StrictUndefined,
+    autoescape=False,  # of Markdown, YAML and protocol-buffer texts
+    keep_trailing_newline=True,
+)
 
 
 def describe(model, name, codec, flip, preset):
@@ -35,15 +53,15 @@ def describe(model, name, codec, flip, preset):
         Dict with `name`, `preset`, `joints`, `skeleton`, `thresholds`, `input_size`,
         `heatmap_size`, `num_stacks`, `outputs`, `decoder`, `sigma`, `flip` and `versions`.
     """
-    skeleton = model.skeleton
-    joints = skeleton.joints if skeleton else [f"joint_{k}" for k in range(model.num_keypoints)]
-    known = model.thresholds
+    # Joints have the names that a predictor gives them, also those of a model without a skeleton.
+    skeleton = find_skeleton(None, model, model.num_keypoints, flip=False)
+    thresholds = joint_thresholds(None, model.thresholds, skeleton)
     return {
         "name": name,
         "preset": preset,
-        "joints": list(joints),
-        "skeleton": skeleton.to_dict() if skeleton else None,
-        "thresholds": {joint: float(known.get(joint, PRESENT_FROM)) for joint in joints},
+        "joints": list(skeleton.joints),
+        "skeleton": skeleton.to_dict(),
+        "thresholds": dict(zip(skeleton.joints, thresholds.tolist(), strict=True)),
         "input_size": list(codec.input_size),
         "heatmap_size": list(codec.heatmap_size),
         "num_stacks": model.num_stacks,
@@ -71,7 +89,7 @@ def write_extra_files(folder, description, max_pixels):
     extra = folder / "assets.extra"
     extra.mkdir(exist_ok=True)
     write_warmup(extra, warmup_requests(description))
-    text = string.Template(templates.SIGNATURE).substitute(_values(description, max_pixels))
+    text = _fill("signature.md", **description, max_pixels=max_pixels, parallel=PARALLEL)
     (extra / "signature.md").write_text(text, encoding="utf-8")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = {
@@ -91,20 +109,14 @@ def write_server_files(out, description):
     """
     out = pathlib.Path(out)
     values = {"name": description["name"], "tensorflow": tf.__version__, "cores": os.cpu_count()}
-    for name, text in (
-        ("models.config", templates.MODELS),
-        ("batching.config", templates.BATCHING),
-        ("monitoring.config", templates.MONITORING),
-        ("compose.yaml", templates.COMPOSE),
-        ("kubernetes.yaml", templates.KUBERNETES),
-    ):
+    for name in SERVER_FILES:
         # They may have been edited by hand.
         if not (out / name).exists():
-            atomic_write(out / name, string.Template(text).substitute(values))
+            atomic_write(out / name, _fill(name, **values))
     listed = (out / "models.config").read_text(encoding="utf-8")
     if f'name: "{description["name"]}"' not in listed:
         head, brace, tail = listed.rpartition("}")
-        entry = string.Template(templates.MODEL).substitute(values)
+        entry = _fill("model.config", **values)
         if not brace:
             raise UserError(
                 f"{out / 'models.config'} is no list of models. Received: text without a closing "
@@ -114,7 +126,7 @@ def write_server_files(out, description):
 
 
 def warmup_requests(description):
-    """Requests that run every signature, single and batched, as `warmup.write_warmup` takes them.
+    """Requests that run every signature, single and batched, as `write_warmup` takes them.
 
     Args:
         description: the result of `describe`.
@@ -143,20 +155,55 @@ def random_picture(seed, suffix):
     return encode_image(cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC), suffix)
 
 
-def _values(description, max_pixels):
-    """What the placeholders of `signature.md` stand for."""
-    averaging = "averaged with" if description["flip"] else "not averaged with"
-    return {
-        "name": description["name"],
-        "preset": description["preset"],
-        "stacks": description["num_stacks"],
-        "joints": len(description["joints"]),
-        "height": description["input_size"][0],
-        "width": description["input_size"][1],
-        "map_height": description["heatmap_size"][0],
-        "map_width": description["heatmap_size"][1],
-        "outputs": ", ".join(f"`{output}`" for output in description["outputs"]),
-        "max_pixels": f"{max_pixels:,}",
-        "parallel": PARALLEL,
-        "averaging": f"Heatmaps are {averaging} those of the mirrored crop.",
-    }
+def write_warmup(folder, requests):
+    """Write the requests that a server replays before it takes traffic.
+
+    TensorFlow Serving reads them from `assets.extra/tf_serving_warmup_requests`, a TFRecord file
+    of `PredictionLog` messages (tensorflow_serving/apis/prediction_log.proto). The few fields
+    needed are encoded here, so that an export does not need the serving API installed.
+
+    Args:
+        folder: the SavedModel's `assets.extra`.
+        requests: list of `(model name, signature, dict of input arrays)`.
+    """
+    with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
+        for name, signature, inputs in requests:
+            writer.write(prediction_log(name, signature, inputs))
+
+
+def prediction_log(name, signature, inputs):
+    """One serialized `PredictionLog` with a predict request.
+
+    Args:
+        name: the model's name on the server.
+        signature: name of the signature.
+        inputs: dict from input names to arrays, or to lists of bytes.
+
+    Returns:
+        The message as bytes.
+    """
+    spec = _field(_SPEC_NAME, name.encode()) + _field(_SPEC_SIGNATURE, signature.encode())
+    request = _field(_REQUEST_SPEC, spec)
+    for key, values in inputs.items():
+        tensor = tf.make_tensor_proto(values).SerializeToString()
+        entry = _field(_ENTRY_KEY, key.encode()) + _field(_ENTRY_VALUE, tensor)
+        request += _field(_REQUEST_INPUTS, entry)
+    return _field(_LOG_PREDICT, _field(_PREDICT_REQUEST, request))
+
+
+def _field(number, content):
+    """A length-delimited field of the protocol-buffer wire format."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(value):
+    groups = bytearray()
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*groups, value])
+
+
+def _fill(file, **values):
+    """The text of a file from its template."""
+    return _TEMPLATES.get_template(f"{file}.jinja2").render(values)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_hourglass.errors import UserError
-from keras_hourglass.export.names import check_name
+from keras_hourglass.export.saved_model import check_name
 from keras_hourglass.inference import fold
 from keras_hourglass.inference.conversion import write_program
 from keras_hourglass.inference.runtimes import load_network

@@ -2,13 +2,17 @@
 
 import os
 import pathlib
+import re
 import secrets
 import shutil
 from typing import Any
 
+import numpy as np
+
+from keras_hourglass import geometry
 from keras_hourglass.errors import UserError
-from keras_hourglass.export.names import check_name
 from keras_hourglass.inference.traits import own_codec
+from keras_hourglass.io import images
 from keras_hourglass.typing import Path
 
 
@@ -56,12 +60,11 @@ def export_model(
     """
     import tensorflow as tf
 
-    from keras_hourglass.export import bundle, verify
-    from keras_hourglass.export.pictures import MAX_PIXELS
-    from keras_hourglass.export.signatures import ServedModel
+    from keras_hourglass.export import bundle
+    from keras_hourglass.export.in_graph import ServedModel
 
     name = check_name(name or model.name)
-    max_pixels = max_pixels or MAX_PIXELS
+    max_pixels = max_pixels or images.MAX_PIXELS
     codec = own_codec(model, decoder)
     description = bundle.describe(model, name, codec, flip, preset or name)
     served = ServedModel(
@@ -78,13 +81,27 @@ def export_model(
     temporary = versions / f".writing-{secrets.token_hex(4)}"
     try:
         tf.saved_model.save(served, str(temporary), signatures=served.signatures())
-        verify.verify(temporary, model, codec, flip)
+        verify(temporary, model, codec, flip)
         bundle.write_extra_files(temporary, description, max_pixels)
         folder = _publish(temporary, versions)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     bundle.write_server_files(out, description)
     return folder
+
+
+def check_name(name):
+    """A name that can stand in paths and URLs.
+
+    Raises:
+        UserError: if it cannot.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise UserError(
+            "A served model's name consists of letters, digits, dots, dashes and underscores. "
+            f"Received: {name!r}. Give another with --name."
+        )
+    return name
 
 
 def _flip_order(model):
@@ -117,3 +134,81 @@ def _sync(folder):
         if path.is_file():
             with open(path, "rb+") as file:
                 os.fsync(file.fileno())
+
+
+def verify(folder, model, codec, flip, pictures=3):
+    """Load a SavedModel and compare its heatmaps and joints with the model's own.
+
+    Args:
+        folder: the SavedModel.
+        model: the `StackedHourglass` it was made from.
+        codec: the `HeatmapCodec` it decodes with.
+        flip: whether it averages with the mirrored crop.
+        pictures: how many random pictures of different sizes to try.
+
+    Returns:
+        Dict of the largest differences: `heatmaps`, as part of the highest absolute value, and
+        `keypoints` in input pixels.
+
+    Raises:
+        UserError: if they differ by more than rounding.
+    """
+    import tensorflow as tf
+
+    from keras_hourglass.export.bundle import random_picture
+
+    loaded = tf.saved_model.load(str(folder))
+    encoded = [random_picture(seed, ".png") for seed in range(pictures)]
+    crops, affines = zip(*[_crop(data, codec.input_size) for data in encoded], strict=True)
+    crops, affines = np.stack(crops), np.stack(affines)
+    expected = model.predict(crops, verbose=0)
+    actual = loaded.signatures["heatmaps"](images=tf.constant(crops, tf.float32))
+    difference = max(
+        float(np.abs(expected[key] - actual[key].numpy()).max()) for key in expected
+    ) / max(1e-6, *(float(np.abs(maps).max()) for maps in expected.values()))
+    half = any("16" in str(layer.compute_dtype) for layer in model.layers)
+    tolerance = 0.05 if half else 1e-3
+    if not difference <= tolerance:
+        _refuse(f"heatmaps differ by {difference:.2g} of their highest value")
+
+    last = f"stack_{model.num_stacks}"
+    maps = expected[last]
+    if flip:
+        mirrored = model.predict(crops[:, :, ::-1], verbose=0)[last]
+        maps = codec.merge_flipped(maps, mirrored, model.skeleton.flip_order)
+    # The graph's crops may differ from OpenCV's by one grey level: so far may that move a map.
+    step = np.random.default_rng(0).integers(-1, 2, crops.shape)
+    near = np.clip(crops.astype(int) + step, 0, 255).astype(np.uint8)
+    moved = np.abs(model.predict(near, verbose=0)[last] - expected[last]).max()
+    served = loaded.signatures["serving_default"](image_bytes=tf.constant(encoded))
+    points = geometry.apply_affine(affines, served["keypoints"].numpy())
+    distance = _distance(codec, maps, points, max(tolerance * np.abs(maps).max(), moved))
+    if not distance <= 0.5 or not served["valid"].numpy().all():
+        _refuse(f"joints differ by {distance:.2g} input pixels")
+    return {"heatmaps": difference, "keypoints": distance}
+
+
+def _refuse(what):
+    raise UserError(
+        f"The exported model does not agree with the Keras model. Received: {what}. "
+        "Nothing was published; please report this model's config."
+    )
+
+
+def _distance(codec, maps, points, tolerance):
+    """Largest distance to the decoded joints, leaving out maxima with a rival as high."""
+    decoded, scores = codec.decode(maps)
+    distance = np.linalg.norm(points - decoded, axis=-1)
+    place = geometry.input_to_heatmap(points, codec.stride).round().astype(int)
+    height, width = codec.heatmap_size
+    x, y = np.clip(place[..., 0], 0, width - 1), np.clip(place[..., 1], 0, height - 1)
+    people, joints = np.ogrid[: maps.shape[0], : maps.shape[3]]
+    rival = (distance > 0.5) & (maps[people, y, x, joints] >= scores - 2 * tolerance)
+    return float(np.where(rival, 0, distance).max())
+
+
+def _crop(data, size):
+    image = images.read_image(data)
+    box = geometry.boxes_from_xywh((0, 0, image.shape[1], image.shape[0]))
+    affine = geometry.crop_affine(box, size)
+    return images.warp(image, affine, size), affine

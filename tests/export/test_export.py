@@ -13,12 +13,18 @@ from keras_hourglass import geometry
 from keras_hourglass.codec import DECODERS, HeatmapCodec
 from keras_hourglass.errors import UserError
 from keras_hourglass.io import images
+from keras_hourglass.skeletons import SKELETONS
 
 tf = pytest.importorskip("tensorflow")
 
 from keras_hourglass.export import export_model  # noqa: E402
-from keras_hourglass.export.decoding import decode, merge_flipped  # noqa: E402
-from keras_hourglass.export.pictures import PictureReader, crop, exif_orientation  # noqa: E402
+from keras_hourglass.export.in_graph import (  # noqa: E402
+    PictureReader,
+    crop,
+    decode,
+    exif_orientation,
+    merge_flipped,
+)
 
 SIZE = (64, 96)
 
@@ -346,7 +352,7 @@ def test_metadata_says_what_a_client_needs(exported, served):
 def test_versions_count_up_and_nothing_half_written_stays(model, tmp_path, monkeypatch):
     (tmp_path / "pose" / "7").mkdir(parents=True)
     assert export_model(model, tmp_path, name="pose", flip=False).name == "8"
-    monkeypatch.setattr("keras_hourglass.export.verify.verify", lambda *_: 1 / 0)
+    monkeypatch.setattr("keras_hourglass.export.saved_model.verify", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export_model(model, tmp_path, name="pose")
     assert sorted(path.name for path in (tmp_path / "pose").iterdir()) == ["7", "8"]
@@ -369,3 +375,20 @@ def test_mirror_averaging_needs_a_skeleton(tmp_path):
     )
     with pytest.raises(UserError, match="no-flip"):
         export_model(model, tmp_path)
+
+
+@pytest.mark.parametrize("joints", [3, 14])
+def test_joints_without_names_are_called_as_by_the_predictor(tmp_path, joints):
+    from keras_hourglass import Predictor, StackedHourglass
+    from keras_hourglass.codec import HeatmapCodec
+    from keras_hourglass.export.bundle import describe
+
+    model = StackedHourglass(
+        num_keypoints=joints, num_stacks=1, num_features=8, depth=1, input_shape=(32, 40, 3)
+    )
+    served = describe(model, "pose", HeatmapCodec((32, 40)), flip=False, preset="none")
+    expected = {3: ["joint_1", "joint_2", "joint_3"], 14: list(SKELETONS["lsp"].joints)}
+    assert served["joints"] == expected[joints] == list(served["thresholds"])
+    predictor = Predictor(model, flip=False, engine="keras")
+    assert tuple(served["joints"]) == predictor.skeleton.joints
+    assert served["skeleton"] == predictor.skeleton.to_dict()

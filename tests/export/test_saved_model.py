@@ -106,7 +106,7 @@ def test_server_files(exported):
     assert deployment["kind"] == "Deployment" and service["kind"] == "Service"
     for name in ("models.config", "batching.config", "monitoring.config"):
         text = (root / name).read_text()
-        assert text.count("{") == text.count("}") > 0 and "$" not in text
+        assert text.count("{") == text.count("}") > 0 and "{{" not in text
 
 
 def test_server_files_are_valid_messages(exported):
@@ -134,7 +134,7 @@ def test_a_second_model_is_added_to_the_list(tmp_path):
 
 def test_signature_page_fills_in_everything(exported):
     text = (exported / "assets.extra" / "signature.md").read_text()
-    assert "$" not in text and "input 32×48, 14 joints" in text and "(N, 8, 12, 14)" in text
+    assert "{{" not in text and "input 32×48, 14 joints" in text and "(N, 8, 12, 14)" in text
 
 
 @pytest.mark.full

@@ -13,7 +13,7 @@ from keras_hourglass import __version__
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Code, recipes, weights and their cards. No photo, no annotation, no array of test data.
-SUFFIXES = {".py", ".yaml", ".ipynb", ".h5", ".json", ".md", ".typed"}
+SUFFIXES = {".py", ".yaml", ".ipynb", ".h5", ".json", ".md", ".typed", ".jinja2"}
 # Drawings of joints on the model cards.
 DRAWINGS = {"curves.png", "failures.png", "figures.png"}
 METADATA = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "LICENSE"}
@@ -41,6 +41,16 @@ def dist(tmp_path_factory):
     return copy / "dist"
 
 
+def data_files():
+    """The files of the package that are no modules, as the repository has them."""
+    files = (ROOT / "keras_hourglass").rglob("*")
+    return {
+        path.relative_to(ROOT).as_posix()
+        for path in files
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+
+
 def test_the_wheel_holds_the_package_and_its_weights_only(dist):
     [wheel] = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as opened:
@@ -56,12 +66,9 @@ def test_the_wheel_holds_the_package_and_its_weights_only(dist):
     assert {name for name in package if name.suffix == ".py"} == {
         pathlib.PurePosixPath(path) for path in modules
     }
-    for name in (
-        "py.typed",
-        "recipes/custom_finetune.yaml",
-        "weights/hourglass_tiny_lsp/model.weights.h5",
-    ):
-        assert pathlib.PurePosixPath("keras_hourglass", name) in package
+    assert "keras_hourglass/weights/hourglass_tiny_lsp/model.weights.h5" in set(map(str, package))
+    # Recipes, templates, the notebook: all that is no module.
+    assert data_files() <= set(map(str, package))
 
 
 def test_the_source_archive_builds_and_tests_the_package(dist):
@@ -74,6 +81,9 @@ def test_the_source_archive_builds_and_tests_the_package(dist):
         "weights/manifest.json",
         "weights/hourglass_2s_lsp/log.csv",
     } <= names
+    assert {
+        "keras_hourglass/recipes/lsp.yaml", "keras_hourglass/export/templates/compose.yaml.jinja2"
+    } <= data_files() <= names  # fmt: skip
     pictures = [name for name in names if name.endswith((".jpg", ".png", ".mat"))]
     assert {name.rpartition("/")[2] for name in pictures} == DRAWINGS
 

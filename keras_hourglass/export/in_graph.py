@@ -1,14 +1,98 @@
-"""Encoded pictures to crops, in TensorFlow operations.
+"""A served model in TensorFlow operations: encoded pictures to crops, to heatmaps, to joints.
 
 Nothing in here can make a whole batch fail: a picture that cannot be used yields a black crop
 and `valid` false.
 """
 
+import json
+
 import tensorflow as tf
 
-MAX_PIXELS = 50_000_000
+from keras_hourglass.codec import derivatives
+from keras_hourglass.inference import fold
+from keras_hourglass.inference.tensorflow_graph import Network
+from keras_hourglass.io.images import MAX_PIXELS
+
 PARALLEL = 4  # pictures decoded at the same time, which bounds the memory
 _EXIF_BYTES = 2**17  # how far into a JPEG the EXIF segment is looked for
+
+
+class ServedModel(tf.Module):
+    """Pictures as bytes in, joints in source pixels out.
+
+    Args:
+        model: the `StackedHourglass`.
+        codec: the `HeatmapCodec` whose decoding is used.
+        flip_order: the mirror permutation to average mirrored heatmaps with, or `None` for none.
+        thresholds: K least scores of present joints.
+        metadata: dict that the signature `metadata` returns as JSON.
+        max_pixels: pictures with more pixels are refused before decoding.
+    """
+
+    def __init__(self, model, codec, flip_order, thresholds, metadata=None, max_pixels=MAX_PIXELS):
+        super().__init__(name="keras_hourglass")
+        program = fold(model)
+        self._names = list(program.outputs)
+        self._last = f"stack_{model.num_stacks}"
+        self._network = Network(program)
+        self._reader = PictureReader(codec.input_size, max_pixels)
+        self._codec, self._flip_order = codec, flip_order
+        self._thresholds = [float(value) for value in thresholds]
+        self._metadata = json.dumps(metadata or {})
+        self._crops = tf.TensorSpec((None, *codec.input_size, 3), tf.float32, "images")
+
+    def signatures(self):
+        """Name -> concrete function of every signature."""
+        encoded = tf.TensorSpec((None,), tf.string, "image_bytes")
+        boxes = tf.TensorSpec((None, 4), tf.float32, "boxes")
+        functions = {
+            "serving_default": (self.predict, encoded),
+            "predict_boxes": (self.predict_boxes, encoded, boxes),
+            "heatmaps": (self.heatmaps, self._crops),
+            "metadata": (self.metadata, tf.TensorSpec((None,), tf.string, "query")),
+        }
+        return {
+            name: tf.function(function, autograph=False).get_concrete_function(*specs)
+            for name, (function, *specs) in functions.items()
+        }
+
+    def predict(self, image_bytes):
+        """`serving_default`: one person who fills each picture."""
+        return self._joints(*self._reader(image_bytes))
+
+    def predict_boxes(self, image_bytes, boxes):
+        """`predict_boxes`: the person in a box `x, y, w, h` of each picture."""
+        return self._joints(*self._reader(image_bytes, boxes))
+
+    def heatmaps(self, images):
+        """`heatmaps`: crops to the maps of every stack, without mirror averaging."""
+        return self._run(images, self._names)
+
+    def metadata(self, query):
+        """`metadata`: for any strings, the same JSON document each: joint names, sizes, …."""
+        return {"json": tf.fill(tf.shape(query), self._metadata)}
+
+    def _joints(self, crops, back, valid):
+        heatmaps = self._merged(crops)
+        keypoints, scores = decode(self._codec, heatmaps)
+        keypoints = keypoints * back[:, None, :1] + back[:, None, 1:]
+        scores = tf.where(valid[:, None], scores, float("nan"))
+        present = scores >= tf.constant(self._thresholds)
+        return {"keypoints": keypoints, "scores": scores, "present": present, "valid": valid}
+
+    def _merged(self, crops):
+        if self._flip_order is None:
+            return self._run(crops, [self._last])[self._last]
+        both = self._run(tf.concat([crops, tf.reverse(crops, [2])], 0), [self._last])
+        heatmaps, flipped = tf.split(both[self._last], 2)
+        return merge_flipped(heatmaps, flipped, self._flip_order)
+
+    def _run(self, crops, names):
+        """The network; an empty batch runs one black crop, since oneDNN's kernels take none."""
+        count = tf.shape(crops)[0]
+        missing = tf.maximum(1 - count, 0)
+        crops = tf.pad(crops, [(0, missing), (0, 0), (0, 0), (0, 0)])
+        return {name: maps[:count] for name, maps in self._network(crops, names).items()}
 
 
 class PictureReader(tf.Module):
@@ -225,3 +309,78 @@ def _number(values):
     powers = tf.constant([2.0 ** (8 * (count - 1 - index)) for index in range(count)], tf.float64)
     numbers = tf.reduce_sum(tf.cast(values, tf.float64) * powers, axis=-1)
     return tf.cast(tf.minimum(numbers, 2.0**31 - 1), tf.int32)
+
+
+def merge_flipped(heatmaps, flipped, flip_order):
+    """As `HeatmapCodec.merge_flipped`, for tensors."""
+    return (heatmaps + tf.gather(tf.reverse(flipped, [2]), list(flip_order), axis=-1)) / 2
+
+
+def decode(codec, heatmaps):
+    """As `HeatmapCodec.decode`, for tensors.
+
+    Args:
+        codec: the `HeatmapCodec` to agree with.
+        heatmaps: `(N, H, W, K)` float32 with known height, width and K.
+
+    Returns:
+        `(N, K, 2)` float32 joints in input pixels and `(N, K)` float32 scores.
+    """
+    height, width, joints = heatmaps.shape[1:]
+    flat = tf.reshape(heatmaps, (-1, height * width, joints))
+    place = tf.argmax(flat, axis=1, output_type=tf.int32)
+    rows, columns = place // width, place % width
+    # A NaN anywhere in a map makes the sum one; maxima may pass it over.
+    scores = tf.reduce_max(flat, axis=1) + 0 * tf.reduce_sum(flat, axis=1)
+    points = tf.cast(tf.stack([columns, rows], axis=-1), tf.float32)
+    if codec.decoder == "quarter":
+        points += _quarter_steps(heatmaps, rows, columns)
+    elif codec.decoder == "dark":
+        points += _newton_steps(heatmaps, rows, columns, codec.sigma)
+    points = tf.where(tf.math.is_nan(scores)[..., None], float("nan"), points)
+    return (points + 0.5) * codec.stride - 0.5, scores
+
+
+def _neighbourhood(maps, rows, columns, radius):
+    """Values around the maxima, `(N, K, 2r+1, 2r+1)`, edges repeated outwards."""
+    height, width, joints = maps.shape[1:]
+    steps = tf.range(-radius, radius + 1)
+    y = tf.clip_by_value(rows[..., None] + steps, 0, height - 1)[..., :, None]
+    x = tf.clip_by_value(columns[..., None] + steps, 0, width - 1)[..., None, :]
+    joint = tf.range(joints)[:, None, None]
+    flat = tf.reshape(maps, (-1, height * width * joints))
+    return tf.gather(flat, (y * width + x) * joints + joint, batch_dims=1)
+
+
+def _inside(places, count):
+    return (places > 0) & (places < count - 1)
+
+
+def _quarter_steps(maps, rows, columns):
+    height, width = maps.shape[1:3]
+    around = _neighbourhood(maps, rows, columns, 1)
+    step_x = tf.sign(around[..., 1, 2] - around[..., 1, 0])
+    step_y = tf.sign(around[..., 2, 1] - around[..., 0, 1])
+    step_x = tf.where(_inside(columns, width), step_x, 0)
+    step_y = tf.where(_inside(rows, height), step_y, 0)
+    return 0.25 * tf.stack([step_x, step_y], axis=-1)
+
+
+def _newton_steps(maps, rows, columns, sigma):
+    height, width = maps.shape[1:3]
+    blur = max(1, round(sigma))
+    around = tf.cast(_neighbourhood(maps, rows, columns, 1 + blur), tf.float64)
+    kernel = tf.exp(tf.range(-blur, blur + 1, dtype=tf.float64) ** 2 / (-2 * (sigma / 2) ** 2))
+    kernel /= tf.reduce_sum(kernel)
+    taps = range(2 * blur + 1)
+    smooth = tf.add_n([kernel[tap] * around[..., tap : tap + 3, :] for tap in taps])
+    smooth = tf.add_n([kernel[tap] * smooth[..., tap : tap + 3] for tap in taps])
+    smooth = tf.math.log(tf.maximum(smooth, 1e-10))
+    dx, dy, dxx, dyy, dxy = derivatives(smooth)
+    determinant = dxx * dyy - dxy**2
+    usable = _inside(rows, height) & _inside(columns, width)
+    usable &= (determinant > 1e-12) & (dxx < 0)
+    safe = tf.where(usable, determinant, tf.ones_like(determinant))
+    step = tf.stack([(dxy * dy - dyy * dx) / safe, (dxy * dx - dxx * dy) / safe], axis=-1)
+    step = tf.where(usable[..., None], tf.clip_by_value(step, -1.0, 1.0), 0)
+    return tf.cast(step, tf.float32)
