@@ -15,9 +15,10 @@ from keras_hourglass.data.annotations import (
     picture_path,
     read_json,
 )
-from keras_hourglass.data.records import PoseRecords, reference_lengths
+from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import boxes_from_joints, boxes_from_xywh
+from keras_hourglass.metrics import reference_lengths
 from keras_hourglass.skeletons import COCO, LSP, Skeleton
 from keras_hourglass.typing import Path
 

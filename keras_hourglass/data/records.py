@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_hourglass.errors import DataError
 from keras_hourglass.skeletons import Skeleton
-from keras_hourglass.typing import Array, Column
+from keras_hourglass.typing import Column
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,30 +121,3 @@ class PoseRecords:
     def with_columns(self, **columns) -> "PoseRecords":
         """A copy with some columns replaced."""
         return dataclasses.replace(self, **columns)
-
-
-def reference_lengths(joints: Array, visibility: Array, skeleton: Skeleton) -> np.ndarray:
-    """Distance between the skeleton's two reference joints, e.g. the torso.
-
-    Args:
-        joints: `(N, K, 2)` in source pixels.
-        visibility: `(N, K)`; both joints must be above 0.
-        skeleton: the `Skeleton`, whose `reference` names the pair.
-
-    Returns:
-        `(N,)` lengths in source pixels; NaN where one of the two is not labelled or they coincide.
-
-    Example:
-
-    >>> from keras_hourglass.skeletons import Skeleton
-    >>> eyes = Skeleton("eyes", ("left_eye", "right_eye"), reference=("left_eye", "right_eye"))
-    >>> reference_lengths([[[1, 1], [4, 5]]], [[2, 1]], eyes).tolist()
-    [5.0]
-    """
-    joints, visibility = np.asarray(joints, np.float64), np.asarray(visibility)
-    if skeleton.reference is None:
-        return np.full(len(joints), np.nan)
-    first, second = (skeleton.index(joint) for joint in skeleton.reference)
-    lengths = np.linalg.norm(joints[:, first] - joints[:, second], axis=-1)
-    known = (visibility[:, first] > 0) & (visibility[:, second] > 0) & (lengths > 0)
-    return np.where(known, lengths, np.nan)

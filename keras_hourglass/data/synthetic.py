@@ -16,10 +16,11 @@ from keras_hourglass.data.figures import pose as figure_pose
 from keras_hourglass.data.figures import scene as figure_scene
 from keras_hourglass.data.figures.drawing import FigurePainter
 from keras_hourglass.data.figures.pen import sample_outfit
-from keras_hourglass.data.records import PoseRecords, reference_lengths
+from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import boxes_from_joints, boxes_to_xywh
 from keras_hourglass.io.files import atomic_write, new_folder
+from keras_hourglass.metrics import reference_lengths
 from keras_hourglass.skeletons import LSP
 from keras_hourglass.typing import Array, Path
 

@@ -6,13 +6,7 @@ from keras_hourglass.evaluation.files import (
     save_predictions,
     save_thresholds,
 )
-from keras_hourglass.evaluation.measure import (
-    Evaluation,
-    default_threshold,
-    evaluate,
-    evaluate_predictions,
-    normalizer_name,
-)
+from keras_hourglass.evaluation.measure import Evaluation, evaluate, evaluate_predictions
 from keras_hourglass.evaluation.predictions import (
     Collector,
     Predictions,
@@ -21,6 +15,7 @@ from keras_hourglass.evaluation.predictions import (
 from keras_hourglass.evaluation.reading import read_keypoints
 from keras_hourglass.evaluation.sweep import sweep
 from keras_hourglass.inference.runner import HeatmapRunner, stack_names
+from keras_hourglass.metrics import default_threshold, normalizer_name
 
 __all__ = [
     "Collector",

@@ -5,40 +5,21 @@ from typing import Any
 
 import numpy as np
 
-from keras_hourglass.data.records import PoseRecords, reference_lengths
+from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import UserError
 from keras_hourglass.evaluation.predictions import Predictions, predict_records
 from keras_hourglass.inference.runner import stack_names
-from keras_hourglass.metrics import MEANS, auc, nme, oks, summarize
+from keras_hourglass.metrics import (
+    MEANS,
+    auc,
+    default_threshold,
+    nme,
+    normalizer_name,
+    oks,
+    summarize,
+)
 from keras_hourglass.metrics.oks import COCO_SIGMAS
 from keras_hourglass.metrics.pck import PCK
-
-
-def normalizer_name(records: PoseRecords) -> str:
-    """What the reference lengths of records are.
-
-    They are compared with the torsos themselves; MPII gives heads. FLIC's torsos, given in its
-    file, run between the other shoulder and hip.
-
-    Args:
-        records: `PoseRecords`.
-
-    Returns:
-        `"torso"`, `"head"` or `"given length"`.
-
-    Example:
-
-    >>> from keras_hourglass.data.synthetic import synthetic_records
-    >>> normalizer_name(synthetic_records(num=4, seed=1))
-    'torso'
-    """
-    torso = reference_lengths(records.joints, records.visibility, records.skeleton)
-    both = ~np.isnan(torso) & ~np.isnan(records.reference)
-    if both.any() and np.allclose(torso[both], records.reference[both], rtol=1e-3):
-        return "torso"
-    if "head_top" in records.skeleton.joints:
-        return "head"
-    return "given length" if records.skeleton.reference is None else "torso"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,23 +100,6 @@ def _rounded(value):
     if isinstance(value, dict):
         return {name: _rounded(inner) for name, inner in value.items()}
     return None if np.isnan(value) else round(float(value), 3)
-
-
-def default_threshold(normalizer: str) -> float:
-    """The customary threshold: 0.5 of the head, 0.2 of the torso.
-
-    Args:
-        normalizer: as from `normalizer_name`.
-
-    Returns:
-        The threshold in reference lengths.
-
-    Example:
-
-    >>> default_threshold("head"), default_threshold("torso")
-    (0.5, 0.2)
-    """
-    return 0.5 if normalizer == "head" else 0.2
 
 
 def evaluate_predictions(

@@ -10,10 +10,13 @@ from keras_hourglass.metrics.oks import average_precision, oks
 from keras_hourglass.metrics.pck import (
     MEANS,
     PCK,
+    default_threshold,
     merge_counts,
     normalized_distances,
+    normalizer_name,
     pck,
     pckh,
+    reference_lengths,
     summarize,
 )
 
@@ -23,13 +26,16 @@ __all__ = [
     "HeatmapPCK",
     "auc",
     "average_precision",
+    "default_threshold",
     "merge_counts",
     "nme",
     "normalized_distances",
+    "normalizer_name",
     "oks",
     "pck",
     "pck_curve",
     "pckh",
+    "reference_lengths",
     "summarize",
 ]
 

@@ -1,6 +1,7 @@
 """Percentage of correct keypoints and its relatives, in source pixels (NumPy only)."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,77 @@ class PCK:
 
 def _or_none(number):
     return None if np.isnan(number) else round(float(number), 3)
+
+
+def reference_lengths(joints: Array, visibility: Array, skeleton: Skeleton) -> np.ndarray:
+    """Distance between the skeleton's two reference joints, e.g. the torso.
+
+    Args:
+        joints: `(N, K, 2)` in source pixels.
+        visibility: `(N, K)`; both joints must be above 0.
+        skeleton: the `Skeleton`, whose `reference` names the pair.
+
+    Returns:
+        `(N,)` lengths in source pixels; NaN where one of the two is not labelled or they coincide.
+
+    Example:
+
+    >>> from keras_hourglass.skeletons import Skeleton
+    >>> eyes = Skeleton("eyes", ("left_eye", "right_eye"), reference=("left_eye", "right_eye"))
+    >>> reference_lengths([[[1, 1], [4, 5]]], [[2, 1]], eyes).tolist()
+    [5.0]
+    """
+    joints, visibility = np.asarray(joints, np.float64), np.asarray(visibility)
+    if skeleton.reference is None:
+        return np.full(len(joints), np.nan)
+    first, second = (skeleton.index(joint) for joint in skeleton.reference)
+    lengths = np.linalg.norm(joints[:, first] - joints[:, second], axis=-1)
+    known = (visibility[:, first] > 0) & (visibility[:, second] > 0) & (lengths > 0)
+    return np.where(known, lengths, np.nan)
+
+
+def normalizer_name(records: Any) -> str:
+    """What the reference lengths of records are.
+
+    They are compared with the torsos themselves; MPII gives heads. FLIC's torsos, given in its
+    file, run between the other shoulder and hip.
+
+    Args:
+        records: `PoseRecords`.
+
+    Returns:
+        `"torso"`, `"head"` or `"given length"`.
+
+    Example:
+
+    >>> from keras_hourglass.data.synthetic import synthetic_records
+    >>> normalizer_name(synthetic_records(num=4, seed=1))
+    'torso'
+    """
+    torso = reference_lengths(records.joints, records.visibility, records.skeleton)
+    both = ~np.isnan(torso) & ~np.isnan(records.reference)
+    if both.any() and np.allclose(torso[both], records.reference[both], rtol=1e-3):
+        return "torso"
+    if "head_top" in records.skeleton.joints:
+        return "head"
+    return "given length" if records.skeleton.reference is None else "torso"
+
+
+def default_threshold(normalizer: str) -> float:
+    """The customary threshold: 0.5 of the head, 0.2 of the torso.
+
+    Args:
+        normalizer: as from `normalizer_name`.
+
+    Returns:
+        The threshold in reference lengths.
+
+    Example:
+
+    >>> default_threshold("head"), default_threshold("torso")
+    (0.5, 0.2)
+    """
+    return 0.5 if normalizer == "head" else 0.2
 
 
 def normalized_distances(

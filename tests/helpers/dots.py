@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 
-from keras_hourglass.data.records import PoseRecords, reference_lengths
+from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.io.images import write_image
+from keras_hourglass.metrics import reference_lengths
 from keras_hourglass.skeletons import Skeleton
 
 FACE = Skeleton(

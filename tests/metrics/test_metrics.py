@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from dots import FACE, face_records
 
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.metrics import (
@@ -16,13 +17,16 @@ from keras_hourglass.metrics import (
     PCK,
     auc,
     average_precision,
+    default_threshold,
     merge_counts,
     nme,
     normalized_distances,
+    normalizer_name,
     oks,
     pck,
     pck_curve,
     pckh,
+    reference_lengths,
     summarize,
 )
 from keras_hourglass.metrics.oks import COCO_SIGMAS
@@ -44,6 +48,37 @@ def scene():
     predictions[2] += [[9, 0], [0, 0], [0, 0]]  # 0.9, (not annotated), (not annotated)
     visibility = np.array([[2, 1, 2], [2, 2, 2], [1, 0, 0], [2, 2, 2]])
     return predictions, joints, visibility, np.array([10, 20, 10, np.nan])
+
+
+def test_the_length_between_the_two_reference_joints_by_hand():
+    joints = [[[0, 0], [9, 9], [3, 4]], [[1, 1], [9, 9], [1, 1]], [[0, 0], [9, 9], [6, 8]]]
+    lengths = reference_lengths(joints, [[1, 0, 2], [2, 2, 2], [2, 2, 0]], FACE)
+    # Five pixels, both at one place, and an end that is not labelled.
+    np.testing.assert_array_equal(lengths, [5, np.nan, np.nan])
+    assert np.isnan(reference_lengths(joints, np.ones((3, 3)), ARM)).all()
+
+
+HEADED = Skeleton("headed", ("head_top", "neck", "waist"), reference=("neck", "waist"))
+BARE = Skeleton("bare", ("tail", "neck", "waist"))
+
+
+@pytest.mark.parametrize(
+    "skeleton, reference, normalizer, threshold",
+    [
+        (FACE, [5.0, np.nan], "torso", 0.2),  # what the joints themselves give
+        (FACE, [7.0, np.nan], "torso", 0.2),  # another pair of joints, as in FLIC's file
+        (HEADED, [7.0, 7.0], "head", 0.5),
+        (HEADED, [np.nan, np.nan], "head", 0.5),
+        (BARE, [7.0, 7.0], "given length", 0.2),
+    ],
+)
+def test_what_distances_are_measured_in(tmp_path, skeleton, reference, normalizer, threshold):
+    joints = [[[0, 0], [9, 9], [3, 4]], [[0, 0], [9, 9], [6, 8]]]
+    records = face_records(tmp_path, count=2).with_columns(
+        skeleton=skeleton, joints=joints, visibility=[[2, 2, 2], [2, 2, 0]], reference=reference
+    )
+    assert normalizer_name(records) == normalizer
+    assert default_threshold(normalizer) == threshold
 
 
 def test_percentages_by_hand():

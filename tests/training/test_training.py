@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from keras_hourglass import HeatmapCodec, StackedHourglass
+from keras_hourglass import HeatmapCodec, Skeleton, StackedHourglass
 from keras_hourglass.data.synthetic import synthetic_records
 from keras_hourglass.errors import RecipeError, UserError, WeightsError
 from keras_hourglass.training.batches import Batches
@@ -19,7 +19,7 @@ from keras_hourglass.training.building import compile_model
 from keras_hourglass.training.callbacks import averages as averaging
 from keras_hourglass.training.callbacks.averages import Averages
 from keras_hourglass.training.callbacks.checkpoints import read_state
-from keras_hourglass.training.callbacks.monitoring import Warn
+from keras_hourglass.training.callbacks.monitoring import SourceValidation, Warn
 from keras_hourglass.training.distribution import Layout
 from keras_hourglass.training.recipe import load_recipe, save_recipe
 from keras_hourglass.training.run import train
@@ -436,6 +436,18 @@ def test_collapse_and_divergence_are_told_once(caplog):
     assert caplog.text.count("almost empty heatmaps") == 1
     assert caplog.text.count("more than three times the training loss") == 1
     assert "Epoch 2" in caplog.text
+
+
+@pytest.mark.parametrize("joint, threshold", [("head_top", 0.5), ("neck", 0.2)])
+def test_validation_measures_by_the_threshold_of_evaluation(joint, threshold):
+    """Lengths that are not the torso's are heads where the joints have one."""
+    records = synthetic_records(3, 1, 64)
+    joints = [joint if name == "head_top" else f"{name}_" for name in records.skeleton.joints]
+    records = records.with_columns(skeleton=Skeleton("own", joints), reference=[3.0, 5.0, 4.0])
+    model = StackedHourglass(skeleton="lsp", **TINY)
+    compile_model(model, load_recipe(recipe()), 3)
+    callback = SourceValidation(Batches(records), 1, Averages(model))
+    assert callback.threshold == threshold
 
 
 def test_the_key_of_missing_data_is_named(tmp_path):

@@ -6,12 +6,16 @@ import keras
 import numpy as np
 
 from keras_hourglass.codec import HeatmapCodec
-from keras_hourglass.data.records import reference_lengths
 from keras_hourglass.errors import DataError
 from keras_hourglass.geometry import apply_affine, crop_affine, invert_affine
 from keras_hourglass.inference.engines import keras_engine
 from keras_hourglass.io.files import atomic_write
-from keras_hourglass.metrics import normalized_distances, summarize
+from keras_hourglass.metrics import (
+    default_threshold,
+    normalized_distances,
+    normalizer_name,
+    summarize,
+)
 
 _LOG = logging.getLogger("keras_hourglass")
 
@@ -53,14 +57,6 @@ def measure_source(model, engine, batches, threshold):
     return result
 
 
-def source_threshold(records):
-    """The customary threshold: 0.2 of the torso, 0.5 where distances are measured by the head."""
-    torso = reference_lengths(records.joints, records.visibility, records.skeleton)
-    both = np.isfinite(torso) & np.isfinite(records.reference)
-    by_torso = both.any() and np.allclose(torso[both], records.reference[both], rtol=1e-3)
-    return 0.2 if by_torso or "head_top" not in records.skeleton.joints else 0.5
-
-
 class SourceValidation(keras.callbacks.Callback):
     """Add `val_NAME_source_pck` of every stack to the logs, a share from 0 to 1 as `pck` is.
 
@@ -73,7 +69,7 @@ class SourceValidation(keras.callbacks.Callback):
     def __init__(self, batches, every, averages):
         super().__init__()
         self.batches, self.every, self.averages, self.engine = batches, every, averages, None
-        self.threshold = source_threshold(batches.records)
+        self.threshold = default_threshold(normalizer_name(batches.records))
 
     def on_epoch_end(self, epoch, logs=None):
         model, names = self.model, self.model.stack_names
