@@ -2,17 +2,19 @@
 
 from keras_hourglass.analysis.calibration import calibration
 from keras_hourglass.analysis.confusion import KINDS, confusion
+from keras_hourglass.analysis.curves import pck_curves
 from keras_hourglass.analysis.cutting import cut_person, whole_and_cut
 from keras_hourglass.analysis.presence import (
     best_threshold,
+    cautious_threshold,
     precision_recall,
     presence,
+    presence_thresholds,
     roc_auc,
 )
 from keras_hourglass.analysis.published import PUBLISHED, published_rows
 from keras_hourglass.analysis.sensitivity import SCALES, SHIFTS, sensitivity
 from keras_hourglass.analysis.stacks import person_scores, stack_changes
-from keras_hourglass.analysis.thresholds import cautious_threshold, presence_thresholds
 
 __all__ = [
     "KINDS",
@@ -24,6 +26,7 @@ __all__ = [
     "cautious_threshold",
     "confusion",
     "cut_person",
+    "pck_curves",
     "person_scores",
     "precision_recall",
     "presence",

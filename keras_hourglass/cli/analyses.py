@@ -19,7 +19,6 @@ from keras_hourglass.evaluation import (
 )
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.report import figures, tables
-from keras_hourglass.report.page import curves as pck_curves
 from keras_hourglass.report.people import people_figure
 
 FOLDS = 5  # of the people by whom thresholds are tried
@@ -80,7 +79,7 @@ def curves(args, out):
     lines, rows = {}, [[f"{first.metric}@{first.pck.threshold:g}", *groups, "AUC"]]
     for name, one in evaluations.items():
         distances = one.predictions.distances()[one.stack]
-        lines[name] = pck_curves(distances, first.predictions.records.skeleton)
+        lines[name] = analysis.pck_curves(distances, first.predictions.records.skeleton)
         cells = [tables.cell(value) for value in (*one.pck.groups.values(), one.pck.mean)]
         rows.append([name, *cells, tables.cell(one.auc["mean"])])
     published = analysis.published_rows(

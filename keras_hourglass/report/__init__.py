@@ -1,5 +1,10 @@
 """Results for people to read: tables, figures, one HTML page."""
 
-from keras_hourglass.report.page import write_report
+from typing import TYPE_CHECKING
 
-__all__ = ["write_report"]
+from keras_hourglass.faces import lazy
+
+if TYPE_CHECKING:
+    from keras_hourglass.report.page import write_report
+
+__getattr__, __dir__, __all__ = lazy(__name__, {"write_report": "page"})

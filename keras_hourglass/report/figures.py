@@ -34,21 +34,25 @@ def save_figure(figure, path):
         figure.savefig(temporary, dpi=130)
 
 
-def as_image(figure, alt):
-    """A figure as an HTML image that carries its own data."""
+def as_data(figure):
+    """A figure as the address of an image that carries its own data."""
     buffer = io.BytesIO()
     # Letters as outlines look the same everywhere; no date, so equal results give equal files.
     with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "keras_hourglass"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img class="chart" alt="{alt}" src="data:image/svg+xml;base64,{data}">'
+    return data_address(buffer.getvalue(), "svg+xml")
+
+
+def data_address(content, kind):
+    """An image file's bytes as the address of an image, `data:image/...`."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def group_curves(curves, metric, mark=None):
     """PCK curves of the groups of one result.
 
     Args:
-        curves: group -> percent at each threshold; a group of NaN is left out.
+        curves: as `analysis.pck_curves` makes them; a group of NaN is left out.
         metric: name of the metric.
         mark: threshold at which the tables were made.
     """
@@ -70,7 +74,7 @@ def model_curves(models, groups, metric, published=None, threshold=None):
     """Figures 6 and 7 of the paper: a panel per group, a line per model.
 
     Args:
-        models: name -> curves as `evaluation` tables make them.
+        models: name -> curves, as `analysis.pck_curves` makes them.
         groups: the groups to show.
         metric: name of the metric.
         published: source -> group -> percent, drawn as marks at `threshold`.

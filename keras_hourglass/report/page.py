@@ -1,24 +1,33 @@
 """The files of an evaluation: numbers, predictions, and a report to read."""
 
-import html
 import json
+import os
 import pathlib
+import platform
+import sys
 
+import jinja2
 import numpy as np
 
-from keras_hourglass.analysis import KINDS, calibration, confusion, published_rows
+from keras_hourglass import __version__
+from keras_hourglass.analysis import KINDS, calibration, confusion, pck_curves, published_rows
 from keras_hourglass.evaluation import predictions_to_dict, save_predictions
 from keras_hourglass.evaluation.files import ARRAYS
 from keras_hourglass.inference.engines import make_engine
 from keras_hourglass.io.files import atomic_write
-from keras_hourglass.metrics import pck_curve
 from keras_hourglass.metrics.pck import TOLERANCE
+from keras_hourglass.prediction.drawing import OUTLINE
 from keras_hourglass.report import figures, tables
-from keras_hourglass.report.environment import environment
-from keras_hourglass.report.gallery import choose_people, gallery_html
-from keras_hourglass.report.style import CSS
+from keras_hourglass.report.people import ANNOTATION, choose_people, person_cards
+from keras_hourglass.skeletons import SIDE_COLOURS
 
-THRESHOLDS = np.linspace(0, 0.5, 51)
+# The page, its parts and its style sheet.
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("keras_hourglass.report"),
+    undefined=jinja2.StrictUndefined,
+    autoescape=True,
+    trim_blocks=True,
+)
 
 
 def write_report(evaluation, folder, model=None, facts=None, sweep=None, gallery=6, engine="keras"):
@@ -47,32 +56,6 @@ def write_report(evaluation, folder, model=None, facts=None, sweep=None, gallery
     atomic_write(folder / "report.html", page)
 
 
-def curves(distances, skeleton, thresholds=THRESHOLDS):
-    """PCK of each group and over all counted joints, at many thresholds.
-
-    Args:
-        distances: `(N, K)` normalised distances.
-        skeleton: the `Skeleton`.
-        thresholds: `(T,)` in reference lengths.
-
-    Returns:
-        `{"thresholds", "groups": {name: (T,) percent}, "mean": (T,) percent}`; NaN where nothing
-        is counted.
-    """
-    correct, counted = pck_curve(distances, thresholds)
-
-    def percent(index):
-        total = counted[index].sum()
-        return 100 * correct[:, index].sum(axis=1) / (total if total else np.nan)
-
-    groups = {
-        name: percent([skeleton.index(joint) for joint in members])
-        for name, members in skeleton.groups
-    }
-    mean = percent(np.arange(skeleton.num_joints))
-    return {"thresholds": np.asarray(thresholds), "groups": groups, "mean": mean}
-
-
 def markdown(evaluation, facts=None, sweep=None):
     """The tables as Markdown, for a terminal or a model card."""
     parts = [
@@ -93,32 +76,30 @@ def markdown(evaluation, facts=None, sweep=None):
 
 def html_page(evaluation, model=None, facts=None, sweep=None, gallery=6, engine="keras"):
     """The report as one self-contained page; arguments as in `write_report`."""
-    facts = dict(facts or {})
-    hover = "\n".join(
-        f".c{n}:hover ~ .view .h{n}, .c{n}:focus ~ .view .h{n} {{ opacity: 1; }}"
-        for n in range(1, len(evaluation.predictions.stacks) + 1)
-    )
-    name = pathlib.PurePath(str(facts.get("model", "predictions"))).name
-    title = f"{name}: {evaluation.metric} {tables.cell(evaluation.pck.mean)} %"
-    body = "\n".join(
-        [
-            _summary(evaluation, title, facts),
-            _tables(evaluation),
-            _charts(evaluation),
-            _sweep(sweep),
-            _people(evaluation, model, gallery, engine),
-            _footer(evaluation, facts),
-        ]
-    )
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{CSS}{hover}</style></head>\n"
-        f"<body><main>{body}</main></body></html>\n"
+    facts = {name: str(text) for name, text in (facts or {}).items()}
+    predictions, caption = evaluation.predictions, tables.caption(evaluation)
+    name = pathlib.PurePath(facts.get("model", "predictions")).name
+    details = {**facts, **_settings(predictions), **environment()}
+    command = details.pop("command", None)
+    return TEMPLATES.get_template("report.html.jinja2").render(
+        title=f"{name}: {evaluation.metric} {tables.cell(evaluation.pck.mean)} %",
+        caption=f"{caption}. Data: {facts['data']}" if "data" in facts else caption,
+        colours={**SIDE_COLOURS, "annotation": ANNOTATION, "outline": OUTLINE},
+        stacks=predictions.stacks,
+        numbers=_numbers(evaluation),
+        accuracy=_accuracy(evaluation, caption),
+        charts=_charts(evaluation),
+        sweep=tables.sweep_table(sweep) if sweep else None,
+        people=_people(evaluation, model, gallery, engine),
+        with_heatmaps=model is not None,
+        command=command,
+        details=details,
+        failures=predictions.failures,
     )
 
 
-def _summary(evaluation, title, facts):
+def _numbers(evaluation):
+    """Label -> the numbers that stand above everything else."""
     pck, predictions = evaluation.pck, evaluation.predictions
     numbers = {
         f"{evaluation.metric}@{pck.threshold:g}, mean": f"{tables.cell(pck.mean)} %",
@@ -132,34 +113,21 @@ def _summary(evaluation, title, facts):
     if predictions.milliseconds:
         total = sum(predictions.milliseconds.values())
         numbers["per person"] = f"{total:.1f} ms"
-    items = "".join(
-        f"<li><b>{html.escape(text)}</b>{html.escape(label)}</li>"
-        for label, text in numbers.items()
-    )
-    data = f". Data: {html.escape(str(facts['data']))}" if "data" in facts else ""
-    return (
-        f"<h1>{html.escape(title)}</h1>"
-        f'<p class="soft">{html.escape(tables.caption(evaluation))}{data}.</p>'
-        f'<ul class="numbers">{items}</ul>'
-    )
+    return numbers
 
 
-def _tables(evaluation):
-    caption = tables.caption(evaluation)
+def _accuracy(evaluation, caption):
+    """The tables of the section, with their captions."""
     stack = evaluation.predictions.stacks[evaluation.stack]
-    parts = ["<h2>Accuracy</h2>", tables.as_html(tables.stack_table(evaluation), caption)]
+    joints = f"{stack}; AUC and NME (mean distance) in percent of the reference length"
+    found = {
+        "stacks": (tables.stack_table(evaluation), caption),
+        "joints": (tables.joint_table(evaluation), joints),
+        "means": (tables.mean_table(evaluation), "The same predictions under each convention"),
+    }
     if len(evaluation.stacks) > 1:
         first, last = evaluation.stacks[0].mean, evaluation.stacks[-1].mean
-        difference = tables.cell(last - first)
-        parts.append(f"<p>The last stack against the first: {difference} percentage points.</p>")
-    joints = f"{stack}; AUC and NME (mean distance) in percent of the reference length"
-    parts += [
-        '<div class="pair"><div>',
-        tables.as_html(tables.joint_table(evaluation), joints),
-        "</div><div>",
-        tables.as_html(tables.mean_table(evaluation), "The same predictions under each convention"),
-        "</div></div>",
-    ]
+        found["gain"] = tables.cell(last - first)
     rows = published_rows(
         evaluation.predictions.records.skeleton, evaluation.metric, evaluation.pck.threshold
     )
@@ -168,93 +136,49 @@ def _tables(evaluation):
         cells = [
             [source, *(tables.cell(row.get(g)) for g in groups)] for source, row in rows.items()
         ]
-        parts.append(tables.as_html([["published", *groups], *cells], "For comparison"))
-    return "".join(parts)
+        found["published"] = ([["published", *groups], *cells], "For comparison")
+    return found
 
 
 def _charts(evaluation):
+    """Addresses of the figures; that of the scores where there are scores."""
     predictions, stack = evaluation.predictions, evaluation.stack
     records, pck = predictions.records, evaluation.pck
     distances = predictions.distances()[stack]
     lines = figures.group_curves(
-        curves(distances, records.skeleton), evaluation.metric, pck.threshold
+        pck_curves(distances, records.skeleton), evaluation.metric, pck.threshold
     )
     found = confusion(
         predictions.keypoints[stack], records.joints, records.visibility, records.reference,
         records.skeleton, records.images, pck.threshold,
     )  # fmt: skip
-    parts = [
-        '<h2>Where and how it errs</h2><div class="pair">',
-        "<div><h3>Accuracy by threshold</h3>",
-        figures.as_image(lines, "PCK of each group over the threshold"),
-        "</div><div><h3>What the predictions lie on</h3>",
-        figures.as_image(figures.kind_bars(found["kinds"], KINDS), "Kinds of errors by joint"),
-        '<p class="soft">Swapped: on the same joint of the other side. Other joint: on another '
-        "joint of the same person. Other person: on a joint of somebody else annotated in the "
-        "picture.</p></div>",
-    ]
+    kinds = figures.kind_bars(found["kinds"], KINDS)
+    charts = {"curves": figures.as_data(lines), "kinds": figures.as_data(kinds)}
     result = calibration(predictions.scores[stack], distances, pck.threshold)
     if sum(result["count"]):
-        parts += [
-            "<div><h3>What the scores are worth</h3>",
-            figures.as_image(figures.reliability(result), "Accuracy by score"),
-            "</div>",
-        ]
-    return "".join([*parts, "</div>"])
-
-
-def _sweep(sweep):
-    if not sweep:
-        return ""
-    caption = "Accuracy and time of the choices at test time, cropping left out"
-    return "<h2>Choices at test time</h2>" + tables.as_html(tables.sweep_table(sweep), caption)
+        charts["scores"] = figures.as_data(figures.reliability(result))
+    return charts
 
 
 def _people(evaluation, model, gallery, engine):
+    """Best, median and worst -> cards, where there is a picture."""
     predictions, threshold = evaluation.predictions, evaluation.pck.threshold
     distances = predictions.distances()[evaluation.stack]
     if model is not None and isinstance(engine, str):
         engine = make_engine(engine, model, predictions.stacks)  # once for all of them
-    parts = []
+    found = {}
     for kind, people in choose_people(distances, threshold, gallery).items():
         texts = [_right(distances[person], threshold) for person in people]
-        cards = gallery_html(predictions, evaluation.stack, people, texts, model, engine)
+        cards = person_cards(predictions, evaluation.stack, people, texts, model, engine)
         if cards:
-            parts.append(f"<h3>{kind.capitalize()}</h3>{cards}")
-    if not parts:
-        return ""
-    hint = " Point at a stack's name to see its heatmaps." if model is not None else ""
-    legend = (
-        f'<p class="soft">Prediction: <span class="key left">left</span>'
-        '<span class="key right">right</span><span class="key centre">centre</span>'
-        f'<span class="key gt">annotation</span>{hint}</p>'
-    )
-    return "<h2>People</h2>" + legend + "".join(parts)
+            found[kind] = cards
+    return found
 
 
 def _right(distances, threshold):
     counted = ~np.isnan(distances)
     right = (distances[counted] <= threshold * TOLERANCE).sum()
     return f"{right} of {counted.sum()} right"
-
-
-def _footer(evaluation, facts):
-    facts = dict(facts)
-    command = facts.pop("command", None)
-    rows = {**facts, **_settings(evaluation.predictions), **environment()}
-    items = "".join(
-        f"<dt>{html.escape(str(name))}</dt><dd>{html.escape(str(text))}</dd>"
-        for name, text in rows.items()
-    )
-    parts = ["<h2>How it was made</h2>"]
-    if command:
-        parts.append(f"<pre>{html.escape(command)}</pre>")
-    parts.append(f"<dl>{items}</dl>")
-    failures = evaluation.predictions.failures
-    if failures:
-        lines = "\n".join(f"{path}: {reason}" for path, reason in failures.items())
-        parts.append(f"<h3>Skipped pictures ({len(failures)})</h3><pre>{html.escape(lines)}</pre>")
-    return "".join(parts)
 
 
 def _settings(predictions):
@@ -266,3 +190,56 @@ def _settings(predictions):
     for step, value in predictions.milliseconds.items():
         settings[f"{step}, ms per person"] = f"{value:.2f}"
     return settings
+
+
+def environment():
+    """Hardware and versions, as label -> text.
+
+    Example:
+
+    >>> "Python" in environment()
+    True
+    """
+    facts = {
+        "keras_hourglass": __version__,
+        "Python": platform.python_version(),
+        "processor": _processor(),
+        "cores": str(_cores()),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    # Only what took part: scoring a file needs no Keras.
+    keras = sys.modules.get("keras")
+    if keras is not None:
+        backend = keras.backend.backend()
+        version = getattr(sys.modules.get(backend), "__version__", "")
+        facts["Keras"] = f"{keras.__version__} on {backend} {version}".strip()
+        facts["accelerators"] = _accelerators(keras)
+    for name, module in (("NumPy", "numpy"), ("OpenCV", "cv2")):
+        if module in sys.modules:
+            facts[name] = sys.modules[module].__version__
+    return facts
+
+
+def _processor():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or "unknown"
+
+
+def _cores():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _accelerators(keras):
+    try:
+        devices = keras.distribution.list_devices("gpu")
+    except (AttributeError, NotImplementedError, RuntimeError, ValueError):
+        devices = []  # not every backend and version can list them
+    return ", ".join(str(device) for device in devices) or "none"

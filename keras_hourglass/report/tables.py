@@ -1,6 +1,5 @@
-"""Tables of results as rows of cells, and as text, Markdown and HTML."""
+"""Tables of results as rows of cells, and as text and Markdown."""
 
-import html
 import math
 import re
 
@@ -102,22 +101,3 @@ def as_markdown(rows):
     marks = ["---", *["---:"] * (len(rows[0]) - 1)]
     escaped = [[text.replace("|", "\\|") for text in row] for row in [rows[0], marks, *rows[1:]]]
     return "\n".join("| " + " | ".join(row) + " |" for row in escaped)
-
-
-def as_html(rows, title=None):
-    """An HTML table in a box that scrolls sideways on narrow screens."""
-    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in rows[0])
-    body = "".join(
-        f'<tr><th scope="row">{html.escape(row[0])}</th>'
-        + "".join(f"<td>{html.escape(text)}</td>" for text in row[1:])
-        + "</tr>"
-        for row in rows[1:]
-    )
-    # The caption stands outside the box, so that it wraps instead of scrolling away.
-    text = html.escape(title or "", quote=True)
-    label = f'<p class="caption">{text}</p>' if title else ""
-    named = f' role="region" aria-label="{text}"' if title else ""
-    return (
-        f'{label}<div class="scroll" tabindex="0"{named}><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )

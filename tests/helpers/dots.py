@@ -11,7 +11,7 @@ from keras_hourglass.skeletons import Skeleton
 FACE = Skeleton(
     "face",
     ("left_eye", "nose", "right_eye"),
-    limbs=(("left_eye", "nose"), ("nose", "right_eye")),
+    limbs=(("left_eye", "nose"), ("nose", "right_eye"), ("left_eye", "right_eye")),
     groups=(("eyes", ("left_eye", "right_eye")), ("nose", ("nose",))),
     reference=("left_eye", "right_eye"),
 )

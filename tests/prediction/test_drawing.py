@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from colour_vision import least_difference
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.prediction.drawing import (
@@ -115,19 +116,4 @@ def test_sheet_has_a_tile_per_joint():
 
 
 def test_palette_survives_colour_blindness():
-    """Simulated deuteranopia and protanopia (Viénot et al., 1999) keep the sides apart."""
-    to_lms = np.array([[17.88, 43.52, 4.12], [3.46, 27.16, 3.87], [0.03, 0.18, 1.47]])
-    blind = {
-        "protanopia": [[0, 2.02344, -2.52581], [0, 1, 0], [0, 0, 1]],
-        "deuteranopia": [[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]],
-    }
-    for matrix in blind.values():
-        seen = {}
-        for name, colour in {**COLOURS, "outline": OUTLINE}.items():
-            linear = (np.array(colour) / 255) ** 2.2
-            simulated = np.linalg.inv(to_lms) @ np.array(matrix) @ to_lms @ linear
-            seen[name] = np.clip(simulated, 0, 1) ** (1 / 2.2) * 255
-        names = list(seen)
-        for index, first in enumerate(names):
-            for second in names[index + 1 :]:
-                assert np.linalg.norm(seen[first] - seen[second]) > 80, (first, second)
+    assert least_difference(*COLOURS.values(), OUTLINE) > 80

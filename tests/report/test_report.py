@@ -9,16 +9,18 @@ import subprocess
 
 import numpy as np
 import pytest
+from colour_vision import least_difference
 from dots import FACE, DotNetwork, face_records
 
-from keras_hourglass.analysis import stack_changes
+from keras_hourglass.analysis import pck_curves, stack_changes
 from keras_hourglass.evaluation import evaluate, evaluate_predictions
 from keras_hourglass.io.images import image_size
 from keras_hourglass.metrics import PCK
+from keras_hourglass.prediction.drawing import OUTLINE
 from keras_hourglass.report import figures, tables, write_report
-from keras_hourglass.report.gallery import choose_people
-from keras_hourglass.report.page import curves
-from keras_hourglass.report.people import people_figure
+from keras_hourglass.report.page import TEMPLATES
+from keras_hourglass.report.people import ANNOTATION, choose_people, people_figure
+from keras_hourglass.skeletons import SIDE_COLOURS
 
 FACTS = {"model": "runs/<dots>", "data": "faces", "command": "evaluate --data 'a<b>&c'"}
 
@@ -50,7 +52,9 @@ def test_tables_by_hand():
     assert tables.as_markdown([["a", "b"], ["x|y", "1"]]) == (
         "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
     )
-    assert "<td>&lt;b&gt;</td>" in tables.as_html([["a", "b"], ["x", "<b>"]])
+    parts = TEMPLATES.get_template("parts.html.jinja2").module
+    table = parts.table([["a", "b"], ["x", "<b>"]], 'of "all"')
+    assert '<th scope="row">x</th><td>&lt;b&gt;</td>' in table and '="of &#34;all&#34;"' in table
     assert [tables.cell(value) for value in (None, float("nan"), 87.456, 3, -0.04)] == [
         "n/a", "n/a", "87.5", "3", "0.0",
     ]  # fmt: skip
@@ -73,10 +77,10 @@ def test_tables_of_an_evaluation(evaluation):
 
 def test_curves_agree_with_the_tables(evaluation):
     _, result = evaluation
-    line = curves(result.predictions.distances()[1], FACE, [0.0, 0.08, 10])
+    line = pck_curves(result.predictions.distances()[1], FACE, [0.0, 0.08, 10])
     assert line["groups"]["eyes"].tolist() == [0, 87.5, 100]
     assert line["mean"].tolist() == [0, 87.5, 100]
-    nothing = curves(np.full((2, 3), np.nan), FACE)
+    nothing = pck_curves(np.full((2, 3), np.nan), FACE)
     assert np.isnan(nothing["mean"]).all()
 
 
@@ -96,7 +100,7 @@ def test_the_page_is_self_contained_and_escaped(report):
     sources = re.findall(r'(?:src|href)="([^"]{0,20})', page)
     assert sources and all(source.startswith("data:image/") for source in sources)
     assert "<script" not in page and "@import" not in page and "url(" not in page
-    assert "evaluate --data &#x27;a&lt;b&gt;&amp;c&#x27;" in page and "<dots>" not in page
+    assert "evaluate --data &#39;a&lt;b&gt;&amp;c&#39;" in page and "<dots>" not in page
     # Two people of each kind, with a map for each of two stacks.
     assert page.count('<figure class="card">') == 6 and page.count('class="heat h2"') == 6
     assert "0 of 3 right" in page and "3 of 3 right" in page
@@ -150,6 +154,29 @@ def test_figures_are_drawn(evaluation, tmp_path):
     for name in ("bars.png", "people.png"):
         height, width = image_size(tmp_path / name)
         assert height > 200 and width > 400
+
+
+def test_sides_have_the_colours_of_every_other_picture(evaluation, report):
+    """Eyes have a side, the nose none; the line between both eyes belongs to neither."""
+    _, result = evaluation
+    page = (report / "report.html").read_text()
+    for side, (red, green, blue) in SIDE_COLOURS.items():
+        assert f"--{side}: rgb({red} {green} {blue});" in page
+        assert f".{side} {{ --side: var(--{side}); }}" in page
+    card = page[page.index('<figure class="card">') :]
+    card = card[: card.index("</figure>")]
+    kinds = {"line": ["left", "right", "centre"], "circle": ["left", "right", "centre"]}
+    for shape, sides in kinds.items():
+        found = re.findall(rf'<{shape} class="(\w+)"', card)
+        assert sorted(found) == sorted(["gt"] * 3 + sides), shape
+    figure = people_figure(result.predictions, [0], ["a"], stacks=(-1,))
+    drawn = [np.multiply(line.get_color(), 255).round() for line in figure.axes[0].lines]
+    wanted = [ANNOTATION] * 3 + [SIDE_COLOURS[FACE.limb_side(limb)] for limb in FACE.limbs]
+    np.testing.assert_array_equal(drawn, wanted)
+
+
+def test_nothing_on_a_person_looks_alike():
+    assert least_difference(*SIDE_COLOURS.values(), ANNOTATION, OUTLINE) > 80
 
 
 CHECK = """<style>.heat { transition: none !important; }</style><script>
