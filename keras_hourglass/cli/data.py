@@ -76,6 +76,7 @@ def _check(args, progress):
     findings = check_records(records, functools.partial(progress, desc="pictures"))
     print(f"{len(records)} people on {len(set(records.images))} pictures, "
           f"{records.skeleton.num_joints} joints ({'coco' if bare else kind})")  # fmt: skip
+    print(f"mirroring: {records.skeleton.explain_mirroring()}")
     suspicious = []
     for name, found in findings.items():
         print(f"{name.replace('_', ' '):18} {len(found)}")
@@ -88,6 +89,7 @@ def _check(args, progress):
         for name, found in findings.items()
     }  # fmt: skip
     report = {"people": len(records), "notes": list(records.notes), "findings": content}
+    report["mirroring"] = records.skeleton.explain_mirroring()
     atomic_write(folder / "check.json", json.dumps(report, indent=1))
     order = list(dict.fromkeys([*suspicious, *range(len(records))]))
     write_image(folder / "sheet.png", people_sheet(records, order[: max(1, args.people)]))

@@ -19,7 +19,7 @@ from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import boxes_from_joints, boxes_from_xywh
 from keras_hourglass.metrics import reference_lengths
-from keras_hourglass.skeletons import COCO, LSP, Skeleton
+from keras_hourglass.skeletons import COCO, LSP, Skeleton, own_names, read_pairs
 from keras_hourglass.typing import Path
 
 PADDING = 1.25
@@ -32,6 +32,8 @@ _NAMES = (
     "annotations/person_keypoints_val2017.json",
 )
 _TORSO = ("left_shoulder", "right_hip")
+# What a category may call its table of joints that mirror each other.
+_PAIRS = ("pairs", "flip", "flip_pairs", "flip_idx", "flip_indices")
 
 
 def read_coco(
@@ -42,9 +44,10 @@ def read_coco(
 ) -> PoseRecords:
     """Read people from a JSON file in COCO's keypoint layout.
 
-    The joint names and limbs come from the file's category, so any set of joints will do; left
-    and right must be named `left_…` and `right_…` (spaces, hyphens and `l_`/`r_` are
-    understood).
+    The joint names and limbs come from the file's category, so any set of joints will do. Left
+    and right are understood from the names (`skeletons.read_sides`), which become `left_…` and
+    `right_…`; where they do not tell, as numbers and other languages do not, the category may
+    have a table `pairs` (or `flip`, `flip_pairs`, `flip_idx`), see `skeletons.read_pairs`.
 
     Args:
         path: the JSON file, or a folder with one of the usual names in it.
@@ -229,9 +232,17 @@ def _skeletons(categories, path):
 
 
 def _skeleton(category, names, path):
-    names = tuple(_joint_name(name) for name in names)
+    given, pairs = tuple(str(name).strip() for name in names), None
+    try:
+        table = next((category[key] for key in _PAIRS if category.get(key) is not None), None)
+        if table is None:
+            names = own_names(given)
+        else:
+            pairs, names = read_pairs(table, given), given
+    except UserError as error:
+        raise DataError(f"{path}: {error}") from error
     for known in (COCO, LSP):
-        if names == known.joints:
+        if names == known.joints and pairs is None:
             return known
     limbs = []
     for pair in category.get("skeleton") or []:
@@ -245,18 +256,10 @@ def _skeleton(category, names, path):
             joints=names,
             limbs=tuple(limbs),
             reference=_TORSO if set(_TORSO) <= set(names) else None,
+            pairs=pairs,
         )
     except UserError as error:
         raise DataError(f"{path}: {error}") from error
-
-
-def _joint_name(name):
-    """`Left-Shoulder`, `l_shoulder`, `left shoulder` -> `left_shoulder`."""
-    text = str(name).strip().lower().replace("-", "_").replace(" ", "_")
-    for short, side in (("l_", "left_"), ("r_", "right_")):
-        if text.startswith(short):
-            return side + text[2:]
-    return text
 
 
 def _find_json(path):

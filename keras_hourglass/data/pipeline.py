@@ -1,5 +1,6 @@
 """From records to batches: one sample function, fed to `fit` in two forms."""
 
+import dataclasses
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -76,6 +77,8 @@ class PoseDataset:
             raise UserError(f"`batch_size` must be positive. Received: {batch_size}.")
         self.records, self.codec = records, codec or HeatmapCodec()
         self.batch_size = min(batch_size, len(records))
+        if augmentation is not None and not records.skeleton.mirrors:
+            augmentation = dataclasses.replace(augmentation, flip=0.0)
         self.augmentation, self.seed = augmentation, seed
         self.shuffle = augmentation is not None if shuffle is None else shuffle
         self.drop_last = self.shuffle if drop_last is None else drop_last

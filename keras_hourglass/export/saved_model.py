@@ -39,7 +39,8 @@ def export_model(
         model: the `StackedHourglass`.
         out: folder of all served models.
         name: the model's name on the server; the Keras model's name by default.
-        flip: average with the heatmaps of the mirrored crop.
+        flip: average with the heatmaps of the mirrored crop; not done where the joints' sides are
+            not known (`Skeleton.mirrors`).
         decoder: of the `HeatmapCodec`: `"quarter"`, `"max"` or `"dark"`; by default as the model's
             `preprocessing` says, or `"quarter"`.
         max_pixels: pictures whose header announces more are refused before decoding;
@@ -65,12 +66,12 @@ def export_model(
 
     name = check_name(name or model.name)
     max_pixels = max_pixels or images.MAX_PIXELS
-    codec = own_codec(model, decoder)
+    codec, flip = own_codec(model, decoder), flip and _mirrors(model)
     description = bundle.describe(model, name, codec, flip, preset or name)
     served = ServedModel(
         model,
         codec,
-        _flip_order(model) if flip else None,
+        model.skeleton.flip_order if flip else None,
         [description["thresholds"][joint] for joint in description["joints"]],
         description,
         max_pixels,
@@ -104,13 +105,14 @@ def check_name(name):
     return name
 
 
-def _flip_order(model):
+def _mirrors(model):
+    """Whether the sides of the model's joints are known."""
     if model.skeleton is None:
         raise UserError(
             "Mirror averaging needs a skeleton, which says which joints change sides. Received: "
             "a model without one. Export with --no-flip, or build the model with skeleton=…."
         )
-    return model.skeleton.flip_order
+    return model.skeleton.mirrors
 
 
 def _publish(temporary, versions):

@@ -23,7 +23,8 @@ class HeatmapRunner:
     Args:
         model: a `StackedHourglass`.
         skeleton: names the joints where the model does not.
-        flip: average with the mirrored crop, as the paper does at test time.
+        flip: average with the mirrored crop, as the paper does at test time; not done where the
+            joints' sides are not known (`Skeleton.mirrors`).
         scales: factors on the side of the person box whose heatmaps are averaged.
         stacks: names of the wanted outputs; all stacks by default.
         batch_size: people per run of the network.
@@ -68,7 +69,10 @@ class HeatmapRunner:
             )
         self.skeleton = skeleton
         self.input_size, self.stride = model.input_size, model.stride
-        self.flip, self.scales = bool(flip), tuple(float(scale) for scale in scales)
+        self.flip, self.scales = (
+            bool(flip) and skeleton.mirrors,
+            tuple(float(scale) for scale in scales),
+        )
         self.batch_size, self.workers = batch_size, workers
         self.codec = HeatmapCodec(self.input_size, self.stride)
         self.engine = make_engine(engine, model, self.stacks)

@@ -61,7 +61,8 @@ class Predictor:
     Args:
         model: a `StackedHourglass`, or the name, path or address of one, which starts sooner: Keras
             is left out where another engine runs the network.
-        flip: average the heatmaps of each crop and of its mirror image, as the paper does.
+        flip: average the heatmaps of each crop and of its mirror image, as the paper does; not
+            done where the joints' sides are not known (`Skeleton.mirrors`).
         decoder: how heatmaps become joints, see `HeatmapCodec`; by default as the model's
             `preprocessing` says, or `"quarter"`.
         batch_size: people per run of the network (twice as many crops with `flip`).
@@ -121,11 +122,12 @@ class Predictor:
             raise UserError(f"`padding` must be a positive number. Received: {padding!r}.")
         self._model, self._source, self._choice = model, source, engine
         self.output = output_name(model, stack)
-        self.flip, self.batch_size, self.padding = bool(flip), batch_size, float(padding)
+        self.batch_size, self.padding = batch_size, float(padding)
         self.keep_heatmaps, self.workers = bool(heatmaps), workers
         self.input_size = tuple(model.input_shape[1:3])
         maps = model.output[self.output].shape
         self.skeleton = find_skeleton(skeleton, model, maps[-1], flip)
+        self.flip = bool(flip) and self.skeleton.mirrors
         self.codec = own_codec(model, decoder, self.output)
         self.thresholds = joint_thresholds(
             thresholds, getattr(model, "thresholds", {}), self.skeleton
@@ -206,7 +208,8 @@ class Predictor:
         return self._network.submit(self._heatmaps, crops, flip).result()
 
     def _heatmaps(self, crops, flip=None):
-        crops, flip = np.asarray(crops), self.flip if flip is None else flip
+        crops = np.asarray(crops)
+        flip = self.flip if flip is None else flip and self.skeleton.mirrors
         parts = []
         for start in range(0, len(crops), self.batch_size):
             part = crops[start : start + self.batch_size]

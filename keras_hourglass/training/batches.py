@@ -1,5 +1,7 @@
 """The batches of a recipe: epochs of any length, shared among devices and processes."""
 
+import sys
+
 import keras
 import numpy as np
 
@@ -83,12 +85,15 @@ def build_data(recipe, data_root=None, layout=None):
     config = model_config(recipe)
     codec = HeatmapCodec(config["input_shape"][:2], sigma=data.sigma, missing=data.missing)
     records = _records("train", data.train, data_root, recipe.model.get("skeleton"))
+    augmentation = recipe.augmentation.build()
+    if augmentation is not None and augmentation.flip and not records.skeleton.mirrors:
+        print(f"note: data.train: {records.skeleton.explain_mirroring()}", file=sys.stderr)
     shared = {"codec": codec, "batch_size": training.batch_size, "cache": data.cache}
     shared["layout"] = layout
     train = Batches(
         records,
         steps=training.steps_per_epoch,
-        augmentation=recipe.augmentation.build(),
+        augmentation=augmentation,
         shuffle=True,
         seed=training.seed,
         **shared,
@@ -102,12 +107,15 @@ def build_data(recipe, data_root=None, layout=None):
 def _records(key, spec, data_root, skeleton):
     """The people of a data set of the recipe; whatever is wrong with it, the key is named."""
     try:
-        return load_records(spec, data_root, skeleton=skeleton)
+        records = load_records(spec, data_root, skeleton=skeleton)
     except UserError as error:
         raise type(error)(
             f"data.{key}: {error} Recipes take other data with --set data.{key}=KIND:PATH, and "
             "--data-root names the folder that their paths start from."
         ) from error
+    for note in records.notes:
+        print(f"note: data.{key}: {note}", file=sys.stderr)
+    return records
 
 
 def feed(batches, outputs, workers, first=None):

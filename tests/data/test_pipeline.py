@@ -1,5 +1,6 @@
 """Input pipeline: geometry of crops, determinism, resuming, reduced decoding, bad pictures."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -140,6 +141,22 @@ def test_a_flip_swaps_sides_and_keeps_each_joint_on_its_spot(tmp_path):
 
 
 @pytest.mark.full
+def test_nothing_is_mirrored_where_sides_are_not_known():
+    records = synthetic_records(num=6, seed=1, size=64)
+    numbered = Skeleton("own", tuple(map(str, range(14))))
+    always = Augmentation(flip=1.0, scale=0.0, rotation=0.0, colour=0.0)
+
+    def crops(**changed):
+        changed = records.with_columns(skeleton=dataclasses.replace(numbered, **changed))
+        return PoseDataset(changed, HeatmapCodec((64, 64)), augmentation=always).samples(range(6))
+
+    plain, images = crops(), crops(pairs=())
+    assert np.array_equal(plain[0], images[0][:, :, ::-1])
+    np.testing.assert_allclose(plain[1][..., 0], 63 - images[1][..., 0])
+    straight = PoseDataset(records, HeatmapCodec((64, 64)))
+    assert np.array_equal(plain[0], straight.samples(range(6))[0])
+
+
 def test_batches_are_the_same_in_any_form_on_any_number_of_workers():
     records = synthetic_records(num=13, seed=5, size=40)
     dataset = PoseDataset(

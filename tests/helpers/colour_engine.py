@@ -6,7 +6,12 @@ import numpy as np
 from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.skeletons import Skeleton
 
-SKELETON = Skeleton("blobs", ("red", "green", "blue"), limbs=(("red", "green"), ("green", "blue")))
+SKELETON = Skeleton(
+    "blobs",
+    ("red", "green", "blue"),
+    limbs=(("red", "green"), ("green", "blue")),
+    pairs=(),  # each its own mirror image
+)
 COLOURS = np.eye(3, dtype=int) * 255
 
 
