@@ -1,23 +1,27 @@
-"""Files from the internet: once, whole, verified, and over https only."""
+"""Files from the internet: once, whole, verified, and over https only.
+
+The rules on addresses and sizes are the same for weights, presets and pictures. pooch fetches; what
+its own cache does otherwise is done here: a file has its name only when it is whole and on the disk
+(pooch's unfinished ones have ordinary names), and one that was changed is refused, not replaced.
+"""
 
 import contextlib
 import hashlib
-import http.client
+import io
 import ipaddress
 import os
 import pathlib
 import re
 import sys
-import urllib.error
 import urllib.parse
-import urllib.request
 
-from keras_hourglass.errors import UserError, WeightsError
+from keras_hourglass.errors import DataError, UserError, WeightsError
 from keras_hourglass.io.files import atomic_path, atomic_write
 
 # Set to 1, plain http is accepted for this machine itself, and for nothing else.
 ALLOW_LOCAL = "KERAS_HOURGLASS_ALLOW_LOCAL_HTTP"
-MAX_BYTES = 2 * 1024**3
+MAX_BYTES = 2 * 1024**3  # of a file
+MAX_PICTURE_BYTES = 100 * 1024**2  # of one that is held in memory
 _TIMEOUT = 30  # seconds without a byte
 _CHUNK = 1 << 18
 
@@ -30,7 +34,7 @@ def cache_folder():
 
 def is_address(source):
     """Whether a source is an address (`https://…`, `hf://…`) and no path or name."""
-    return isinstance(source, str) and re.match(r"[a-z][a-z0-9+.-]*://", source) is not None
+    return isinstance(source, str) and re.match(r"(?i)[a-z][a-z0-9+.-]*://", source) is not None
 
 
 def resolve_address(address):
@@ -86,19 +90,34 @@ def download(address, sha256=None, size=None, folder=None):
     name = re.sub(r"[^\w.-]", "_", name).lstrip(".") or "file"
     path = pathlib.Path(folder or cache_folder()) / place / name
     note = path.with_name(f"{path.name}.sha256")
-    if path.is_file() and note.is_file():
-        verify(path, sha256 or note.read_text().strip(), size)
-        return path
-    with atomic_path(path) as temporary:
-        digest = _receive(address, temporary, size)
-        if sha256 and digest != sha256.lower():
-            raise WeightsError(
-                f"The file behind {address} is not the one that was published: its sha256 must be "
-                f"{sha256}. Received: {digest}. Nothing was kept; tell its publisher."
-            )
-        # First the note: a file without it counts as not downloaded.
-        atomic_write(note, digest + "\n")
+    if not _is_there(path, note):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path):
+            if not _is_there(path, note):
+                _fill(path, note, address, sha256, size)
+                return path
+    verify(path, sha256 or note.read_text().strip(), size)
     return path
+
+
+def download_picture(address):
+    """The bytes of a picture behind an address, which are not kept on the disk.
+
+    Args:
+        address: `https://…` or `hf://…`.
+
+    Returns:
+        `bytes`.
+
+    Raises:
+        DataError: if the address is not allowed, cannot be reached, or holds over 100 MB.
+    """
+    buffer = io.BytesIO()
+    try:
+        _receive(resolve_address(address), buffer, limit=MAX_PICTURE_BYTES, quiet=True)
+    except UserError as error:
+        raise DataError(str(error)) from None
+    return buffer.getvalue()
 
 
 def sha256_of(path):
@@ -130,14 +149,22 @@ def verify(path, sha256=None, size=None):
 
 
 def _refuse_insecure(address):
-    parts = urllib.parse.urlsplit(address)
-    if parts.scheme == "https" and parts.hostname:
+    try:
+        parts = urllib.parse.urlsplit(address)
+    except ValueError as error:
+        raise UserError(f"{error}. Received: {address}. Correct the address.") from None
+    local = parts.scheme == "http" and _is_local(parts.hostname)
+    secure = parts.scheme == "https" or (local and os.environ.get(ALLOW_LOCAL) == "1")
+    if secure and parts.hostname and "@" not in parts.netloc:
         return
-    if parts.scheme == "http" and os.environ.get(ALLOW_LOCAL) == "1" and _is_local(parts.hostname):
-        return
+    remedy = (
+        f"Set {ALLOW_LOCAL}=1 for a server on this machine."
+        if local
+        else "Use such an address, or download the file yourself and give its path."
+    )
     raise UserError(
-        f"Files are fetched from https:// and hf:// addresses only. Received: {address}. "
-        "Use such an address, or download the file yourself and give its path."
+        "Files are fetched over https only, from https:// and hf:// addresses without a password. "
+        f"Received: {address}. {remedy}"
     )
 
 
@@ -147,57 +174,125 @@ def _is_local(host):
     return host == "localhost"
 
 
-class _SecureRedirects(urllib.request.HTTPRedirectHandler):
-    """Follow redirects, but never out of https."""
-
-    def redirect_request(self, request, file, code, message, headers, address):
-        _refuse_insecure(address)
-        return super().redirect_request(request, file, code, message, headers, address)
+def _is_there(path, note):
+    """Whether a file is in the cache; without the note of its checksum it does not count."""
+    return path.is_file() and note.is_file()
 
 
-def _receive(address, path, size):
+@contextlib.contextmanager
+def _alone(path):
+    """Let one process at a time fetch a file; others wait and find it."""
+    import filelock
+
+    place = path.with_name(f".{path.name[:80]}.lock")
+    with contextlib.ExitStack() as stack:
+        # Where the file system knows no locks, several may fetch it; each puts it there whole.
+        with contextlib.suppress(OSError, NotImplementedError):
+            stack.enter_context(filelock.FileLock(place))
+        try:
+            yield
+        finally:
+            place.unlink(missing_ok=True)
+
+
+def _fill(path, note, address, sha256, size):
+    """Fetch a file into the cache."""
+    with atomic_path(path) as temporary:
+        with open(temporary, "wb") as file:
+            digest = _receive(address, file, size)
+        if sha256 and digest != sha256.lower():
+            raise WeightsError(
+                f"The file behind {address} is not the one that was published: its sha256 must be "
+                f"{sha256}. Received: {digest}. Nothing was kept; tell its publisher."
+            )
+        # First the note: a file without it counts as not downloaded.
+        atomic_write(note, digest + "\n")
+
+
+class _Receiver:
+    """What an answer is written to: a file that is counted, hashed and kept within a limit."""
+
+    def __init__(self, file, address, limit, bar):
+        self.file, self.address, self.limit, self.bar = file, address, limit, bar
+        self.digest, self.count, self.answers = hashlib.sha256(), 0, []
+
+    def listen(self, response, *_, **__):
+        """Look at an answer before its redirection is followed or its content is read."""
+        self.answers.append(response)
+        if response.is_redirect:
+            _refuse_insecure(urllib.parse.urljoin(response.url, response.headers["location"]))
+            response.close()  # requests would read whatever comes with it
+        self.bar.total = self.announced() or self.bar.total
+
+    def announced(self):
+        """The bytes that the server says will come; `None` if it does not, or packs them."""
+        headers = self.answers[-1].headers if self.answers else {}
+        length = headers.get("Content-Length", "")
+        packed = headers.get("Content-Encoding", "identity") != "identity"
+        return int(length) if length.isdigit() and not packed else None
+
+    def write(self, chunk):
+        self.count += len(chunk)
+        if self.count > self.limit:
+            raise WeightsError(
+                f"{self.address} is larger than it may be: at most {self.limit} bytes. "
+                f"Received: {self.count} and more. Nothing was kept."
+            )
+        self.file.write(chunk)
+        self.digest.update(chunk)
+        self.bar.update(len(chunk))
+
+    def flush(self):
+        """Done by the file itself; pooch asks for it after every piece."""
+
+
+def _receive(address, file, size=None, limit=MAX_BYTES, quiet=False):
     """Stream an address into a file; returns the sha256 of what came."""
+    import pooch
+    import requests
+    import urllib3
     from tqdm import tqdm
 
-    request = urllib.request.Request(address, headers={"User-Agent": "keras-hourglass"})
-    digest, count = hashlib.sha256(), 0
-    try:
-        with (
-            urllib.request.build_opener(_SecureRedirects).open(request, timeout=_TIMEOUT) as reply,
-            open(path, "wb") as file,
-        ):
-            announced = reply.headers.get("Content-Length")
-            total = int(announced) if announced and announced.isdigit() else size
-            name = urllib.parse.urlsplit(address).path.rsplit("/", 1)[-1]
-            with tqdm(total=total, unit="B", unit_scale=True, desc=name, file=sys.stderr) as bar:
-                while chunk := reply.read(_CHUNK):
-                    count += len(chunk)
-                    if count > (size or MAX_BYTES):
-                        raise WeightsError(
-                            f"{address} is larger than it may be: at most {size or MAX_BYTES} "
-                            f"bytes. Received: {count} and more. Nothing was kept."
-                        )
-                    file.write(chunk)
-                    digest.update(chunk)
-                    bar.update(len(chunk))
-    except urllib.error.HTTPError as error:
-        raise WeightsError(
-            f"{address} answers {error.code} {error.reason}. Check the address."
-        ) from None
-    except (
-        urllib.error.URLError,
-        http.client.HTTPException,
-        TimeoutError,
-        ConnectionError,
-    ) as error:
-        reason = getattr(error, "reason", error)
-        raise WeightsError(
-            f"{address} cannot be reached ({reason}). Check the connection and try again."
-        ) from None
-    expected = size if size is not None else total
-    if expected is not None and count != expected:
+    name = urllib.parse.urlsplit(address).path.rsplit("/", 1)[-1]
+    with (
+        tqdm(
+            total=size, unit="B", unit_scale=True, desc=name, file=sys.stderr, disable=quiet
+        ) as bar,
+        contextlib.ExitStack() as answers,
+    ):
+        receiver = _Receiver(file, address, size or limit, bar)
+        fetch = pooch.HTTPDownloader(
+            chunk_size=_CHUNK,
+            timeout=_TIMEOUT,
+            headers={"User-Agent": "keras-hourglass", "Accept-Encoding": "identity"},
+            hooks={"response": receiver.listen},
+        )
+        answers.callback(lambda: [answer.close() for answer in receiver.answers])
+        try:
+            fetch(address, receiver, None)
+        except requests.HTTPError as error:
+            answer = error.response
+            raise WeightsError(
+                f"{address} answers {answer.status_code} {answer.reason}. Check the address."
+            ) from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            cause = _cause(error)
+            if isinstance(partial := getattr(cause, "partial", None), int):
+                receiver.count = partial  # with what came of the last piece
+            if not receiver.count or receiver.announced() is None:
+                raise WeightsError(
+                    f"{address} cannot be reached ({cause}). Check the connection and try again."
+                ) from None
+    expected = size if size is not None else receiver.announced()
+    if expected is not None and receiver.count != expected:
         raise WeightsError(
             f"The download of {address} broke off: it must have {expected} bytes. "
-            f"Received: {count}. Nothing was kept; try again."
+            f"Received: {receiver.count}. Nothing was kept; try again."
         )
-    return digest.hexdigest()
+    return receiver.digest.hexdigest()
+
+
+def _cause(error):
+    """The innermost of the errors that requests and urllib3 wrap around each other."""
+    inner = error.__cause__ or next((a for a in error.args if isinstance(a, Exception)), None)
+    return error if inner is None else _cause(inner)

@@ -14,7 +14,7 @@ from keras_hourglass.typing import Array, Path, Size
 
 # Pillow's own guard against image bombs warns; the limit is checked here instead, before decoding.
 Image.MAX_IMAGE_PIXELS = None
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 50_000_000  # of one picture, wherever pictures are read: here, served, sent
 _DIRECT_RGB = hasattr(cv2, "IMREAD_COLOR_RGB")  # OpenCV 4.11 and later
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
@@ -77,11 +77,7 @@ def read_reduced(
     data, name = _load(source)
     header = _jpeg_header(data)
     height, width = header[:2] if header else image_size(data, name)
-    if height * width > max_pixels:
-        raise DataError(
-            f"Pictures may have at most {max_pixels:,} pixels. Received: {name} with "
-            f"{width}×{height}. Make it smaller first."
-        )
+    check_pixels((height, width), max_pixels, name)
     _check_complete(data, name)
     if header is None or (header[2] and reduction > 1 and _orientation(data) != 1):
         reduction = 1
@@ -131,6 +127,32 @@ def image_size(source: Path | bytes, name: str | None = None) -> Size:
             f"A picture (JPEG, PNG, …) is needed. Received: {name or found}, which is none or is "
             "damaged. Replace or leave out that file."
         ) from error
+
+
+def check_pixels(size: Size, max_pixels: int = MAX_PIXELS, name: str = "a picture") -> None:
+    """Refuse a picture with too many pixels, before it is decoded.
+
+    Args:
+        size: `(height, width)` from its header, in pixels.
+        max_pixels: the most it may have.
+        name: what to call it in errors.
+
+    Raises:
+        DataError: if there are more.
+
+    Example:
+
+    >>> check_pixels((20_000, 20_000))
+    Traceback (most recent call last):
+    ...
+    keras_hourglass.errors.DataError: Pictures may have at most 50,000,000 pixels. ...
+    """
+    height, width = size
+    if height * width > max_pixels:
+        raise DataError(
+            f"Pictures may have at most {max_pixels:,} pixels. Received: {name} with "
+            f"{width}×{height}. Make it smaller first."
+        )
 
 
 def shown_size(source: Path | bytes) -> Size:

@@ -9,14 +9,13 @@ import pathlib
 import numpy as np
 
 from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.io.download import download_picture, is_address
 
 PICTURE_SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
     ".avif",
 }  # fmt: skip
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv"}
-DOWNLOAD_LIMIT = 100 * 2**20
-DOWNLOAD_SECONDS = 30
 
 
 @dataclasses.dataclass
@@ -47,7 +46,7 @@ class Picture:
 
         source = self.source
         if is_address(source):
-            source = download(source)
+            source = download_picture(source)
         try:
             return read_image(source)
         except DataError as error:
@@ -88,7 +87,7 @@ def open_pictures(source):
     """Find out what a source is and open it.
 
     Args:
-        source: path of a picture, video or folder, a glob pattern, an http(s) address, bytes of a
+        source: path of a picture, video or folder, a glob pattern, an https address, bytes of a
             file, an RGB array `(height, width, 3)` or `(N, height, width, 3)`, a PIL image, a
             camera's index, or an iterable of any of them. Opened `Pictures` are returned as they
             are.
@@ -198,55 +197,6 @@ def _frames(capture, name):
             yield Picture(name, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), frame=index)
     finally:
         capture.release()
-
-
-def is_address(source):
-    """Whether a source is an http or https address."""
-    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
-
-
-def download(address):
-    """The bytes behind an https address (plain http only from this machine itself).
-
-    Raises:
-        DataError: if the address is refused, cannot be reached, or holds over 100 MB.
-    """
-    import http.client
-    import urllib.error
-    import urllib.request
-
-    _refuse_insecure(address)
-    request = urllib.request.Request(address, headers={"User-Agent": "keras-hourglass"})
-    try:
-        with urllib.request.urlopen(request, timeout=DOWNLOAD_SECONDS) as answer:
-            _refuse_insecure(answer.url)  # where redirections led
-            data = answer.read(DOWNLOAD_LIMIT + 1)
-    except DataError:
-        raise
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it holds the connection
-        raise DataError(
-            f"The address cannot be read ({error}). Received: {address}. Check it in a browser."
-        ) from None
-    if len(data) > DOWNLOAD_LIMIT:
-        raise DataError(
-            f"Pictures from the web may have at most {DOWNLOAD_LIMIT >> 20} MB. "
-            f"Received: {address}. Download and shrink it first."
-        )
-    return data
-
-
-def _refuse_insecure(address):
-    import urllib.parse
-
-    parts = urllib.parse.urlsplit(address)
-    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
-    if parts.scheme != "https" and not (parts.scheme == "http" and local):
-        raise DataError(
-            f"Pictures are fetched over https only. Received: {address}. "
-            "Use the https address, or download the file first."
-        )
 
 
 def check_array(array, name):

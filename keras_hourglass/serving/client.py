@@ -4,20 +4,19 @@ import concurrent.futures
 import io
 import json
 import os
-import random
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import tenacity
 from PIL import Image
 
-from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.errors import DataError, ServerUnavailable, ServingError, UserError
 from keras_hourglass.geometry import boxes_from_xywh
-from keras_hourglass.io.images import MAX_PIXELS, image_size
+from keras_hourglass.io.images import MAX_PIXELS, check_pixels, image_size
 from keras_hourglass.prediction.pose import Pose
-from keras_hourglass.serving.errors import ServerUnavailable, ServingError
 from keras_hourglass.serving.transports import GrpcTransport, RestTransport
 from keras_hourglass.skeletons import Skeleton, get_skeleton
 from keras_hourglass.typing import Array
@@ -96,8 +95,9 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; the client cannot be used any more."""
         self._transport.close()
+        self._transport = _Closed()
 
     def predict(self, image: Any, boxes: Array | None = None) -> list[Pose]:
         """The people of one picture.
@@ -224,11 +224,7 @@ class Client:
                 ) from error
         self._check_length(len(data), name)
         height, width = image_size(data, name)
-        if height * width > self.max_pixels:
-            raise DataError(
-                f"Pictures may have at most {self.max_pixels:,} pixels. Received: {name} with "
-                f"{width}×{height}. Make it smaller first."
-            )
+        check_pixels((height, width), self.max_pixels, name)
         return data, (width, height) if _is_turned(data) else (height, width)
 
     def _check_length(self, length, name):
@@ -271,15 +267,32 @@ class Client:
     def _request(self, signature, inputs):
         """Predict, again and again while the server is unavailable and time is left."""
         end = time.monotonic() + self.timeout
-        for attempt in range(self.retries + 1):
-            left = max(end - time.monotonic(), 0.001)
-            try:
-                return self._transport.predict(signature, inputs, left)
-            except ServerUnavailable:
-                pause = self.backoff * 2**attempt * random.uniform(0.5, 1.0)
-                if attempt == self.retries or time.monotonic() + pause >= end:
-                    raise
-                time.sleep(pause)
+        # Half of each waiting time is drawn.
+        half = self.backoff / 2
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(ServerUnavailable),
+            stop=tenacity.stop_after_attempt(self.retries + 1)
+            | tenacity.stop_before_delay(self.timeout),
+            wait=tenacity.wait_exponential(half) + tenacity.wait_random_exponential(half),
+            reraise=True,
+        )
+        return attempts(
+            lambda: self._transport.predict(signature, inputs, max(end - time.monotonic(), 0.001))
+        )
+
+
+class _Closed:
+    """The transport of a client that was closed."""
+
+    def predict(self, *_):
+        raise UserError(
+            "A client can be used until it is closed. Received: a request. Make a new one."
+        )
+
+    status = predict
+
+    def close(self):
+        """Nothing is open."""
 
 
 def _credentials(protocol):

@@ -1,7 +1,7 @@
 """One predict request over gRPC or REST. No retries here: `Client` does that for both."""
 
 import base64
-import http.client
+import contextlib
 import json
 import ssl
 import time
@@ -9,12 +9,12 @@ import urllib.parse
 
 import numpy as np
 
-from keras_hourglass.errors import UserError
-from keras_hourglass.serving.errors import (
+from keras_hourglass.errors import (
     RequestRejected,
     RequestTimeout,
     ServerUnavailable,
     ServingError,
+    UserError,
 )
 
 MAX_ANSWER = 256 * 2**20  # bytes; heatmaps of a large batch are the largest answers
@@ -31,16 +31,32 @@ class RestTransport:
     """
 
     def __init__(self, url, model, version=None, tls=None):
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        import httpx
+
+        known = False
+        with contextlib.suppress(ValueError, httpx.InvalidURL):
+            parts = urllib.parse.urlsplit(url)
+            known = parts.scheme in ("http", "https") and httpx.URL(url).host and parts.port != 0
+        if not known:
             raise UserError(
                 "A REST server's address is http://host:port or https://host:port. "
                 f"Received: {url!r}. Correct it, or use protocol='grpc'."
             )
-        self._parts = parts
-        self._context = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
-        path = f"/v1/models/{urllib.parse.quote(model)}"
-        self._path = parts.path.rstrip("/") + path + (f"/versions/{version}" if version else "")
+        self._server = parts.netloc.rpartition("@")[2]
+        path = f"/v1/models/{urllib.parse.quote(model)}" + (
+            f"/versions/{version}" if version else ""
+        )
+        self._model = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}{path}"
+        # Certificates are those of the system, not of httpx; plain http needs none.
+        context = (tls or ssl.create_default_context()) if parts.scheme == "https" else False
+        # A connection for each request: on one that is kept, servers that leave Nagle's algorithm
+        # on answer 40 ms later.
+        self._http = httpx.Client(
+            verify=context,
+            headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            trust_env=False,
+        )
 
     def predict(self, signature, inputs, timeout):
         """See `GrpcTransport.predict`."""
@@ -48,7 +64,7 @@ class RestTransport:
             "signature_name": signature,
             "inputs": {key: _to_json(value) for key, value in inputs.items()},
         }
-        answer = self._request("POST", self._path + ":predict", json.dumps(body), timeout)
+        answer = self._request("POST", self._model + ":predict", json.dumps(body), timeout)
         outputs = answer.get("outputs")
         if not isinstance(outputs, dict):
             # A signature with one output is answered without its name.
@@ -57,40 +73,34 @@ class RestTransport:
 
     def status(self, timeout):
         """See `GrpcTransport.status`."""
-        answer = self._request("GET", self._path, None, timeout)
+        answer = self._request("GET", self._model, None, timeout)
         found = answer.get("model_version_status", [])
         return {int(entry["version"]): entry["state"] for entry in found}
 
     def close(self):
-        """Nothing is kept open."""
+        """Close the connections."""
+        self._http.close()
 
-    def _request(self, method, path, body, timeout):
-        end = time.monotonic() + timeout
-        connection = self._connect(timeout)
+    def _request(self, method, address, body, timeout):
+        import httpx
+
+        left = _TimeLeft(timeout)
         try:
-            connection.request(method, path, body, {"Content-Type": "application/json"})
-            line = connection.sock
-            with connection.getresponse() as response:
-                content = _read_until(end, response, line)
-        except TimeoutError as error:
+            with self._http.stream(
+                method, address, content=body, extensions={"timeout": left}
+            ) as response:
+                content = _read(response, left)
+        except (httpx.TimeoutException, TimeoutError) as error:
             raise RequestTimeout(
-                f"No answer within {timeout:.3g} s. Received: nothing from {self._parts.netloc}. "
+                f"No answer within {timeout:.3g} s. Received: nothing from {self._server}. "
                 "Raise timeout=…, or send smaller batches."
             ) from error
-        except (OSError, http.client.HTTPException) as error:
+        except (httpx.RequestError, UnicodeError) as error:  # the latter of odd host names
             raise ServerUnavailable(
                 f"A running server is needed. Received: {type(error).__name__} ({error}) from "
-                f"{self._parts.netloc}. Check the address and whether it runs."
+                f"{self._server}. Check the address and whether it runs."
             ) from error
-        finally:
-            connection.close()
-        return self._parse(response.status, content)
-
-    def _connect(self, timeout):
-        host, port = self._parts.hostname, self._parts.port
-        if self._context is not None:
-            return http.client.HTTPSConnection(host, port, timeout=timeout, context=self._context)
-        return http.client.HTTPConnection(host, port, timeout=timeout)
+        return self._parse(response.status_code, content)
 
     def _parse(self, status, content):
         if len(content) > MAX_ANSWER:
@@ -211,18 +221,27 @@ class GrpcTransport:
             raise ServingError(message, code.name) from error
 
 
-def _read_until(end, response, line):
+class _TimeLeft(dict):
+    """What is left of a request's time, for whichever of its steps httpx asks."""
+
+    def __init__(self, timeout):
+        super().__init__()
+        self.end = time.monotonic() + timeout
+
+    def get(self, step, default=None):
+        return max(self.end - time.monotonic(), 0.001)
+
+
+def _read(response, left):
     """The body; a server that sends drop by drop does not outlast the time limit."""
     parts, length = [], 0
-    while length <= MAX_ANSWER:
-        line.settimeout(max(end - time.monotonic(), 0.001))
-        part = response.read1(2**16)
-        if not part:
-            break
+    for part in response.iter_raw():
         parts.append(part)
         length += len(part)
-    if response.length:
-        raise http.client.IncompleteRead(b"", response.length)
+        if length > MAX_ANSWER:
+            break
+        if time.monotonic() > left.end:
+            raise TimeoutError
     return b"".join(parts)
 
 

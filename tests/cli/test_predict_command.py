@@ -13,6 +13,7 @@ from colour_engine import paint
 from networks import save_untrained
 
 from keras_hourglass.cli import main
+from keras_hourglass.io.download import ALLOW_LOCAL
 from keras_hourglass.io.images import read_image, write_image
 from keras_hourglass.prediction import predictor as prediction
 from keras_hourglass.zoo import store as presets
@@ -187,7 +188,9 @@ def test_interruption_keeps_what_is_done(predict, photos, tmp_path, monkeypatch,
     assert "interrupted" in capsys.readouterr().err
 
 
-def test_addresses(predict, photos, tmp_path, capsys):
+def test_addresses(predict, photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv(ALLOW_LOCAL, "1")
+
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args):
             super().__init__(*args, directory=str(photos))

@@ -1,7 +1,7 @@
 """Servers that speak TensorFlow Serving's public gRPC and REST contracts over a SavedModel.
 
 `fault` is called before each request; it may sleep, or return a fault: a gRPC status name or HTTP
-status, or `"cut"` to break the connection off.
+status, `"cut"` to break the connection off, `"drip"` or `"stall"` for an answer that does not end.
 """
 
 import base64
@@ -125,6 +125,13 @@ def rest_server(served, context=None):
                     for _ in range(100):
                         self.wfile.write(b" ")
                         threading.Event().wait(0.05)
+                return
+            if fault == "stall":
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(b'{"outputs": {')
+                threading.Event().wait(1.5)
                 return
             if fault:
                 return self.answer(fault, {"error": "injected"})

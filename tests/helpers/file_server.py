@@ -1,8 +1,10 @@
 """A server of files on this machine, some of which it serves badly."""
 
 import contextlib
+import gzip
 import hashlib
 import http.server
+import re
 import threading
 
 import numpy as np
@@ -23,15 +25,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", self.server.target)
             self.end_headers()
+            if self.path == "/to/endless":
+                with contextlib.suppress(ConnectionError):
+                    for _ in range(10_000):
+                        self.wfile.write(bytes(100_000))
+                    self.server.seen.append("all of it was read")
             return
-        name = self.path.lstrip("/").replace("cut/", "").replace("slow/", "")
+        name = re.sub("cut/|slow/|packed/|unannounced/", "", self.path.lstrip("/"))
         path = self.server.folder / name
         if not path.is_file():
             self.send_error(404)
             return
         content = path.read_bytes()
         self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
+        if "packed/" in self.path:  # though nobody asked for it
+            content = gzip.compress(content)
+            self.send_header("Content-Encoding", "gzip")
+        if "unannounced/" not in self.path:
+            self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         half = len(content) // 2
         self.wfile.write(content[:half])

@@ -1,10 +1,15 @@
 """Downloads from a server on this machine: verified, whole, once, and over https only."""
 
+import pathlib
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 from file_server import CONTENT, DIGEST
 
-from keras_hourglass.errors import UserError, WeightsError
+from keras_hourglass.errors import DataError, UserError, WeightsError
 from keras_hourglass.io import download as fetch
 
 
@@ -34,6 +39,7 @@ def test_a_file_is_fetched_once(server, tmp_path, capsys):
         ("cut/a.weights.h5", None, None, "Received: 350000. Nothing was kept"),
         ("a.weights.h5", DIGEST, 699_999, "larger than it may be"),
         ("none.h5", None, None, "answers 404"),
+        ("unannounced/a.weights.h5", None, 700_001, "must have 700001 bytes. Received: 700000"),
     ],
 )
 def test_what_is_not_whole_and_right_is_not_kept(server, tmp_path, path, sha256, size, reason):
@@ -60,6 +66,7 @@ def test_a_silent_server_is_named(server):
         "file:///etc/hostname",
         "https:///a.h5",
         "http://127.0.0.1.example.org/a.h5",
+        "https://name:password@example.org/a.h5",
     ],
 )
 def test_other_addresses_are_refused(server, address):
@@ -79,6 +86,90 @@ def test_redirects_stay_secure(server):
         fetch.download(f"{server.address}/to/elsewhere")
     server.target = f"{server.address}/a.weights.h5"
     assert fetch.download(f"{server.address}/to/here", DIGEST).read_bytes() == CONTENT
+
+
+def test_what_comes_with_a_redirect_is_not_read(server):
+    server.target = f"{server.address}/a.weights.h5"
+    assert fetch.download(f"{server.address}/to/endless", DIGEST).read_bytes() == CONTENT
+    assert server.seen == ["/to/endless", "/a.weights.h5"]
+
+
+def test_a_packed_answer_is_unpacked(server):
+    assert fetch.download(f"{server.address}/packed/a.weights.h5", DIGEST).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("https://a..b/c.h5", "cannot be reached"),
+        ("https://[::1/c.h5", "Invalid IPv6 URL"),
+        ("https://localhost:1/c.h5", r"\(\[Errno \d+\] Connection refused\)"),
+    ],
+)
+def test_addresses_that_lead_nowhere(address, reason, tmp_path):
+    for fetched in (lambda: fetch.download(address, folder=tmp_path), lambda: picture(address)):
+        with pytest.raises(UserError, match=reason) as caught:
+            fetched()
+        assert address in str(caught.value) and "\n" not in str(caught.value)
+
+
+def picture(address):
+    return fetch.download_picture(address)
+
+
+def test_pictures_keep_the_same_rules(server, tmp_path, monkeypatch):
+    assert picture(f"{server.address}/a.weights.h5") == CONTENT
+    assert cached(tmp_path) == []
+    server.target = "http://example.org/a.png"
+    with pytest.raises(DataError, match="Received: http://example.org"):
+        picture(f"{server.address}/to/elsewhere")
+    for path in ("a.weights.h5", "packed/a.weights.h5", "unannounced/a.weights.h5"):
+        monkeypatch.setattr(fetch, "MAX_PICTURE_BYTES", 700_000)
+        assert len(picture(f"{server.address}/{path}")) == 700_000
+        monkeypatch.setattr(fetch, "MAX_PICTURE_BYTES", 699_999)
+        with pytest.raises(DataError, match="at most 699999 bytes"):
+            picture(f"{server.address}/{path}")
+    with pytest.raises(DataError, match="broke off"):
+        picture(f"{server.address}/cut/a.weights.h5")
+    monkeypatch.delenv(fetch.ALLOW_LOCAL)
+    with pytest.raises(DataError, match=f"Set {fetch.ALLOW_LOCAL}=1"):
+        picture(f"{server.address}/a.weights.h5")
+
+
+def test_processes_at_the_same_time_fetch_once(server, tmp_path):
+    address = f"{server.address}/slow/a.weights.h5"
+    code = f"""
+from keras_hourglass.io import download
+import pooch, requests, filelock
+print("ready", flush=True)
+print(download.download({address!r}))
+"""
+    children = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    for child in children:
+        assert child.stdout.readline() == "ready\n"
+    time.sleep(0.5)  # for those that would not wait for the first
+    server.go_on.set()
+    paths = {child.communicate(timeout=60)[0].strip() for child in children}
+    assert len(paths) == 1 and pathlib.Path(paths.pop()).read_bytes() == CONTENT
+    assert server.seen == ["/slow/a.weights.h5"]
+    assert cached(tmp_path) == ["a.weights.h5", "a.weights.h5.sha256"]
+
+
+def test_what_is_there_needs_no_library(server):
+    """Nor a folder that can be written."""
+    address = f"{server.address}/a.weights.h5"
+    fetch.download(address).parent.chmod(0o500)
+    code = f"""
+import sys
+from keras_hourglass.io import download
+download.download({address!r})
+print([name for name in ("pooch", "requests", "filelock", "tqdm") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n" and len(server.seen) == 1
 
 
 def test_hub_addresses():

@@ -175,7 +175,9 @@ def test_other_errors_are_not_retried(connect, served, protocol, fault, kind):
     assert served.requests == 1
 
 
-@pytest.mark.parametrize("protocol, fault", [("grpc", None), ("rest", None), ("rest", "drip")])
+@pytest.mark.parametrize(
+    "protocol, fault", [("grpc", None), ("rest", None), ("rest", "drip"), ("rest", "stall")]
+)
 def test_slow_servers_run_into_the_timeout(connect, served, protocol, fault):
     served.fault = lambda: fault or time.sleep(1.5)
     start = time.monotonic()

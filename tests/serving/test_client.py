@@ -1,0 +1,119 @@
+"""What the client does between its requests, without a server and without TensorFlow."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from keras_hourglass.errors import UserError
+from keras_hourglass.serving import Client, RequestRejected, ServerUnavailable
+from keras_hourglass.serving.transports import RestTransport
+
+CROPS = np.zeros((1, 8, 8, 3))
+
+
+class Transport:
+    """Fails with the errors it is given, then answers."""
+
+    def __init__(self, *errors):
+        self.errors, self.timeouts = list(errors), []
+
+    def predict(self, signature, inputs, timeout):
+        self.timeouts.append(timeout)
+        if self.errors:
+            raise self.errors.pop(0)
+        return {"stack_1": np.ones((1, 2, 2, 3))}
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """The waiting times, which pass at once."""
+    slept = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    return slept
+
+
+def connect(transport, **options):
+    client = Client("http://localhost:1", "rest", **options)
+    client.close()
+    client._transport = transport
+    return client
+
+
+def test_waiting_times_double_and_half_of_them_is_drawn(pauses):
+    away = [ServerUnavailable("away") for _ in range(4)]
+    client = connect(Transport(*away), backoff=0.4, retries=4)
+    assert client.heatmaps(CROPS)["stack_1"].shape == (1, 2, 2, 3)
+    assert len(pauses) == 4
+    for pause, least in zip(pauses, (0.2, 0.4, 0.8, 1.6), strict=True):
+        assert least <= pause <= 2 * least
+    # Drawn, so not the same for two clients.
+    assert (
+        len(
+            {
+                round(pause / least, 6)
+                for pause, least in zip(pauses, (0.2, 0.4, 0.8, 1.6), strict=True)
+            }
+        )
+        > 1
+    )
+
+
+def test_the_last_error_is_told_after_all_retries(pauses):
+    transport = Transport(*(ServerUnavailable(f"away {number}") for number in range(9)))
+    with pytest.raises(ServerUnavailable, match="away 2"):
+        connect(transport, retries=2).heatmaps(CROPS)
+    assert len(transport.timeouts) == 3 and len(pauses) == 2
+
+
+def test_nobody_waits_past_the_timeout(pauses):
+    transport = Transport(ServerUnavailable("away"))
+    with pytest.raises(ServerUnavailable, match="away"):
+        connect(transport, backoff=100, timeout=5).heatmaps(CROPS)
+    assert pauses == [] and 4 < transport.timeouts[0] <= 5
+
+
+def test_a_refusal_is_final(pauses):
+    transport = Transport(RequestRejected("no"))
+    with pytest.raises(RequestRejected):
+        connect(transport).heatmaps(CROPS)
+    assert len(transport.timeouts) == 1 and pauses == []
+
+
+def test_a_closed_client_says_so():
+    with Client("http://localhost:1", "rest") as client:
+        pass
+    client.close()
+    for ask in (lambda: client.heatmaps(CROPS), client.status):
+        with pytest.raises(UserError, match="until it is closed"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8501", "http://", "http://[::1", "http://a:99999", "http://a:b", "ftp://a"]
+)
+def test_addresses_of_servers(url):
+    with pytest.raises(UserError, match="address is http://host:port"):
+        RestTransport(url, "pose")
+
+
+def test_neither_proxies_nor_passwords_of_the_machine_are_used(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
+    with pytest.raises(ServerUnavailable, match=r"ConnectError .* from localhost:1\."):
+        RestTransport("http://me:secret@localhost:1/prefix/", "pose").status(5)
+
+
+def test_the_client_needs_neither_tensorflow_nor_keras():
+    code = """
+import sys, keras_hourglass.serving as serving
+print([name for name in ("numpy", "cv2", "httpx", "tenacity") if name in sys.modules])
+serving.Client("http://localhost:1", "rest").close()
+print([name for name in ("tensorflow", "keras", "grpc") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n[]\n"
