@@ -67,15 +67,19 @@ setup(
     # Pillow and OpenCV decode pictures of strangers: the oldest releases are the first without
     # CVE-2023-4863 (libwebp, in both) and CVE-2024-28219 (Pillow).
     install_requires=[
+        "filelock>=3.12",
         "h5py>=3.8",
+        "httpx>=0.25",
         "jinja2>=3.1",
         "keras>=2.15",
         "matplotlib>=3.7",
         "numpy>=1.24",
         "opencv-python-headless>=4.8.1.78",
         "pillow>=10.3",
+        "pooch>=1.8",
         "pyyaml>=6.0",
         "scipy>=1.10",
+        "tenacity>=9.0",
         "tensorboard>=2.15",
         "tensorflow>=2.15",
         "tqdm>=4.60",
