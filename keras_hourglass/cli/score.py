@@ -63,7 +63,7 @@ def run(args):
 
 def _coco_results(path):
     """The list of a COCO results file, or `None` for any other file."""
-    from keras_hourglass.data.annotations import read_json
+    from keras_hourglass.io.structured import read_json
 
     if not path.lower().endswith(".json"):
         return None
@@ -76,9 +76,9 @@ def _score_coco(args, results):
     import os
 
     from keras_hourglass.cli.common import command_line
-    from keras_hourglass.data.annotations import existing
     from keras_hourglass.errors import UserError
     from keras_hourglass.io.files import atomic_write, new_folder
+    from keras_hourglass.io.structured import existing
     from keras_hourglass.metrics import average_precision
     from keras_hourglass.report import tables
 

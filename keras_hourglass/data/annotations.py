@@ -1,23 +1,11 @@
 """Opening annotation files of other people's making, with one kind of error."""
 
-import json
 import os
 
 import numpy as np
 
 from keras_hourglass.errors import DataError
-
-
-def existing(path, what="annotation file"):
-    """The path as a string, if something readable is there.
-
-    Raises:
-        DataError: naming the path, if it is missing.
-    """
-    path = os.fspath(path)
-    if not os.path.exists(path):
-        raise DataError(f"No {what} there. Received: {path}. Check the path.")
-    return path
+from keras_hourglass.io.structured import existing, one_line
 
 
 def read_mat(path, **options):
@@ -38,24 +26,8 @@ def read_mat(path, **options):
     # A damaged file makes SciPy raise whatever its bytes lead to.
     except Exception as error:
         raise DataError(
-            f"Cannot read the MATLAB file {path}: {_one_line(error)}. "
+            f"Cannot read the MATLAB file {path}: {one_line(error)}. "
             "It must be of version 7.2 or older and complete; fetch it again."
-        ) from error
-
-
-def read_json(path):
-    """The content of a JSON file.
-
-    Raises:
-        DataError: naming the file, if it cannot be read.
-    """
-    path = existing(path)
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(
-            f"Cannot read the JSON file {path}: {_one_line(error)}. Fetch or export it again."
         ) from error
 
 
@@ -81,7 +53,7 @@ def read_hdf5(path, names):
     # h5py raises several kinds of errors for damaged content.
     except Exception as error:
         raise DataError(
-            f"Cannot read the HDF5 file {path}: {_one_line(error)}. Fetch it again."
+            f"Cannot read the HDF5 file {path}: {one_line(error)}. Fetch it again."
         ) from error
 
 
@@ -104,7 +76,7 @@ def numbers(values, shape, what, path, limit=1e9):
             array = array.astype(np.float64)
         array = array.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{what} in {path} must be numbers ({_one_line(error)}).") from error
+        raise DataError(f"{what} in {path} must be numbers ({one_line(error)}).") from error
     fits = array.ndim == len(shape) and all(
         wanted in (None, length) for wanted, length in zip(shape, array.shape, strict=True)
     )
@@ -140,10 +112,6 @@ def picture_path(folder, name, annotation):
             "Make them relative to the folder of pictures."
         )
     return os.path.join(folder, inside)
-
-
-def _one_line(error):
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def text(value, path):

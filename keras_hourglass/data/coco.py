@@ -8,16 +8,11 @@ import os
 
 import numpy as np
 
-from keras_hourglass.data.annotations import (
-    existing,
-    find_pictures,
-    numbers,
-    picture_path,
-    read_json,
-)
+from keras_hourglass.data.annotations import find_pictures, numbers, picture_path
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import boxes_from_joints, boxes_from_xywh
+from keras_hourglass.io.structured import existing, read_json
 from keras_hourglass.metrics import reference_lengths
 from keras_hourglass.skeletons import COCO, LSP, Skeleton, own_names, read_pairs
 from keras_hourglass.typing import Path

@@ -10,7 +10,6 @@ import numpy as np
 
 from keras_hourglass.data.annotations import (
     check_split,
-    existing,
     field,
     find_pictures,
     numbers,
@@ -22,6 +21,7 @@ from keras_hourglass.data.annotations import (
 )
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.io.structured import existing
 from keras_hourglass.skeletons import FLIC
 from keras_hourglass.typing import Path
 

@@ -10,17 +10,16 @@ import numpy as np
 
 from keras_hourglass.data.annotations import (
     check_split,
-    existing,
     find_pictures,
     numbers,
     picture_path,
     read_hdf5,
-    read_json,
     text,
 )
 from keras_hourglass.data.mpii_official import read_official
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
+from keras_hourglass.io.structured import existing, read_json
 from keras_hourglass.skeletons import MPII
 from keras_hourglass.typing import Path
 

@@ -13,12 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from keras_hourglass.data.annotations import existing, numbers, read_json
+from keras_hourglass.data.annotations import numbers
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import apply_affine, crop_affine
 from keras_hourglass.io.files import atomic_writes, new_folder
 from keras_hourglass.io.images import read_image
+from keras_hourglass.io.structured import existing, read_json
 from keras_hourglass.skeletons import Skeleton
 from keras_hourglass.typing import Path
 

@@ -7,12 +7,12 @@ import zlib
 
 import numpy as np
 
-from keras_hourglass.data.annotations import existing
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.evaluation.predictions import Predictions
 from keras_hourglass.geometry import boxes_to_xywh
 from keras_hourglass.io.files import atomic_path, atomic_write
+from keras_hourglass.io.structured import existing
 from keras_hourglass.skeletons import get_skeleton
 from keras_hourglass.typing import Path
 

@@ -5,9 +5,10 @@ import pathlib
 
 import numpy as np
 
-from keras_hourglass.data.annotations import existing, read_json, read_mat
+from keras_hourglass.data.annotations import read_mat
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
+from keras_hourglass.io.structured import existing, read_json
 from keras_hourglass.typing import Path
 
 
