@@ -7,7 +7,8 @@ import numpy as np
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import heatmap_to_input, input_to_heatmap
-from keras_hourglass.typing import Array, Size
+from keras_hourglass.skeletons import Skeleton
+from keras_hourglass.typing import Array, Size, is_number
 
 DECODERS = ("max", "quarter", "dark")
 MISSING = ("zero", "ignore")
@@ -191,6 +192,69 @@ class HeatmapCodec:
     def from_config(cls, config: dict) -> "HeatmapCodec":
         """Build a codec from the result of `get_config`."""
         return cls(**config)
+
+
+def codec_of(model: Any, output: str, decoder: str | None = None) -> HeatmapCodec:
+    """The codec of one of a model's outputs.
+
+    Args:
+        model: a `StackedHourglass`, or any model from crops to a dict of heatmaps.
+        output: name of the output.
+        decoder: how its maps become joints; by default as the model's `preprocessing` says, or
+            `"quarter"`, as in the paper.
+
+    Returns:
+        The `HeatmapCodec`, whose sigma, too, is the model's own (1.5 where it names none).
+
+    Raises:
+        UserError: if there is no such decoder.
+
+    Example:
+
+    >>> codec_of(model, "stack_2", decoder="dark").heatmap_size  # doctest: +SKIP
+    (64, 64)
+    """
+    size = tuple(model.input_shape[1:3])
+    stride = size[0] // model.output[output].shape[1]
+    settings = getattr(model, "preprocessing", {})
+    decoder = decoder or settings.get("decoder", "quarter")
+    return HeatmapCodec(size, stride, settings.get("sigma", 1.5), decoder)
+
+
+def present_from(
+    skeleton: Skeleton, own: dict[str, float], asked: float | dict[str, float] | None = None
+) -> np.ndarray:
+    """Least scores of present joints.
+
+    Args:
+        skeleton: names the K joints.
+        own: joint name -> the model's own threshold; `PRESENT_FROM` for joints without one.
+        asked: one number for every joint, or a dict by joint name for those that differ.
+
+    Returns:
+        `(K,)` float64.
+
+    Raises:
+        UserError: if what is asked for is no number, or of a joint that is not there.
+
+    Example:
+
+    >>> from keras_hourglass.skeletons import get_skeleton
+    >>> present_from(get_skeleton("lsp"), {"neck": 0.4}, {"head_top": 0.3})[-3:].tolist()
+    [0.2, 0.4, 0.3]
+    """
+    named: dict = asked if isinstance(asked, dict) else {}
+    every = None if asked is None or asked is named else asked
+    for value in (*named.values(), 0.0 if every is None else every):
+        if not is_number(value):
+            raise UserError(
+                "`thresholds` is a number, or a dict of numbers by joint name. "
+                f"Received: {value!r}. Give heights of heatmaps, e.g. 0.2."
+            )
+    for joint in named:
+        skeleton.index(joint)
+    merged: dict = {**own, **named} if every is None else dict.fromkeys(skeleton.joints, every)
+    return np.array([float(merged.get(joint, PRESENT_FROM)) for joint in skeleton.joints])
 
 
 def _maxima(maps):

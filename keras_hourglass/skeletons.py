@@ -596,3 +596,45 @@ def get_skeleton(skeleton: "Skeleton | str | dict") -> Skeleton:
             f"Choose one of {', '.join(SKELETONS)}, or pass a Skeleton of your own."
         )
     return SKELETONS[skeleton]
+
+
+def skeleton_of(
+    joints: int, skeleton: "Skeleton | str | dict | None" = None, mirrored: bool = False
+) -> Skeleton:
+    """The skeleton of the K joints that a model or an array has.
+
+    Args:
+        joints: K.
+        skeleton: name, `Skeleton` or dict; `None` where nobody named the joints. They are then, by
+            their number, those of one of the package's skeletons; failing that, `joint_1` to
+            `joint_K`.
+        mirrored: whether mirrored pictures will be averaged, which needs to know the sides.
+
+    Returns:
+        The `Skeleton`.
+
+    Raises:
+        UserError: if the skeleton has another number of joints, or sides are needed and not known.
+
+    Example:
+
+    >>> skeleton_of(14).name, skeleton_of(2).joints
+    ('lsp', ('joint_1', 'joint_2'))
+    """
+    if skeleton is None:
+        known = [known for known in SKELETONS.values() if known.num_joints == joints]
+        if mirrored and not known:
+            raise UserError(
+                "Mirror averaging needs a skeleton, which says which joints change sides. "
+                f"Received: a model of {joints} joints without one. Name them (skeleton=...), or "
+                "leave it out (flip=False, on the command line --no-flip)."
+            )
+        names = tuple(f"joint_{number}" for number in range(1, joints + 1))
+        return known[0] if known else Skeleton("unnamed", names)
+    skeleton = get_skeleton(skeleton)
+    if skeleton.num_joints != joints:
+        raise UserError(
+            f"The model has {joints} joints. Received: the skeleton {skeleton.name!r} with "
+            f"{skeleton.num_joints}. Pass the skeleton that it was trained on."
+        )
+    return skeleton

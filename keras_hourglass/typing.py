@@ -1,5 +1,6 @@
-"""Types that signatures name."""
+"""Types that signatures name, and what only a value tells."""
 
+import numbers
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,3 +17,8 @@ if TYPE_CHECKING:
     Column = Any
 else:
     Column = np.ndarray
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is one finite real number."""
+    return isinstance(value, numbers.Real) and bool(np.isfinite(float(value)))

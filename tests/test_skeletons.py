@@ -13,6 +13,7 @@ from keras_hourglass.skeletons import (
     own_names,
     read_pairs,
     read_sides,
+    skeleton_of,
 )
 
 # The permutations that other toolkits write down by hand.
@@ -302,3 +303,15 @@ def test_unknown_names_list_the_known_ones():
         get_skeleton("human36m")
     with pytest.raises(UserError, match="colour"):
         Skeleton.from_dict({"name": "x", "joints": ("a",), "colour": 1})
+
+
+def test_joints_that_nobody_named():
+    found = [skeleton_of(count).name for count in (11, 14, 16, 17)]
+    assert found == ["flic", "lsp", "mpii", "coco"]
+    assert skeleton_of(3).joints == ("joint_1", "joint_2", "joint_3")
+    named = Skeleton("hand", ("left_thumb", "right_thumb"))
+    assert skeleton_of(2, named, mirrored=True) is named
+    with pytest.raises(UserError, match="a model of 3 joints without one"):
+        skeleton_of(3, mirrored=True)
+    with pytest.raises(UserError, match="16 joints. Received: the skeleton 'coco' with 17"):
+        skeleton_of(16, "coco")

@@ -15,9 +15,9 @@ from keras_hourglass.evaluation import (
     load_predictions,
     normalizer_name,
     predict_records,
-    stack_names,
 )
 from keras_hourglass.io.files import atomic_write
+from keras_hourglass.network.config import stack_names
 from keras_hourglass.report import figures, tables
 from keras_hourglass.report.people import people_figure
 
@@ -174,8 +174,9 @@ def sensitivity(args, out):
     model = load_model(args.model)
     records = limited_records(args.data, args.data_root, args.limit)
     # One compiled network for all runs.
-    engine = make_engine("auto", model, (stack_names(model)[-1],))
-    options = {"stacks": stack_names(model)[-1:], "engine": engine, "batch_size": args.batch_size}
+    stacks = stack_names(model.output)[-1:]
+    engine = make_engine("auto", model, stacks)
+    options = {"stacks": stacks, "engine": engine, "batch_size": args.batch_size}
     # People whose picture cannot be read are left out at once, so that all runs have the same.
     records = predict_records(model, records, **options).records
     threshold, normalizer = _threshold(args, records)

@@ -4,8 +4,14 @@ import argparse
 import shlex
 import sys
 
-# `codec.DECODERS`, named here so that the command starts without NumPy.
-DECODERS = ("max", "quarter", "dark")
+
+class _Decoders:
+    """`codec.DECODERS`, read when one was typed or help is shown: the codec brings NumPy."""
+
+    def __iter__(self):
+        from keras_hourglass.codec import DECODERS
+
+        return iter(DECODERS)
 
 
 def add_overrides(parser, what="the recipe"):
@@ -34,8 +40,10 @@ def add_decoder(parser, scope=""):
     """The option `--decoder`, as `args.decoder`."""
     parser.add_argument(
         "--decoder",
-        choices=DECODERS,
-        help=f"{scope}how a joint is read from its heatmap (default: the model's, or quarter)",
+        choices=_Decoders(),
+        metavar="NAME",
+        help=f"{scope}how a joint is read from its heatmap: %(choices)s (default: the model's, or "
+        "quarter)",
     )
 
 

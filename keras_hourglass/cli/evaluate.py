@@ -58,13 +58,14 @@ def run(args):
     records = limited_records(args.data, args.data_root, args.limit)
     out = new_folder(args.out, args.overwrite)
 
-    from keras_hourglass.evaluation import evaluate, stack_names, sweep
+    from keras_hourglass.evaluation import evaluate, sweep
     from keras_hourglass.inference.engines import make_engine
+    from keras_hourglass.network.config import stack_names
     from keras_hourglass.report import write_report
     from keras_hourglass.zoo.store import load_model
 
     model = load_model(args.model)
-    engine = make_engine("auto", model, stack_names(model))
+    engine = make_engine("auto", model, stack_names(model.output))
     options = {"batch_size": args.batch_size, "workers": args.workers}
     with progress_bar(len(records), "people") as bar:
         evaluation = evaluate(

@@ -14,7 +14,7 @@ from keras_hourglass.evaluation.predictions import (
 )
 from keras_hourglass.evaluation.reading import read_keypoints
 from keras_hourglass.evaluation.sweep import sweep
-from keras_hourglass.inference.runner import HeatmapRunner, stack_names
+from keras_hourglass.inference.runner import HeatmapRunner
 from keras_hourglass.metrics import default_threshold, normalizer_name
 
 __all__ = [
@@ -32,6 +32,5 @@ __all__ = [
     "read_keypoints",
     "save_predictions",
     "save_thresholds",
-    "stack_names",
     "sweep",
 ]

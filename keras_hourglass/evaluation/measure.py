@@ -8,7 +8,6 @@ import numpy as np
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import UserError
 from keras_hourglass.evaluation.predictions import Predictions, predict_records
-from keras_hourglass.inference.runner import stack_names
 from keras_hourglass.metrics import (
     MEANS,
     auc,
@@ -20,6 +19,7 @@ from keras_hourglass.metrics import (
 )
 from keras_hourglass.metrics.oks import COCO_SIGMAS
 from keras_hourglass.metrics.pck import PCK
+from keras_hourglass.network.config import stack_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,6 +196,6 @@ def evaluate(
     >>> evaluate(model, load_records("lsp:lsp_dataset#801-1000")).pck.mean  # doctest: +SKIP
     61.3
     """
-    _check_stack(stack, len(stack_names(model)))  # before the work, not after
+    _check_stack(stack, len(stack_names(model.output)))  # before the work, not after
     predictions = predict_records(model, records, **options)
     return evaluate_predictions(predictions, threshold, mean_over, stack)

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_hourglass.codec import HeatmapCodec
+from keras_hourglass.codec import HeatmapCodec, codec_of
 from keras_hourglass.data.mixture import match_joints
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
 from keras_hourglass.geometry import apply_affine, invert_affine
 from keras_hourglass.inference.runner import HeatmapRunner
-from keras_hourglass.inference.traits import own_codec
 from keras_hourglass.metrics import normalized_distances
 
 
@@ -94,7 +93,7 @@ def predict_records(
     >>> predictions = predict_records(model, records, flip=False)  # doctest: +SKIP
     """
     runner = HeatmapRunner(model, records.skeleton, flip, scales, **options)
-    codec = own_codec(model, decoder)
+    codec = codec_of(model, runner.stacks[-1], decoder)
     records = match_joints(records, runner.skeleton)
     collector = Collector(codec, runner.stacks)
     runner.warm_up()

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from keras_hourglass.codec import DECODERS
+from keras_hourglass.codec import DECODERS, codec_of
 from keras_hourglass.data.mixture import match_joints
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.evaluation.measure import evaluate_predictions
 from keras_hourglass.evaluation.predictions import Collector
 from keras_hourglass.inference.engines import make_engine
-from keras_hourglass.inference.runner import HeatmapRunner, stack_names
-from keras_hourglass.inference.traits import own_codec
+from keras_hourglass.inference.runner import HeatmapRunner
+from keras_hourglass.network.config import stack_names
 
 SCALES = (0.85, 1.0, 1.2)
 
@@ -46,9 +46,9 @@ def sweep(
     >>> max(sweep(model, records), key=lambda row: row["mean"])["decoder"]  # doctest: +SKIP
     'dark'
     """
-    names = stack_names(model)
+    names = stack_names(model.output)
     passes: list = [(names[-1], flip, (1.0,), DECODERS) for flip in (False, True)]
-    own = (own_codec(model).decoder,)
+    own = (codec_of(model, names[-1]).decoder,)
     passes.append((names[-1], True, tuple(scales), own))
     passes += [(name, True, (1.0,), own) for name in names[:-1]]
     rows, engines = [], {}
@@ -77,7 +77,9 @@ def _until(model, name):
 
 def _rows(model, runner, records, name, decoders, threshold, mean_over):
     aligned = match_joints(records, runner.skeleton)
-    collectors = {decoder: Collector(own_codec(model, decoder), (name,)) for decoder in decoders}
+    collectors = {
+        decoder: Collector(codec_of(model, name, decoder), (name,)) for decoder in decoders
+    }
     runner.warm_up()
     for people, matrices, heatmaps in runner.run(aligned):
         for collector in collectors.values():

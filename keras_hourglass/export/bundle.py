@@ -15,11 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 import keras_hourglass
+from keras_hourglass.codec import present_from
 from keras_hourglass.errors import UserError
 from keras_hourglass.export.in_graph import PARALLEL
-from keras_hourglass.inference.traits import find_skeleton, joint_thresholds
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.io.images import encode_image
+from keras_hourglass.skeletons import skeleton_of
 
 SERVER_FILES = (
     "models.config", "batching.config", "monitoring.config", "compose.yaml", "kubernetes.yaml"
@@ -54,8 +55,8 @@ def describe(model, name, codec, flip, preset):
         `heatmap_size`, `num_stacks`, `outputs`, `decoder`, `sigma`, `flip` and `versions`.
     """
     # Joints have the names that a predictor gives them, also those of a model without a skeleton.
-    skeleton = find_skeleton(None, model, model.num_keypoints, flip=False)
-    thresholds = joint_thresholds(None, model.thresholds, skeleton)
+    skeleton = skeleton_of(model.num_keypoints, model.skeleton)
+    thresholds = present_from(skeleton, model.thresholds)
     return {
         "name": name,
         "preset": preset,

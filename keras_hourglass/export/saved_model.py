@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from keras_hourglass import geometry
+from keras_hourglass.codec import codec_of
 from keras_hourglass.errors import UserError
-from keras_hourglass.inference.traits import own_codec
 from keras_hourglass.io import images
+from keras_hourglass.network.config import stack_name
+from keras_hourglass.skeletons import skeleton_of
 from keras_hourglass.typing import Path
 
 
@@ -66,12 +68,15 @@ def export_model(
 
     name = check_name(name or model.name)
     max_pixels = max_pixels or images.MAX_PIXELS
-    codec, flip = own_codec(model, decoder), flip and _mirrors(model)
+    codec = codec_of(model, stack_name(model.output), decoder)
+    skeleton = skeleton_of(model.num_keypoints, model.skeleton, mirrored=flip)
+    flip = bool(flip) and skeleton.mirrors
+    flip_order = skeleton.flip_order if flip else None
     description = bundle.describe(model, name, codec, flip, preset or name)
     served = ServedModel(
         model,
         codec,
-        model.skeleton.flip_order if flip else None,
+        flip_order,
         [description["thresholds"][joint] for joint in description["joints"]],
         description,
         max_pixels,
@@ -82,7 +87,7 @@ def export_model(
     temporary = versions / f".writing-{secrets.token_hex(4)}"
     try:
         tf.saved_model.save(served, str(temporary), signatures=served.signatures())
-        verify(temporary, model, codec, flip)
+        verify(temporary, model, codec, flip_order)
         bundle.write_extra_files(temporary, description, max_pixels)
         folder = _publish(temporary, versions)
     finally:
@@ -103,16 +108,6 @@ def check_name(name):
             f"Received: {name!r}. Give another with --name."
         )
     return name
-
-
-def _mirrors(model):
-    """Whether the sides of the model's joints are known."""
-    if model.skeleton is None:
-        raise UserError(
-            "Mirror averaging needs a skeleton, which says which joints change sides. Received: "
-            "a model without one. Export with --no-flip, or build the model with skeleton=…."
-        )
-    return model.skeleton.mirrors
 
 
 def _publish(temporary, versions):
@@ -138,14 +133,14 @@ def _sync(folder):
                 os.fsync(file.fileno())
 
 
-def verify(folder, model, codec, flip, pictures=3):
+def verify(folder, model, codec, flip_order=None, pictures=3):
     """Load a SavedModel and compare its heatmaps and joints with the model's own.
 
     Args:
         folder: the SavedModel.
         model: the `StackedHourglass` it was made from.
         codec: the `HeatmapCodec` it decodes with.
-        flip: whether it averages with the mirrored crop.
+        flip_order: the mirror permutation it averages mirrored heatmaps with, or `None` for none.
         pictures: how many random pictures of different sizes to try.
 
     Returns:
@@ -175,9 +170,9 @@ def verify(folder, model, codec, flip, pictures=3):
 
     last = f"stack_{model.num_stacks}"
     maps = expected[last]
-    if flip:
+    if flip_order is not None:
         mirrored = model.predict(crops[:, :, ::-1], verbose=0)[last]
-        maps = codec.merge_flipped(maps, mirrored, model.skeleton.flip_order)
+        maps = codec.merge_flipped(maps, mirrored, flip_order)
     # The graph's crops may differ from OpenCV's by one grey level: so far may that move a map.
     step = np.random.default_rng(0).integers(-1, 2, crops.shape)
     near = np.clip(crops.astype(int) + step, 0, 255).astype(np.uint8)

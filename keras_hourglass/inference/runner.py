@@ -14,6 +14,7 @@ from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import crop_affine
 from keras_hourglass.inference.engines import make_engine
 from keras_hourglass.io.images import warp
+from keras_hourglass.network.config import stack_names
 from keras_hourglass.skeletons import Skeleton
 
 
@@ -53,7 +54,7 @@ class HeatmapRunner:
         workers: int = 2,
         engine: str | Callable = "auto",
     ):
-        self.stacks = stack_names(model) if stacks is None else tuple(stacks)
+        self.stacks = stack_names(model.output) if stacks is None else tuple(stacks)
         skeleton = model.skeleton or skeleton
         if skeleton is None or skeleton.num_joints != model.num_keypoints:
             raise UserError(
@@ -172,21 +173,3 @@ def _interpolation(size, scale):
     places = middle + (np.arange(size) - middle) / scale
     distance = np.abs(places[:, None] - np.arange(size))
     return np.maximum(0, 1 - distance).astype(np.float32)
-
-
-def stack_names(model: Any) -> tuple[str, ...]:
-    """The names of a model's stack outputs.
-
-    Args:
-        model: a `StackedHourglass`.
-
-    Returns:
-        A tuple of names, first stack to last.
-
-    Example:
-
-    >>> stack_names(model)  # doctest: +SKIP
-    ('stack_1', 'stack_2')
-    """
-    names = [name for name in model.output if name.removeprefix("stack_").isdigit()]
-    return tuple(sorted(names, key=lambda name: int(name.removeprefix("stack_"))))

@@ -91,6 +91,47 @@ def as_lists(value):
     return [as_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
+def stack_names(outputs):
+    """Those of a model's outputs that hold a stack's heatmaps.
+
+    Args:
+        outputs: names of its outputs, in any order.
+
+    Returns:
+        A tuple of names, first stack to last.
+
+    Example:
+
+    >>> stack_names(["stack_2", "stack_1_stride_8", "stack_1"])
+    ('stack_1', 'stack_2')
+    """
+
+    def number(name):
+        digits = name.removeprefix("stack_")
+        return int(digits) if digits.isdigit() else 0
+
+    return tuple(sorted((name for name in outputs if "stride" not in name), key=number))
+
+
+def stack_name(outputs, stack=None):
+    """The output that holds the heatmaps of one stack.
+
+    Args:
+        outputs: names of a model's outputs.
+        stack: number of the stack, from 1; the last by default.
+
+    Raises:
+        UserError: if there is no such stack.
+    """
+    names = stack_names(outputs)
+    if stack is not None and f"stack_{stack}" not in names:
+        raise UserError(
+            f"The model has no such stack. Received: stack={stack}. "
+            f"Choose one of {', '.join(name.removeprefix('stack_') for name in names)}."
+        )
+    return names[-1] if stack is None else f"stack_{stack}"
+
+
 def stem_widths(config):
     """The stem's convolution, residuals before and residuals after pooling."""
     stem = config["stem"]

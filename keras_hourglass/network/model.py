@@ -13,6 +13,7 @@ from keras_hourglass.network.config import (
     hourglass_widths,
     inner_strides,
     output_strides,
+    stack_names,
     stem_widths,
 )
 from keras_hourglass.network.cost import cost_of
@@ -160,7 +161,7 @@ class StackedHourglass(keras.Model):
     @property
     def stack_names(self) -> list[str]:
         """The outputs that hold a stack's heatmaps, from first to last."""
-        return [name for name, stride in self.output_strides.items() if stride == STRIDE]
+        return list(stack_names(self.output_strides))
 
     @property
     def gflops(self) -> float:

@@ -8,24 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from keras_hourglass.codec import codec_of, present_from
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine, invert_affine
 from keras_hourglass.inference.engines import make_engine, takes_blueprint
-from keras_hourglass.inference.traits import (
-    find_skeleton,
-    is_number,
-    joint_thresholds,
-    output_name,
-    own_codec,
-)
 from keras_hourglass.network.blueprint import Blueprint
+from keras_hourglass.network.config import stack_name
 from keras_hourglass.prediction.boxes import Rectangles
 from keras_hourglass.prediction.cropping import Cropper, Here, groups
 from keras_hourglass.prediction.detection import make_detector
 from keras_hourglass.prediction.pictures import open_pictures
 from keras_hourglass.prediction.pose import Pose
-from keras_hourglass.skeletons import Skeleton
-from keras_hourglass.typing import Array, Path
+from keras_hourglass.skeletons import Skeleton, skeleton_of
+from keras_hourglass.typing import Array, Path, is_number
 
 
 @dataclasses.dataclass
@@ -121,17 +116,15 @@ class Predictor:
         if not (is_number(padding) and padding > 0):
             raise UserError(f"`padding` must be a positive number. Received: {padding!r}.")
         self._model, self._source, self._choice = model, source, engine
-        self.output = output_name(model, stack)
+        self.output = stack_name(model.output, stack)
         self.batch_size, self.padding = batch_size, float(padding)
         self.keep_heatmaps, self.workers = bool(heatmaps), workers
         self.input_size = tuple(model.input_shape[1:3])
-        maps = model.output[self.output].shape
-        self.skeleton = find_skeleton(skeleton, model, maps[-1], flip)
+        skeleton = getattr(model, "skeleton", None) if skeleton is None else skeleton
+        self.skeleton = skeleton_of(model.output[self.output].shape[-1], skeleton, mirrored=flip)
         self.flip = bool(flip) and self.skeleton.mirrors
-        self.codec = own_codec(model, decoder, self.output)
-        self.thresholds = joint_thresholds(
-            thresholds, getattr(model, "thresholds", {}), self.skeleton
-        )
+        self.codec = codec_of(model, self.output, decoder)
+        self.thresholds = present_from(self.skeleton, getattr(model, "thresholds", {}), thresholds)
         self.detector = make_detector(detector, self) if isinstance(detector, str) else detector
         # Threads for as long as the predictor lives: TensorFlow and OpenCV keep up to a kilobyte
         # of every thread that they ever ran in. Detectors call the network from those that read.

@@ -113,10 +113,27 @@ def test_tensorflow_loads_quietly_unless_it_fails(tmp_path):
     assert run().stderr.startswith("no such instruction\nTraceback")
 
 
-def test_decoders_on_offer_are_the_codecs():
-    from keras_hourglass.cli import common
+def test_decoders_on_offer_are_the_codecs(capsys):
+    words = ["evaluate", "--model", "m", "--data", "d", "--out", "o", "--decoder"]
+    for name in codec.DECODERS:
+        assert cli.build_parser("evaluate").parse_args([*words, name]).decoder == name
+    with pytest.raises(SystemExit):
+        cli.build_parser("evaluate").parse_args([*words, "best"])
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and all(name in told for name in ("best", *codec.DECODERS))
+    with pytest.raises(SystemExit):
+        cli.build_parser("evaluate").parse_args(["evaluate", "--help"])
+    assert "from its heatmap: max, quarter, dark" in " ".join(capsys.readouterr().out.split())
 
-    assert common.DECODERS == codec.DECODERS
+
+def test_naming_the_decoders_needs_no_numpy():
+    code = (
+        "import sys; from keras_hourglass.cli import build_parser\n"
+        "build_parser('evaluate').parse_args('evaluate --model m --data d --out o'.split())\n"
+        "print('numpy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_no_progress_bar_in_a_log_file(monkeypatch):

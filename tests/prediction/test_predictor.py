@@ -50,9 +50,9 @@ def test_whole_picture_is_the_box(predictor):
 
 def test_a_model_says_how_it_is_decoded():
     """Prediction, evaluation and export agree; what is asked for comes first."""
+    from keras_hourglass.codec import codec_of
     from keras_hourglass.data.synthetic import synthetic_records
     from keras_hourglass.evaluation import predict_records
-    from keras_hourglass.inference.traits import own_codec
 
     config = {"num_features": 4, "depth": 1, "input_shape": (16, 16, 3), "skeleton": "lsp"}
     records = synthetic_records(num=1, seed=1, size=32)
@@ -61,7 +61,7 @@ def test_a_model_says_how_it_is_decoded():
         for asked, used in ((None, expected), ("dark", "dark")):
             assert Predictor(model, decoder=asked).codec.decoder == used
             assert predict_records(model, records, decoder=asked).settings["decoder"] == used
-            assert own_codec(model, asked).decoder == used
+            assert codec_of(model, "stack_1", asked).decoder == used
 
 
 def test_boxes_need_not_be_square_nor_inside(predictor):
@@ -328,6 +328,8 @@ def test_thresholds_travel_with_the_model():
         {"padding": -1},
         {"thresholds": "high"},
         {"thresholds": {"knee": 0.5}},
+        {"thresholds": {"red": "high"}},
+        {"thresholds": float("nan")},
         {"skeleton": "coco"},
         {"engine": "abacus"},
     ],
