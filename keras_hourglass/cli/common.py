@@ -1,17 +1,20 @@
-"""What several commands share: progress, tables, the data they read."""
+"""What several commands share: options, progress, tables, the data they read."""
 
 import argparse
+import importlib
 import shlex
 import sys
 
 
-class _Decoders:
-    """`codec.DECODERS`, read when one was typed or help is shown: the codec brings NumPy."""
+class _Choices:
+    """A list of names of the package, read when one was typed or help is shown: it brings NumPy."""
+
+    def __init__(self, module, name):
+        self._module, self._name = module, name
 
     def __iter__(self):
-        from keras_hourglass.codec import DECODERS
-
-        return iter(DECODERS)
+        module = importlib.import_module(f"keras_hourglass.{self._module}")
+        return iter(getattr(module, self._name))
 
 
 def add_overrides(parser, what="the recipe"):
@@ -40,10 +43,21 @@ def add_decoder(parser, scope=""):
     """The option `--decoder`, as `args.decoder`."""
     parser.add_argument(
         "--decoder",
-        choices=_Decoders(),
+        choices=_Choices("codec", "DECODERS"),
         metavar="NAME",
         help=f"{scope}how a joint is read from its heatmap: %(choices)s (default: the model's, or "
         "quarter)",
+    )
+
+
+def add_mean_over(parser):
+    """The option `--mean-over`, as `args.mean_over`."""
+    parser.add_argument(
+        "--mean-over",
+        choices=_Choices("metrics", "MEANS"),
+        default="counted",
+        metavar="KIND",
+        help="what the mean is taken over: %(choices)s (default: %(default)s)",
     )
 
 
@@ -67,14 +81,15 @@ def fit_verbosity(quiet=False):
     return 1 if sys.stdout.isatty() and not quiet else 2
 
 
-def limited_records(spec, root=None, limit=None, need_pictures=True):
-    """The records of a data set, or the first of them.
+def limited_records(spec, root=None, limit=None, need_pictures=True, skeleton=None):
+    """The records of a data set, or the first of them; its notes go to the error stream.
 
     Args:
         spec: as in `load_records`.
         root: folder that a relative path starts from.
         limit: keep so many people; all by default.
         need_pictures: leave out people whose picture is missing.
+        skeleton: the joints wanted, see `load_records`.
 
     Raises:
         UserError: if the limit is not positive.
@@ -84,7 +99,7 @@ def limited_records(spec, root=None, limit=None, need_pictures=True):
 
     if limit is not None and limit < 1:
         raise UserError(f"The limit must be at least 1. Received: {limit}.")
-    records = load_records(spec, root, need_pictures)
+    records = load_records(spec, root, need_pictures, skeleton)
     for note in records.notes:
         print(f"note: {note}", file=sys.stderr)
     return records if limit is None else records.select(slice(limit))
@@ -107,9 +122,14 @@ def print_result(evaluation, sweep_rows=None):
 
 
 def report_failures(failures, shown=5):
-    """Name the pictures that were skipped; the exit status, 1 if there were any."""
+    """Name the pictures that were skipped; the exit status, 1 if there were any.
+
+    Args:
+        failures: path -> reason.
+        shown: how many to name where `metrics.json` names the rest; `None` for all.
+    """
     for path, reason in list(failures.items())[:shown]:
         print(f"skipped: {path}: {' '.join(reason.split())}", file=sys.stderr)
-    if len(failures) > shown:
+    if shown is not None and len(failures) > shown:
         print(f"skipped: {len(failures) - shown} more, see metrics.json", file=sys.stderr)
     return 1 if failures else 0

@@ -2,6 +2,8 @@
 
 import shlex
 
+from keras_hourglass.errors import UserError
+
 
 def add_arguments(parser):
     """Checkpoint, layout and where to."""
@@ -24,8 +26,6 @@ def add_arguments(parser):
 
 def run(args):
     """Read, translate, write, and read back what was written."""
-    from keras_hourglass.errors import UserError
-
     if args.stacks != "auto" and not (args.stacks.isdigit() and int(args.stacks) > 0):
         raise UserError(
             f"--stacks is auto or a number of stacks. Received: {args.stacks}. Leave it out."

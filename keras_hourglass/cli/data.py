@@ -1,8 +1,10 @@
 """`keras-hourglass data check|show|convert|stats`."""
 
 import functools
-import sys
 
+from keras_hourglass.cli.common import limited_records, report_failures
+
+_OCCLUDED = (250, 220, 60)  # RGB of the ring around an occluded joint
 _SPEC = "data set, e.g. lsp:DIR#1-800, mpii:FILE, coco:FILE, synthetic:100@7"
 
 
@@ -51,27 +53,17 @@ def run(args):
     return actions[args.action](args, functools.partial(tqdm, disable=None, leave=False))
 
 
-def _load(specs, root, need_pictures=True, skeleton=None):
-    from keras_hourglass.data.load import load_records
-
-    records = load_records(specs, root, need_pictures, skeleton)
-    for note in records.notes:
-        print(f"note: {note}", file=sys.stderr)
-    return records
-
-
 def _check(args, progress):
     import json
     import os
 
-    from keras_hourglass.cli.sheets import people_sheet
     from keras_hourglass.data.check import check_records
     from keras_hourglass.io.files import atomic_write, new_folder
     from keras_hourglass.io.images import write_image
 
     kind = args.path.partition(":")[0]
     bare = os.path.exists(os.path.join(args.data_root or "", args.path)) or ":" not in args.path
-    records = _load(f"coco:{args.path}" if bare else args.path, args.data_root)
+    records = limited_records(f"coco:{args.path}" if bare else args.path, args.data_root)
     folder = new_folder(args.out, args.overwrite)
     findings = check_records(records, functools.partial(progress, desc="pictures"))
     print(f"{len(records)} people on {len(set(records.images))} pictures, "
@@ -92,7 +84,7 @@ def _check(args, progress):
     report["mirroring"] = records.skeleton.explain_mirroring()
     atomic_write(folder / "check.json", json.dumps(report, indent=1))
     order = list(dict.fromkeys([*suspicious, *range(len(records))]))
-    write_image(folder / "sheet.png", people_sheet(records, order[: max(1, args.people)]))
+    write_image(folder / "sheet.png", _people_sheet(records, order[: max(1, args.people)]))
     print(f"all findings in {folder / 'check.json'}, pictures (suspicious ones first) in "
           f"{folder / 'sheet.png'}")  # fmt: skip
     wrong = findings["unreadable"] or findings["box_outside"] or records.notes
@@ -107,7 +99,6 @@ def _show(args, progress):
     # Asked before anything slow is loaded.
     if os.path.exists(args.out) and not args.overwrite:
         raise UserError(f"{args.out} exists already. Name another file, or pass --overwrite.")
-    from keras_hourglass.cli.sheets import crops_sheet
     from keras_hourglass.codec import HeatmapCodec
     from keras_hourglass.data.pipeline import PoseDataset
     from keras_hourglass.io.images import write_image
@@ -120,30 +111,26 @@ def _show(args, progress):
         size = tuple(recipe.model.get("input_shape", (256, 256, 3)))[:2]
         codec = HeatmapCodec(size, sigma=recipe.data.sigma, missing=recipe.data.missing)
         augmentation, skeleton = recipe.augmentation.build(), recipe.model.get("skeleton")
-    records = _load(args.spec, args.data_root, skeleton=skeleton)
+    records = limited_records(args.spec, args.data_root, skeleton=skeleton)
     dataset = PoseDataset(records, codec, augmentation=augmentation, seed=args.seed)
     people = dataset.order(0)[: max(1, args.people)]
-    sheet = crops_sheet(dataset, progress(people.tolist(), desc="people"))
+    sheet = _crops_sheet(dataset, progress(people.tolist(), desc="people"))
     write_image(args.out, sheet)
     print(f"{len(people)} crops with joints and targets in {args.out}")
-    for path, reason in dataset.failures.items():
-        print(f"skipped: {path}: {' '.join(reason.split())}", file=sys.stderr)
-    return 1 if dataset.failures else 0
+    return report_failures(dataset.failures, shown=None)
 
 
 def _convert(args, progress):
     from keras_hourglass.data.load import open_image
     from keras_hourglass.data.tfrecords import write_tfrecords
 
-    records = _load(args.spec, args.data_root)
+    records = limited_records(args.spec, args.data_root)
     written, failures = write_tfrecords(
         records, args.out, args.size, args.margin, args.quality, args.per_shard, args.overwrite,
         open_image, functools.partial(progress, desc="people"),
     )  # fmt: skip
     print(f"{written} people in {args.out}; read them as tfrecords:{args.out}")
-    for path, reason in failures.items():
-        print(f"skipped: {path}: {' '.join(reason.split())}", file=sys.stderr)
-    return 1 if failures else 0
+    return report_failures(failures, shown=None)
 
 
 def _stats(args, progress):
@@ -152,7 +139,7 @@ def _stats(args, progress):
     from keras_hourglass.data.check import describe_records
     from keras_hourglass.io.files import atomic_write
 
-    numbers = describe_records(_load(args.spec, args.data_root, need_pictures=False))
+    numbers = describe_records(limited_records(args.spec, args.data_root, need_pictures=False))
     print(f"{numbers['people']} people on {numbers['pictures']} pictures, "
           f"skeleton {numbers['skeleton']}\n")  # fmt: skip
     print(f"{'source pixels':15}" + "".join(f"{at:>9}" for at in numbers["side"]))
@@ -171,3 +158,101 @@ def _stats(args, progress):
     if args.json:
         atomic_write(args.json, json.dumps(numbers, indent=1))
     return 0
+
+
+def _people_sheet(records, rows, tile=192, columns=8):
+    """Annotated people in their boxes: joints and limbs, occluded joints ringed in yellow.
+
+    Args:
+        records: `PoseRecords`.
+        rows: which of them.
+        tile: side of one picture in pixels of the sheet.
+        columns: pictures in a row.
+
+    Returns:
+        `(height, width, 3)` uint8 RGB; a picture that cannot be read stays black.
+    """
+    import cv2
+    import numpy as np
+
+    from keras_hourglass.data.load import open_image
+    from keras_hourglass.errors import DataError
+    from keras_hourglass.geometry import apply_affine, crop_affine
+    from keras_hourglass.io.images import warp
+
+    tiles = []
+    for row in rows:
+        box = records.boxes[row] * (1, 1, 1.15)
+        matrix = crop_affine(box, (tile, tile))
+        try:
+            crop = warp(open_image(records.images[row]), matrix, (tile, tile))
+        except DataError:
+            crop = np.zeros((tile, tile, 3), np.uint8)
+        joints = apply_affine(matrix, records.joints[row])
+        crop = _draw(crop, joints, records.visibility[row], records.skeleton)
+        cv2.putText(crop, str(records.ids[row])[-24:], (3, tile - 5), cv2.FONT_HERSHEY_SIMPLEX,
+                    0.33, (255, 255, 255), 1, cv2.LINE_AA)  # fmt: skip
+        tiles.append(crop)
+    return _grid(tiles, columns)
+
+
+def _crops_sheet(dataset, people, epoch=0, columns=4):
+    """Crops as the network gets them, each beside its targets.
+
+    Args:
+        dataset: a `PoseDataset`.
+        people: numbers of people.
+        epoch: picks the augmentation.
+        columns: pairs in a row.
+
+    Returns:
+        `(height, width, 3)` uint8 RGB.
+    """
+    import cv2
+    import numpy as np
+
+    codec, skeleton = dataset.codec, dataset.records.skeleton
+    tiles = []
+    for person in people:
+        crop, joints, visibility, weights = dataset.sample(person, epoch)
+        targets = codec.targets(joints[None], visibility[None], weights[None])
+        maps = codec.draw(targets)[0].max(axis=-1)
+        maps = cv2.resize(maps, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        shade = (crop * 0.35).astype(np.float32)
+        glow = maps[..., None] * np.array([255.0, 220.0, 90.0], np.float32)
+        heat = np.clip(shade * (1 - maps[..., None]) + glow, 0, 255).astype(np.uint8)
+        seen = targets[0, :, 2] * visibility
+        drawn = _draw(np.ascontiguousarray(crop), joints, seen, skeleton)
+        tiles.append(np.concatenate([drawn, heat], axis=1))
+    return _grid(tiles, columns)
+
+
+def _draw(crop, joints, visibility, skeleton):
+    import cv2
+
+    from keras_hourglass.geometry import boxes_to_xywh
+    from keras_hourglass.prediction.drawing import draw_poses
+    from keras_hourglass.prediction.pose import Pose
+
+    height, width = crop.shape[:2]
+    box = boxes_to_xywh([width / 2 - 0.5, height / 2 - 0.5, max(width, height)])
+    labelled = visibility > 0
+    pose = Pose(joints, labelled.astype(float), box, skeleton, present=labelled)
+    drawn = draw_poses(crop, [pose], width=max(1, width // 128))
+    for x, y in joints[visibility == 1]:
+        if abs(x) < 1e4 and abs(y) < 1e4:
+            cv2.circle(drawn, (round(x), round(y)), 4, _OCCLUDED, 1, cv2.LINE_AA)
+    return drawn
+
+
+def _grid(tiles, columns):
+    """Tiles of one size in rows."""
+    import numpy as np
+
+    height, width = tiles[0].shape[:2]
+    columns = min(columns, len(tiles))
+    sheet = np.zeros((-(-len(tiles) // columns) * height, columns * width, 3), np.uint8)
+    for position, tile in enumerate(tiles):
+        row, column = divmod(position, columns)
+        sheet[row * height : (row + 1) * height, column * width : (column + 1) * width] = tile
+    return sheet

@@ -1,6 +1,16 @@
 """`keras-hourglass evaluate`."""
 
-from keras_hourglass.cli.common import add_decoder, add_flip
+from keras_hourglass.cli.common import (
+    add_decoder,
+    add_flip,
+    add_mean_over,
+    command_line,
+    limited_records,
+    print_result,
+    progress_bar,
+    report_failures,
+)
+from keras_hourglass.errors import UserError
 
 
 def add_arguments(parser):
@@ -26,7 +36,7 @@ def add_arguments(parser):
         metavar="FACTOR",
         help="sizes of the person box to average over",
     )
-    parser.add_argument("--mean-over", choices=("counted", "joints", "groups"), default="counted")
+    add_mean_over(parser)
     parser.add_argument(
         "--sweep", action="store_true", help="also tabulate mirror, decoder, scales and stack"
     )
@@ -40,14 +50,6 @@ def add_arguments(parser):
 
 
 def run(args):
-    from keras_hourglass.cli.common import (
-        command_line,
-        limited_records,
-        print_result,
-        progress_bar,
-        report_failures,
-    )
-    from keras_hourglass.errors import UserError
     from keras_hourglass.io.files import new_folder
 
     if args.gallery < 0 or (args.threshold is not None and not args.threshold > 0):

@@ -4,8 +4,8 @@ import argparse
 import pathlib
 
 from keras_hourglass.cli.common import add_decoder
-
-FORMATS = ("savedmodel", "onnx", "openvino", "litert", "litert-int8")
+from keras_hourglass.errors import UserError
+from keras_hourglass.export import FORMATS
 
 
 def add_arguments(parser):
@@ -19,7 +19,7 @@ def add_arguments(parser):
     parser.add_argument("--name", help="name on the server or of the file; by default the model's")
     parser.add_argument(
         "--format",
-        choices=FORMATS,
+        choices=("savedmodel", *FORMATS),
         default="savedmodel",
         help="savedmodel (default) takes pictures and returns joints, for TensorFlow Serving; the "
         "others take crops and return heatmaps",
@@ -34,7 +34,6 @@ def add_arguments(parser):
     parser.add_argument(
         "--max-pixels",
         type=int,
-        default=50_000_000,
         help="savedmodel: refuse larger pictures before decoding them (default: 50 million)",
     )
     parser.add_argument(
@@ -50,10 +49,9 @@ def add_arguments(parser):
 
 def run(args):
     """Export the model named by the arguments."""
-    from keras_hourglass.errors import UserError
     from keras_hourglass.zoo.store import load_model
 
-    if args.max_pixels <= 0:
+    if args.max_pixels is not None and args.max_pixels <= 0:
         raise UserError(
             f"`--max-pixels` must be positive. Received: {args.max_pixels}. Leave it out."
         )
@@ -103,7 +101,6 @@ def _crops(folder, size, limit=100):
     import numpy as np
     from tqdm import tqdm
 
-    from keras_hourglass.errors import UserError
     from keras_hourglass.geometry import boxes_from_xywh, crop_affine
     from keras_hourglass.io.images import read_image, warp
 

@@ -1,5 +1,16 @@
 """`keras-hourglass score`."""
 
+import json
+import os
+
+from keras_hourglass.cli.common import (
+    add_mean_over,
+    command_line,
+    limited_records,
+    print_result,
+)
+from keras_hourglass.errors import UserError
+
 
 def add_arguments(parser):
     parser.add_argument(
@@ -19,7 +30,7 @@ def add_arguments(parser):
         type=float,
         help="largest correct distance in reference lengths (default 0.2; 0.5 by the head)",
     )
-    parser.add_argument("--mean-over", choices=("counted", "joints", "groups"), default="counted")
+    add_mean_over(parser)
     parser.add_argument(
         "--first-pixel",
         type=int,
@@ -36,7 +47,6 @@ _FROM_ONE = ("lsp", "lspet", "mpii", "flic")
 
 
 def run(args):
-    from keras_hourglass.cli.common import command_line, limited_records, print_result
     from keras_hourglass.evaluation import Predictions, evaluate_predictions, read_keypoints
     from keras_hourglass.io.files import new_folder
     from keras_hourglass.report import write_report
@@ -72,11 +82,6 @@ def _coco_results(path):
 
 
 def _score_coco(args, results):
-    import json
-    import os
-
-    from keras_hourglass.cli.common import command_line
-    from keras_hourglass.errors import UserError
     from keras_hourglass.io.files import atomic_write, new_folder
     from keras_hourglass.io.structured import existing
     from keras_hourglass.metrics import average_precision

@@ -1,6 +1,10 @@
 """`keras-hourglass submit`."""
 
-from keras_hourglass.cli.common import add_decoder, add_flip
+import json
+import pathlib
+
+from keras_hourglass.cli.common import add_decoder, add_flip, progress_bar, report_failures
+from keras_hourglass.errors import UserError
 
 
 def add_arguments(parser):
@@ -30,11 +34,6 @@ def add_arguments(parser):
 
 
 def run(args):
-    import json
-    import pathlib
-
-    from keras_hourglass.cli.common import report_failures
-    from keras_hourglass.errors import UserError
     from keras_hourglass.evaluation.submission import coco_results, write_mpii
     from keras_hourglass.io.files import atomic_write
 
@@ -60,9 +59,7 @@ def run(args):
 
 def _predictions(args):
     """Predictions of the model or of the file for the people the benchmark asks for."""
-    from keras_hourglass.cli.common import progress_bar
     from keras_hourglass.data.coco import read_coco
-    from keras_hourglass.errors import UserError
     from keras_hourglass.evaluation import Predictions, predict_records, read_keypoints
     from keras_hourglass.evaluation.submission import mpii_test_records
 

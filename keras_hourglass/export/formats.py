@@ -7,19 +7,12 @@ from typing import Any
 import numpy as np
 
 from keras_hourglass.errors import UserError
+from keras_hourglass.export import FORMATS
 from keras_hourglass.export.saved_model import check_name
 from keras_hourglass.inference import fold
 from keras_hourglass.inference.conversion import write_program
 from keras_hourglass.inference.runtimes import load_network
 from keras_hourglass.typing import Path
-
-FORMATS = ("onnx", "openvino", "litert", "litert-int8")
-SUFFIXES = {
-    "onnx": ".onnx",
-    "openvino": ".xml",
-    "litert": ".tflite",
-    "litert-int8": ".int8.tflite",
-}
 
 
 def export_format(
@@ -59,7 +52,7 @@ def export_format(
         raise UserError(
             f"Unknown format. Received: {format!r}. Choose one of {', '.join(FORMATS)}."
         )
-    path = pathlib.Path(out) / f"{check_name(name or model.name)}{SUFFIXES[format]}"
+    path = pathlib.Path(out) / f"{check_name(name or model.name)}{FORMATS[format]}"
     if path.exists() and not overwrite:
         raise UserError(f"The file exists already. Received: {path}. Allow it with --overwrite.")
     if format == "litert-int8" and (calibration is None or not len(calibration)):

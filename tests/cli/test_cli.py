@@ -10,6 +10,9 @@ import pytest
 
 from keras_hourglass import cli, codec
 from keras_hourglass.cli.common import fit_verbosity
+from keras_hourglass.export import FORMATS
+from keras_hourglass.io.images import MAX_PIXELS
+from keras_hourglass.metrics import MEANS
 
 
 def _run(*words):
@@ -67,12 +70,12 @@ def test_usage_mistakes_take_one_line_and_status_2(words, reason):
     ],
 )
 def test_how_failures_end(monkeypatch, capsys, error, status, text):
-    from keras_hourglass.cli import zoo
+    from keras_hourglass.cli import list_presets
 
     def fail(args):
         raise error
 
-    monkeypatch.setattr(zoo, "run", fail)
+    monkeypatch.setattr(list_presets, "run", fail)
     if status is None:
         with pytest.raises(ValueError, match="a defect"):
             cli.main(["list"])
@@ -82,13 +85,13 @@ def test_how_failures_end(monkeypatch, capsys, error, status, text):
 
 
 def test_user_errors_are_one_line(monkeypatch, capsys):
-    from keras_hourglass.cli import zoo
+    from keras_hourglass.cli import list_presets
     from keras_hourglass.errors import UserError
 
     def fail(args):
         raise UserError("Two\n  lines.")
 
-    monkeypatch.setattr(zoo, "run", fail)
+    monkeypatch.setattr(list_presets, "run", fail)
     assert cli.main(["list"]) == 2
     assert capsys.readouterr().err == "keras-hourglass list: Two lines.\n"
 
@@ -134,6 +137,17 @@ def test_naming_the_decoders_needs_no_numpy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_choices_on_offer_are_the_packages(capsys):
+    for command, expected in (
+        ("export", f"--format {{savedmodel,{','.join(FORMATS)}}}"),
+        ("export", f"(default: {MAX_PIXELS // 10**6} million)"),
+        ("score", f"the mean is taken over: {', '.join(MEANS)}"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        assert expected in " ".join(capsys.readouterr().out.split())
 
 
 def test_no_progress_bar_in_a_log_file(monkeypatch):

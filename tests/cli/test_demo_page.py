@@ -27,7 +27,7 @@ def photo(tmp_path_factory):
 
 
 def test_predict(model, photo):
-    from keras_hourglass.cli.demo_gradio import Demo
+    from keras_hourglass.cli.demo_page import Demo
 
     demo = Demo([model])
     assert demo.stacks(model) == [2, 1]
@@ -41,7 +41,7 @@ def test_predict(model, photo):
 
 
 def test_mistakes(model, photo):
-    from keras_hourglass.cli.demo_gradio import Demo
+    from keras_hourglass.cli.demo_page import Demo
 
     demo = Demo([model])
     for arguments, reason in (
@@ -73,7 +73,7 @@ def browser():
 @pytest.mark.filterwarnings("ignore")  # Gradio's own
 def test_in_a_browser(model, photo, browser, tmp_path):
     pytest.importorskip("gradio")
-    from keras_hourglass.cli.demo_gradio import build_page
+    from keras_hourglass.cli.demo_page import build_page
 
     page, options = build_page([model])
     _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **options)

@@ -172,16 +172,16 @@ def test_video_keeps_its_rate(predict, tmp_path):
 
 
 def test_interruption_keeps_what_is_done(predict, photos, tmp_path, monkeypatch, capsys):
-    from keras_hourglass.cli import predicting
+    from keras_hourglass.cli.predict import Job
 
-    count = predicting.Job._count
+    count = Job._count
 
     def interrupted(self, result):
         if self.pictures == 2:
             raise KeyboardInterrupt
         return count(self, result)
 
-    monkeypatch.setattr(predicting.Job, "_count", interrupted)
+    monkeypatch.setattr(Job, "_count", interrupted)
     assert predict(photos, "--save", "json,csv") == 130
     assert names(tmp_path / "out") == ["one.json", "poses.csv", "three.json"]
     assert len((tmp_path / "out/poses.csv").read_text().splitlines()) == 3

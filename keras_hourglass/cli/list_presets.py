@@ -1,0 +1,50 @@
+"""`keras-hourglass list`: the presets of the model zoo."""
+
+import json
+
+
+def add_arguments(parser):
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def run(args):
+    """Print the zoo."""
+    from keras_hourglass.zoo.store import list_presets
+
+    found = list_presets()
+    if args.json:
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        print("\n".join(_table(found)))
+
+
+def _table(presets):
+    columns = {
+        "name": lambda row: row["name"],
+        "stacks": lambda row: str(row["num_stacks"]),
+        "input": input_size,
+        "joints": joints,
+        "parameters": lambda row: f"{row['parameters']:,}",
+        "GFLOPs": lambda row: f"{row['gflops']:.2f}",
+        "weights": lambda row: metric(row["weights"]["metric"]) if row["weights"] else "-",
+        "what": lambda row: row["description"],
+    }
+    rows = [list(columns)] + [[cell(row) for cell in columns.values()] for row in presets]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def input_size(preset):
+    """Height × width of the input in pixels, as text."""
+    return "×".join(map(str, preset["input_size"]))
+
+
+def joints(preset):
+    """How many joints, and of which skeleton."""
+    return f"{preset['num_keypoints']}" + (f" ({preset['skeleton']})" if preset["skeleton"] else "")
+
+
+def metric(record):
+    """What trained weights reached, as text."""
+    return f"{record['name']} {record['value']:.1f} % on {record['data']}"
