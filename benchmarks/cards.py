@@ -30,8 +30,8 @@ from keras_hourglass.analysis import (
     whole_and_cut,
 )
 from keras_hourglass.codec import PRESENT_FROM
+from keras_hourglass.data.figures import synthetic_records
 from keras_hourglass.data.load import load_records, open_image
-from keras_hourglass.data.synthetic import synthetic_records
 from keras_hourglass.evaluation import evaluate, predict_records
 from keras_hourglass.geometry import apply_affine, crop_affine
 from keras_hourglass.io.files import atomic_path

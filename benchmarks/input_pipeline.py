@@ -32,9 +32,9 @@ from plain_transforms import PlainSamples
 
 from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.data.augment import AUGMENTATIONS
+from keras_hourglass.data.figures import write_dataset
 from keras_hourglass.data.load import load_records
 from keras_hourglass.data.pipeline import PoseDataset
-from keras_hourglass.data.synthetic import write_dataset
 from keras_hourglass.data.tfrecords import read_tfrecords, write_tfrecords
 from keras_hourglass.geometry import crop_affine
 

@@ -71,7 +71,7 @@ def whole_and_cut(records, times=1, seed=1):
 
     Example:
 
-    >>> from keras_hourglass.data.synthetic import synthetic_records
+    >>> from keras_hourglass.data.figures import synthetic_records
     >>> both = whole_and_cut(synthetic_records(num=2, seed=1), times=2)
     >>> int(both.extra["cut"].sum()), both.extra["person"].tolist()
     (4, [0, 1, 0, 1, 0, 0, 1, 1])

@@ -55,8 +55,8 @@ def demo(out, overwrite=False, overrides=(), figures=200, say=print, verbose="au
     Raises:
         UserError: if the folder holds something already.
     """
+    from keras_hourglass.data.figures import write_dataset
     from keras_hourglass.data.load import load_records
-    from keras_hourglass.data.synthetic import write_dataset
     from keras_hourglass.evaluation import evaluate
     from keras_hourglass.export import export_model
     from keras_hourglass.geometry import boxes_to_xywh
@@ -131,8 +131,8 @@ def _ask(served, picture, boxes, model, say):
 
 def _fine_tune(folder, overrides, say, verbose):
     """What a user does with annotated pictures: own joints, a shipped network, before and after."""
+    from keras_hourglass.data.figures import write_dataset
     from keras_hourglass.data.load import load_records
-    from keras_hourglass.data.synthetic import write_dataset
     from keras_hourglass.evaluation import evaluate
     from keras_hourglass.io.files import atomic_write
     from keras_hourglass.report import tables

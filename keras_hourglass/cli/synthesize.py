@@ -18,7 +18,7 @@ def run(args):
 
     from tqdm import tqdm
 
-    from keras_hourglass.data.synthetic import write_dataset
+    from keras_hourglass.data.figures import write_dataset
 
     progress = functools.partial(tqdm, desc="figures", unit="figure")
     path = write_dataset(args.out, args.num, args.seed, args.size, args.overwrite, progress)

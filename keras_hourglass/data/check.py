@@ -28,7 +28,7 @@ def check_records(records: PoseRecords, progress: Callable = iter) -> dict[str, 
 
     Example:
 
-    >>> from keras_hourglass.data.synthetic import synthetic_records
+    >>> from keras_hourglass.data.figures import synthetic_records
     >>> check_records(synthetic_records(num=2, seed=1, size=64))["unreadable"]
     []
     """
@@ -152,7 +152,7 @@ def describe_records(records: PoseRecords) -> dict:
 
     Example:
 
-    >>> from keras_hourglass.data.synthetic import synthetic_records
+    >>> from keras_hourglass.data.figures import synthetic_records
     >>> numbers = describe_records(synthetic_records(num=10, seed=1))
     >>> numbers["people"], sorted(numbers["joints"]["neck"])[:2]
     (10, ['mean', 'occluded'])

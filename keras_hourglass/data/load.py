@@ -16,12 +16,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_hourglass.data.coco import read_coco
+from keras_hourglass.data.figures import PREFIX, render_named, synthetic_records
 from keras_hourglass.data.flic import read_flic
 from keras_hourglass.data.lsp import read_lsp
 from keras_hourglass.data.mixture import match_joints, mix_records
 from keras_hourglass.data.mpii import read_mpii
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.data.synthetic import PREFIX, render_named, synthetic_records
 from keras_hourglass.data.tfrecords import PREFIX as STORED
 from keras_hourglass.data.tfrecords import read_tfrecords, stored_image
 from keras_hourglass.errors import DataError, UserError

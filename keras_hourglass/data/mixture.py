@@ -28,7 +28,7 @@ def mix_records(parts: Sequence, skeleton: Skeleton | str | None = None) -> Pose
 
     Example:
 
-    >>> from keras_hourglass.data.synthetic import synthetic_records
+    >>> from keras_hourglass.data.figures import synthetic_records
     >>> one = synthetic_records(num=4, seed=1)
     >>> len(mix_records([(one, 1), (one, 2.5)]))
     14
@@ -64,7 +64,7 @@ def match_joints(records: PoseRecords, skeleton: Skeleton) -> PoseRecords:
 
     Example:
 
-    >>> from keras_hourglass.data.synthetic import synthetic_records
+    >>> from keras_hourglass.data.figures import synthetic_records
     >>> match_joints(synthetic_records(num=3, seed=1), get_skeleton("mpii")).joints.shape
     (3, 16, 2)
     """

@@ -50,7 +50,7 @@ class PoseDataset:
 
     Example:
 
-    >>> from keras_hourglass.data.synthetic import synthetic_records
+    >>> from keras_hourglass.data.figures import synthetic_records
     >>> dataset = PoseDataset(synthetic_records(num=3, seed=1, size=64), batch_size=2)
     >>> crops, targets = dataset.batch(0)
     >>> len(dataset), crops.shape, targets.shape

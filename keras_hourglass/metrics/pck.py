@@ -104,7 +104,7 @@ def normalizer_name(records: Any) -> str:
 
     Example:
 
-    >>> from keras_hourglass.data.synthetic import synthetic_records
+    >>> from keras_hourglass.data.figures import synthetic_records
     >>> normalizer_name(synthetic_records(num=4, seed=1))
     'torso'
     """

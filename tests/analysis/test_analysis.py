@@ -20,8 +20,8 @@ from keras_hourglass.analysis import (
     stack_changes,
     whole_and_cut,
 )
+from keras_hourglass.data.figures import synthetic_records
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.data.synthetic import synthetic_records
 from keras_hourglass.errors import UserError
 from keras_hourglass.skeletons import FLIC, LSP, MPII, Skeleton
 

@@ -8,8 +8,8 @@ import pytest
 
 from keras_hourglass.cli import main
 from keras_hourglass.data.check import check_records, describe_records
+from keras_hourglass.data.figures import synthetic_records, write_dataset
 from keras_hourglass.data.load import load_records, open_image
-from keras_hourglass.data.synthetic import synthetic_records, write_dataset
 from keras_hourglass.data.tfrecords import read_tfrecords, stored_image, write_tfrecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.skeletons import LSP

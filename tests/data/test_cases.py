@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from keras_hourglass.cli import main
+from keras_hourglass.data.figures import write_dataset
 from keras_hourglass.data.load import load_records
-from keras_hourglass.data.synthetic import write_dataset
 from keras_hourglass.skeletons import LSP
 
 

@@ -18,9 +18,9 @@ from keras_hourglass.data.augment import (
     half_body_box,
     motion_blur,
 )
+from keras_hourglass.data.figures import synthetic_records
 from keras_hourglass.data.pipeline import PoseDataset
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.data.synthetic import synthetic_records
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine, crop_affine
 from keras_hourglass.io.images import read_image, read_reduced, shown_size, warp
@@ -115,7 +115,7 @@ def test_other_formats_and_turned_pictures_are_read_in_full(tmp_path):
 def test_batches_without_tensorflow():
     code = (
         "import sys; from keras_hourglass.data.pipeline import PoseDataset;"
-        "from keras_hourglass.data.synthetic import synthetic_records;"
+        "from keras_hourglass.data.figures import synthetic_records;"
         "batches = PoseDataset(synthetic_records(2, 1)).as_py_dataset();"
         "assert batches[0][0].shape == (2, 256, 256, 3); assert 'tensorflow' not in sys.modules"
     )

@@ -11,7 +11,7 @@ REFERENCE = tuple(
         "training.optimizers prediction.pose prediction.predictor zoo.store serving skeletons "
         "training.recipe training.run data.augment data.check data.coco data.flic data.lsp "
         "data.mixture data.mpii data.pipeline data.py_dataset data.records data.load "
-        "data.synthetic data.tfrecords"
+        "data.figures data.tfrecords"
     ).split()
 )
 # Modules that pdoc takes for parts of a package's interface, as functions are named like them.

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import importlib
 import pathlib
 import subprocess
 import sys
@@ -110,6 +111,20 @@ def test_import_is_light(statement):
     code = f"{statement}, sys; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if NAMES[name].name == "__init__.py"])
+def test_faces_have_what_they_show(name):
+    """Lazy ones say it twice, for the program and for editors."""
+    face = importlib.import_module(f"keras_hourglass.{name}" if name else "keras_hourglass")
+    for public in getattr(face, "__all__", ()):
+        getattr(face, public)
+    for node in ast.walk(ast.parse(NAMES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            told = {alias.name for part in node.body for alias in part.names}
+            assert told <= set(face.__all__)
+            # The others are loaded with the face.
+            assert all(other in vars(face) for other in set(face.__all__) - told)
 
 
 def test_every_public_name_is_there_and_documented():

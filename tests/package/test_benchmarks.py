@@ -180,7 +180,7 @@ def test_people_that_are_not_found_count_as_wrong():
 
     import small_networks
 
-    from keras_hourglass.data.synthetic import synthetic_records
+    from keras_hourglass.data.figures import synthetic_records
 
     records = synthetic_records(num=2, seed=1, size=64)
     records = dataclasses.replace(records, visibility=np.full((2, 14), 2), reference=[10.0, 20.0])

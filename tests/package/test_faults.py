@@ -22,7 +22,7 @@ import pytest
 
 from keras_hourglass import StackedHourglass
 from keras_hourglass.cli import main
-from keras_hourglass.data.synthetic import write_dataset
+from keras_hourglass.data.figures import write_dataset
 from keras_hourglass.errors import UserError
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.io.images import write_image
@@ -406,7 +406,7 @@ def test_two_trainings_into_one_folder(tmp_path):
     [
         ("evaluate", "keras_hourglass.evaluation.predictions.Collector.add"),
         ("evaluate", "keras_hourglass.report.page.html_page"),
-        ("synthesize", "keras_hourglass.data.synthetic.render_named"),
+        ("synthesize", "keras_hourglass.data.figures.series.render_named"),
         ("export", "keras_hourglass.export.formats.compare"),
         pytest.param("train", "keras_hourglass.training.run.build_model", marks=pytest.mark.full),
     ],

@@ -31,7 +31,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with a photo and annotations of one's own, under the names the README uses."""
-    from keras_hourglass.data.synthetic import render, write_dataset
+    from keras_hourglass.data.figures import render, write_dataset
 
     path = tmp_path_factory.mktemp("readme")
     written = write_dataset(path / "figures", 16, 5)

@@ -51,7 +51,7 @@ def test_whole_picture_is_the_box(predictor):
 def test_a_model_says_how_it_is_decoded():
     """Prediction, evaluation and export agree; what is asked for comes first."""
     from keras_hourglass.codec import codec_of
-    from keras_hourglass.data.synthetic import synthetic_records
+    from keras_hourglass.data.figures import synthetic_records
     from keras_hourglass.evaluation import predict_records
 
     config = {"num_features": 4, "depth": 1, "input_shape": (16, 16, 3), "skeleton": "lsp"}

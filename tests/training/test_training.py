@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from keras_hourglass import HeatmapCodec, Skeleton, StackedHourglass
-from keras_hourglass.data.synthetic import synthetic_records
+from keras_hourglass.data.figures import synthetic_records
 from keras_hourglass.errors import RecipeError, UserError, WeightsError
 from keras_hourglass.training.batches import Batches
 from keras_hourglass.training.building import compile_model

@@ -27,7 +27,7 @@ class FigurePainter(Pen):
     def draw(self):
         """Draw all parts, far ones first."""
         z = self.space[:, 2]
-        parts = []
+        parts: list = []
         for side in ("l", "r"):
             shoulder, elbow, wrist, hip, knee, ankle = _SIDES[side]
             parts += [

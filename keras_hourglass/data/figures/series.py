@@ -1,4 +1,4 @@
-"""Generated figures with exact joints, so that everything runs on a machine without data.
+"""Series of figures: pictures, joints, records, and a folder of both.
 
 A figure is named by a seed and an index: the same two give the same picture and joints, in any
 order, on any number of processes.
@@ -92,7 +92,7 @@ def synthetic_records(num: int, seed: int, size: int = DEFAULT_SIZE) -> PoseReco
 
     Returns:
         `PoseRecords` with the LSP skeleton, whose `images` are names that
-        `sources.open_image` turns into pictures.
+        `load.open_image` turns into pictures.
 
     Raises:
         UserError: if a number is out of range.

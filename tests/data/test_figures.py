@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_hourglass.cli import main
-from keras_hourglass.data import synthetic
+from keras_hourglass.data import figures
 from keras_hourglass.data.figures import drawing as figure_drawing
 from keras_hourglass.data.figures import pose as figure_pose
 from keras_hourglass.data.figures import scene as figure_scene
@@ -17,18 +17,18 @@ from keras_hourglass.skeletons import LSP
 
 
 def test_a_figure_depends_on_seed_and_index_alone():
-    picture = synthetic.render(5, 17, size=48)
-    assert np.array_equal(picture, synthetic.render(5, 17, size=48))
-    assert not np.array_equal(picture, synthetic.render(5, 18, size=48))
-    assert not np.array_equal(picture, synthetic.render(6, 17, size=48))
-    alone, _ = synthetic.joints(5, [17])
-    among, _ = synthetic.joints(5, [3, 17, 900])
+    picture = figures.render(5, 17, size=48)
+    assert np.array_equal(picture, figures.render(5, 17, size=48))
+    assert not np.array_equal(picture, figures.render(5, 18, size=48))
+    assert not np.array_equal(picture, figures.render(6, 17, size=48))
+    alone, _ = figures.joints(5, [17])
+    among, _ = figures.joints(5, [3, 17, 900])
     np.testing.assert_array_equal(alone[0], among[1])
 
 
 def test_joints_scale_with_the_picture_about_its_outer_edge():
-    small, _ = synthetic.joints(2, range(4), size=64)
-    large, _ = synthetic.joints(2, range(4), size=192)
+    small, _ = figures.joints(2, range(4), size=64)
+    large, _ = figures.joints(2, range(4), size=192)
     np.testing.assert_allclose((small + 0.5) * 3 - 0.5, large)
 
 
@@ -78,7 +78,7 @@ def test_rotations_turn_the_way_the_body_does():
 
 
 def test_variety_and_visibility():
-    places, visibility = synthetic.joints(11, range(3000), size=100)
+    places, visibility = figures.joints(11, range(3000), size=100)
     left, right = (LSP.index(f"{side}_shoulder") for side in ("left", "right"))
     frontal = places[:, left, 0] > places[:, right, 0]
     assert 0.35 < frontal.mean() < 0.75  # seen from the front and from behind
@@ -126,7 +126,7 @@ def test_things_in_front_hide_joints():
 def test_records_draw_their_pictures_when_asked():
     records = load_records("synthetic:6@9x80#3-4")
     assert records.images.tolist() == ["synthetic:80x/9/2", "synthetic:80x/9/3"]
-    assert np.array_equal(open_image(records.images[1]), synthetic.render(9, 3, 80))
+    assert np.array_equal(open_image(records.images[1]), figures.render(9, 3, 80))
     assert records.skeleton == LSP
     labelled = records.visibility[0] > 0
     low, high = records.joints[0][labelled].min(axis=0), records.joints[0][labelled].max(axis=0)
