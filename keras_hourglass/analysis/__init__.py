@@ -2,7 +2,6 @@
 
 from keras_hourglass.analysis.calibration import calibration
 from keras_hourglass.analysis.confusion import KINDS, confusion
-from keras_hourglass.analysis.curves import pck_curves
 from keras_hourglass.analysis.cutting import cut_person, whole_and_cut
 from keras_hourglass.analysis.presence import (
     best_threshold,
@@ -26,7 +25,6 @@ __all__ = [
     "cautious_threshold",
     "confusion",
     "cut_person",
-    "pck_curves",
     "person_scores",
     "precision_recall",
     "presence",

@@ -107,6 +107,7 @@ def _curves(args, out):
     """PCK over thresholds for several models, with published numbers."""
     from keras_hourglass import analysis
     from keras_hourglass.evaluation import evaluate_predictions, load_predictions
+    from keras_hourglass.metrics import group_curves
     from keras_hourglass.report import figures, tables
 
     evaluations = {}
@@ -131,7 +132,7 @@ def _curves(args, out):
     lines, rows = {}, [[f"{first.metric}@{first.pck.threshold:g}", *groups, "AUC"]]
     for name, one in evaluations.items():
         distances = one.predictions.distances()[one.stack]
-        lines[name] = analysis.pck_curves(distances, first.predictions.records.skeleton)
+        lines[name] = group_curves(distances, first.predictions.records.skeleton)
         cells = [tables.cell(value) for value in (*one.pck.groups.values(), one.pck.mean)]
         rows.append([name, *cells, tables.cell(one.auc["mean"])])
     published = analysis.published_rows(

@@ -5,7 +5,7 @@
 
 import importlib
 
-from keras_hourglass.metrics.curves import auc, nme, pck_curve
+from keras_hourglass.metrics.curves import auc, group_curves, nme, pck_curve
 from keras_hourglass.metrics.oks import average_precision, oks
 from keras_hourglass.metrics.pck import (
     MEANS,
@@ -27,6 +27,7 @@ __all__ = [
     "auc",
     "average_precision",
     "default_threshold",
+    "group_curves",
     "merge_counts",
     "nme",
     "normalized_distances",

@@ -33,6 +33,46 @@ def pck_curve(distances: Array, thresholds: Array) -> tuple[np.ndarray, np.ndarr
     return correct, (~np.isnan(distances)).sum(axis=0)
 
 
+def group_curves(
+    distances: Array, skeleton: Skeleton | str, thresholds: Array | None = None
+) -> dict:
+    """PCK of each group and over all counted joints, at many thresholds.
+
+    Args:
+        distances: `(N, K)` from `normalized_distances`.
+        skeleton: the `Skeleton`, or its name.
+        thresholds: `(T,)` in reference lengths; by default those that `auc` takes.
+
+    Returns:
+        `{"thresholds": (T,), "groups": {name: (T,) percent}, "mean": (T,) percent}`; NaN where
+        nothing is counted.
+
+    Example:
+
+    >>> lines = group_curves([[0.1], [0.3]], {"name": "dot", "joints": ("dot",)}, [0.1, 0.2, 0.3])
+    >>> lines["mean"].tolist()
+    [50.0, 50.0, 100.0]
+    """
+    skeleton = get_skeleton(skeleton)
+    thresholds = np.asarray(_grid() if thresholds is None else thresholds, np.float64)
+    correct, counted = pck_curve(distances, thresholds)
+
+    def percent(index):
+        total = counted[index].sum()
+        return 100 * correct[:, index].sum(axis=1) / (total if total else np.nan)
+
+    groups = {
+        name: percent([skeleton.index(joint) for joint in members])
+        for name, members in skeleton.groups
+    }
+    mean = percent(np.arange(skeleton.num_joints))
+    return {"thresholds": thresholds, "groups": groups, "mean": mean}
+
+
+def _grid(max_threshold=0.5, steps=50):
+    return np.linspace(0, max_threshold, steps + 1)
+
+
 def auc(
     distances: Array, skeleton: Skeleton | str, max_threshold: float = 0.5, steps: int = 50
 ) -> dict:
@@ -58,7 +98,7 @@ def auc(
     75.5
     """
     skeleton = get_skeleton(skeleton)
-    correct, counted = pck_curve(distances, np.linspace(0, max_threshold, steps + 1))
+    correct, counted = pck_curve(distances, _grid(max_threshold, steps))
     area = (correct[1:] + correct[:-1]).sum(axis=0) / (2 * steps)
     result = merge_counts(area, counted, skeleton, max_threshold)
     return {"joints": result.joints, "groups": result.groups, "mean": result.mean}

@@ -52,7 +52,7 @@ def group_curves(curves, metric, mark=None):
     """PCK curves of the groups of one result.
 
     Args:
-        curves: as `analysis.pck_curves` makes them; a group of NaN is left out.
+        curves: as `metrics.group_curves` makes them; a group of NaN is left out.
         metric: name of the metric.
         mark: threshold at which the tables were made.
     """
@@ -74,7 +74,7 @@ def model_curves(models, groups, metric, published=None, threshold=None):
     """Figures 6 and 7 of the paper: a panel per group, a line per model.
 
     Args:
-        models: name -> curves, as `analysis.pck_curves` makes them.
+        models: name -> curves, as `metrics.group_curves` makes them.
         groups: the groups to show.
         metric: name of the metric.
         published: source -> group -> percent, drawn as marks at `threshold`.

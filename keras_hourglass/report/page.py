@@ -10,11 +10,12 @@ import jinja2
 import numpy as np
 
 from keras_hourglass import __version__
-from keras_hourglass.analysis import KINDS, calibration, confusion, pck_curves, published_rows
+from keras_hourglass.analysis import KINDS, calibration, confusion, published_rows
 from keras_hourglass.evaluation import predictions_to_dict, save_predictions
 from keras_hourglass.evaluation.files import ARRAYS
 from keras_hourglass.inference.engines import make_engine
 from keras_hourglass.io.files import atomic_write
+from keras_hourglass.metrics import group_curves
 from keras_hourglass.metrics.pck import TOLERANCE
 from keras_hourglass.prediction.drawing import OUTLINE
 from keras_hourglass.report import figures, tables
@@ -146,7 +147,7 @@ def _charts(evaluation):
     records, pck = predictions.records, evaluation.pck
     distances = predictions.distances()[stack]
     lines = figures.group_curves(
-        pck_curves(distances, records.skeleton), evaluation.metric, pck.threshold
+        group_curves(distances, records.skeleton), evaluation.metric, pck.threshold
     )
     found = confusion(
         predictions.keypoints[stack], records.joints, records.visibility, records.reference,

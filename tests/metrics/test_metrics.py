@@ -18,6 +18,7 @@ from keras_hourglass.metrics import (
     auc,
     average_precision,
     default_threshold,
+    group_curves,
     merge_counts,
     nme,
     normalized_distances,
@@ -184,6 +185,20 @@ def test_written_percentages_have_three_decimals():
     written = pck(*scene(), ARM).to_dict()
     assert written["joints"]["left_wrist"] == 66.667 and written["mean"] == 57.143
     assert written["means"] == {"counted": 57.143, "joints": 55.556, "groups": 55.0}
+
+
+def test_curves_of_groups_by_hand():
+    """Counted are three left wrists, two right wrists and two necks, see `scene`."""
+    distances = normalized_distances(*scene())
+    lines = group_curves(distances, ARM, [0.15, 0.5, 1])
+    wrist = dict(lines["groups"])["wrist"]
+    np.testing.assert_allclose(wrist, [100 * (1 + 0) / 5, 100 * (2 + 2) / 5, 100])
+    np.testing.assert_allclose(lines["mean"], [100 * 2 / 7, 100 * 5 / 7, 100])
+    assert lines["thresholds"].tolist() == [0.15, 0.5, 1]
+    by_default = group_curves(distances, ARM)["thresholds"]
+    np.testing.assert_allclose(by_default, np.arange(51) / 100)
+    nothing = group_curves(np.full((2, 3), np.nan), ARM)
+    assert np.isnan(nothing["mean"]).all() and np.isnan(nothing["groups"]["wrist"]).all()
 
 
 def test_curve_area_and_error_by_hand():

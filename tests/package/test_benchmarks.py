@@ -1,5 +1,8 @@
 """The parts of the benchmarks that decide something: percentiles, ratios, goals, the table."""
 
+import ast
+import importlib
+import importlib.util
 import json
 import pathlib
 import sys
@@ -16,6 +19,44 @@ def benchmarks_on_the_path(monkeypatch):
     yield
     for name in ("common", "run", "scaling", "plain_transforms", "small_networks"):
         sys.modules.pop(name, None)
+
+
+def _imports(tree):
+    """Module and name of what of the package a program imports, also in its pieces of code."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from ((node.module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.Constant) and "import " in str(node.value):
+            try:
+                yield from _imports(ast.parse(node.value))
+            except SyntaxError:
+                pass  # words, no code
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.stem)
+def test_benchmarks_import_what_there_is(path):
+    for module, name in _imports(ast.parse(path.read_text(encoding="utf-8"))):
+        if module.partition(".")[0] == "keras_hourglass":
+            loaded = importlib.import_module(module)
+            there = name is None or hasattr(loaded, name)
+            assert there or importlib.util.find_spec(f"{module}.{name}"), f"{module} has no {name}"
+
+
+def test_modules_whose_mutants_are_recorded_are_there():
+    mutation = ast.parse((BENCHMARKS / "mutation.py").read_text(encoding="utf-8"))
+    [known] = [
+        node.value for node in mutation.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "KNOWN"
+    ]  # fmt: skip
+    names = {key.value for key in known.keys}
+    root = BENCHMARKS.parent
+    recorded = json.loads((BENCHMARKS / "results" / "mutants.json").read_text(encoding="utf-8"))
+    page = (root / "tests" / "mutants.md").read_text(encoding="utf-8")
+    assert names == set(recorded)
+    for name in names:
+        assert (root / "keras_hourglass" / f"{name}.py").is_file() and f"| `{name}` |" in page
 
 
 def test_spread_of_numbers():
