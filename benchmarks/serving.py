@@ -113,12 +113,11 @@ def floor_call(path, factor):
     """The network's multiplications as square matrix products; `factor` gets what is left over."""
     import tensorflow as tf
 
-    from keras_hourglass.network.config import complete
-    from keras_hourglass.network.cost import cost_of
+    from keras_hourglass.network.graph import Graph
     from keras_hourglass.zoo.store import resolve
 
     arguments = {key: value for key, value in resolve(path)[0].items() if key != "name"}
-    flops, edge = 1e9 * cost_of(complete(arguments)).gflops, 1024
+    flops, edge = 1e9 * Graph(arguments).gflops, 1024
     times = max(1, round(flops / (2 * edge**3)))
     factor.append(flops / (2 * edge**3 * times))
     matrix = tf.random.normal((edge, edge))

@@ -12,6 +12,7 @@ from keras_hourglass.export.saved_model import check_name
 from keras_hourglass.inference import fold
 from keras_hourglass.inference.conversion import write_program
 from keras_hourglass.inference.runtimes import load_network
+from keras_hourglass.network.model import snapshot
 from keras_hourglass.typing import Path
 
 
@@ -60,7 +61,7 @@ def export_format(
             "8-bit ranges are taken from typical pictures. Received: none. "
             "Name a folder with some with --calibration."
         )
-    program = fold(model, clamp=format != "litert-int8")
+    program = fold(*snapshot(model), clamp=format != "litert-int8")
     try:
         write_program(program, path, calibration if format == "litert-int8" else None)
         difference = compare(load_engine(path), model, calibration)

@@ -12,6 +12,7 @@ from keras_hourglass.codec import derivatives
 from keras_hourglass.inference import fold
 from keras_hourglass.inference.tensorflow_graph import Network
 from keras_hourglass.io.images import MAX_PIXELS
+from keras_hourglass.network.model import snapshot
 
 PARALLEL = 4  # pictures decoded at the same time, which bounds the memory
 _EXIF_BYTES = 2**17  # how far into a JPEG the EXIF segment is looked for
@@ -31,7 +32,7 @@ class ServedModel(tf.Module):
 
     def __init__(self, model, codec, flip_order, thresholds, metadata=None, max_pixels=MAX_PIXELS):
         super().__init__(name="keras_hourglass")
-        program = fold(model)
+        program = fold(*snapshot(model))
         self._names = list(program.outputs)
         self._last = f"stack_{model.num_stacks}"
         self._network = Network(program)

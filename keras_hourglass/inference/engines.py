@@ -23,7 +23,7 @@ import numpy as np
 from keras_hourglass.errors import UserError
 from keras_hourglass.hardware import accelerators
 from keras_hourglass.inference.runtimes import kind_of, load_network
-from keras_hourglass.network.blueprint import Blueprint
+from keras_hourglass.network.graph import Snapshot
 
 # Engines that run a converted network, and how its file ends.
 _CONVERTED = {"litert": ".tflite", "onnxruntime": ".onnx", "openvino": ".xml"}
@@ -43,8 +43,8 @@ def make_engine(engine, model, outputs):
         engine: one of `ENGINES`; the path of a network that was exported (`.tflite`, `.onnx`,
             `.xml`, or the folder of a SavedModel); or an engine of your own, a callable as
             described above.
-        model: the Keras model to run, of which a file is an export, or its `Blueprint` where
-            `takes_blueprint(engine)`.
+        model: the Keras model to run, of which a file is an export, or a `Snapshot` where
+            `takes_snapshot(engine)`.
         outputs: names of the outputs that are wanted.
 
     Returns:
@@ -80,8 +80,8 @@ def make_engine(engine, model, outputs):
         ) from error
 
 
-def takes_blueprint(engine):
-    """Whether an engine runs a network that Keras has not built, a `Blueprint`."""
+def takes_snapshot(engine):
+    """Whether an engine runs a network that Keras has not built, a `Snapshot`."""
     if engine != "auto":
         return engine != "keras"
     keras = sys.modules.get("keras")
@@ -92,9 +92,9 @@ def takes_blueprint(engine):
 
 def auto_engine(model, outputs):
     """The fastest engine that is installed, see above."""
-    if isinstance(model, Blueprint) or _in_float32(model):
+    if isinstance(model, Snapshot) or _in_float32(model):
         for name in _automatic():
-            # Other layers than this package's cannot be folded.
+            # Other models than this package's cannot be folded.
             with contextlib.suppress(UserError):
                 return FoldedEngine(model, outputs, name)
     return keras_engine(model, outputs)
@@ -124,19 +124,19 @@ class FoldedEngine:
     """The network with its batch norms folded away, anew when the model's weights have changed.
 
     Args:
-        model: the Keras model, or its `Blueprint`.
+        model: the `StackedHourglass`, or a `Snapshot`.
         outputs: names of the outputs that are wanted.
         name: what runs it: `"folded"` (TensorFlow), `"litert"`, `"onnxruntime"` or `"openvino"`.
 
     Raises:
-        UserError: if the model holds other layers than this package's.
+        UserError: if the model is another one, whose graph is not known.
         ImportError: if the runtime is not installed.
     """
 
     def __init__(self, model, outputs, name="folded"):
         self.model, self.outputs, self.name = model, outputs, name
-        vectors = [variable for variable in model.variables if len(variable.shape) == 1]
-        vectors = vectors or list(model.variables)  # kernels alone, in a network without biases
+        variables = () if isinstance(model, Snapshot) else model.variables
+        vectors = [variable for variable in variables if len(variable.shape) == 1]
         # A training step changes the statistics of every norm and, but for frozen layers, every
         # bias: a few of both, from the first layer to the last, tell whether there was one, and
         # the heads, where they alone are trained.
@@ -149,7 +149,7 @@ class FoldedEngine:
     def _fold(self):
         from keras_hourglass.inference import fold
 
-        program = fold(self.model).only(*self.outputs)
+        program = fold(*_snapshot(self.model)).only(*self.outputs)
         start = _start_tensorflow if self.name == "folded" else _start_converted
         self.run = start(program, self.outputs, self.name)
         self.seen = self._look()
@@ -162,6 +162,14 @@ class FoldedEngine:
         if not all(np.array_equal(now, seen, equal_nan=True) for now, seen in pairs):
             self._fold()
         return self.run(crops)
+
+
+def _snapshot(model):
+    if isinstance(model, Snapshot):
+        return model
+    from keras_hourglass.network.model import snapshot
+
+    return snapshot(model)
 
 
 def _start_tensorflow(program, outputs, _):

@@ -8,17 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_hourglass.errors import UserError
-from keras_hourglass.inference.reading import (
-    array,
-    float32,
-    graph,
-    is_identity,
-    is_norm,
-    kind_of,
-    scale_and_offset,
-    starts_residual,
-)
+from keras_hourglass.layers.nodes import EPSILON
 
 _HUGE = 3e38  # no bound
 
@@ -79,8 +69,8 @@ class Program:
         return Program(steps, outputs, self.input_shape)
 
 
-def fold(model, clamp=True):
-    """Turn a model into a `Program`.
+def fold(graph, arrays, clamp=True):
+    """Turn a network into a `Program`.
 
     A batch norm that follows a convolution scales its filters. One that precedes a ReLU and a 1×1
     convolution, as at the start of every residual, becomes a bound of each channel, since
@@ -88,166 +78,169 @@ def fold(model, clamp=True):
     over `s` and `b`. The normalisation of pixels goes into the first convolution.
 
     Args:
-        model: a `StackedHourglass`, its `Blueprint`, or any functional model of this package's
-            layers with one picture as input and a dict of outputs.
+        graph: the `Graph`; of a live model, `network.model.snapshot` gives it with the arrays.
+        arrays: name of each weight -> its values, a dict.
         clamp: whether norms become bounds; they are too wide for 8-bit numbers.
 
     Returns:
         The `Program`.
 
-    Raises:
-        UserError: if the model holds a layer that cannot be exported.
+    Example:
+
+    >>> from keras_hourglass.zoo.store import load_snapshot
+    >>> graph, arrays = load_snapshot("hourglass_tiny_lsp")
+    >>> list(fold(graph, arrays).outputs)
+    ['stack_1', 'stack_2']
     """
-    builder, known = _Builder(clamp), {}
-    nodes, outputs = graph(model)
-    for layer, inputs, results in nodes:
-        if kind_of(layer) == "InputLayer":
-            known[results[0]] = builder.input()
-            continue
-        steps = builder.layer(layer, [known[tensor] for tensor in inputs])
-        known.update(zip(results, steps, strict=True))
-    outputs = {name: known[tensor] for name, tensor in outputs.items()}
-    return Program(builder.steps, outputs, tuple(model.input_shape[1:]))
+    folder = _Folder(graph, arrays, clamp)
+    for node in graph.operations:
+        if node.path not in folder.done:
+            getattr(folder, _METHODS[node.kind])(node)
+    outputs = {name: folder.steps_of[tensor.name] for name, tensor in graph.output.items()}
+    return Program(folder.steps, outputs, tuple(graph.input_shape[1:]))
 
 
-class _Builder:
-    """Appends steps; every method takes and returns numbers of steps."""
+_METHODS = {
+    "InputLayer": "input",
+    "Rescaling": "normalize",
+    "ZeroPadding2D": "pad",
+    "Conv2D": "conv",
+    "BatchNormalization": "norm",
+    "ReLU": "relu",
+    "MaxPooling2D": "pool",
+    "UpSampling2D": "up",
+    "Add": "add",
+    "Concatenate": "concat",
+    "Activation": "name",
+}
+_NO_PAD = ((0, 0), (0, 0))
 
-    def __init__(self, clamp):
-        self.steps, self.clamp = [], clamp
-        self.rescaled = (None, 1)
 
-    def input(self):
-        return self._append(Step("input", ()))
+class _Folder:
+    """Appends steps; each method takes a node.
 
-    def _append(self, step):
-        self.steps.append(step)
-        return len(self.steps) - 1
+    Attributes:
+        steps: the steps so far.
+        steps_of: name of a tensor -> number of the step whose result it is, but for what waits.
+        waiting: name of a tensor -> `(scale, offset)` by channel, that the next convolution takes
+            over from what came before.
+        pads: name of a tensor -> zeros around it, that the next convolution adds itself.
+        done: paths of the nodes that others took along.
+    """
 
-    def layer(self, layer, inputs):
-        """The results of a layer, a list."""
-        kind = kind_of(layer)
-        if kind == "Rescaling":
-            return self.normalize(layer, *inputs)
-        if kind == "Stem":
-            pooled = self.chain(layer.first, *inputs)
-            features = self.chain(layer.second, pooled)
-            return [features, pooled] if layer.return_pooled else [features]
-        if kind == "Hourglass":
-            return self.hourglass(layer, *inputs)
-        if kind == "IntermediateSupervision":
-            return self.supervision(layer, *inputs)
-        if kind == "Add":
-            total = inputs[0]
-            for other in inputs[1:]:
-                total = self._append(Step("add", (total, other)))
-            return [total]
-        return [self.chain([layer], *inputs)]
+    def __init__(self, graph, arrays, clamp):
+        self.arrays, self.clamp = arrays, clamp
+        self.steps, self.steps_of, self.waiting, self.pads, self.done = [], {}, {}, {}, set()
+        self.readers = {}
+        for node in graph.operations:
+            for tensor in node.inputs:
+                self.readers.setdefault(tensor.name, []).append(node)
 
-    def normalize(self, layer, x):
+    def input(self, node):
+        self._append(node, "input")
+
+    def normalize(self, node):
         """Centre the pixels; their scale is left to the first convolution.
 
         The shift cannot be left to it, too, since its padding is zero after the shift.
         """
-        ones = np.ones(3)
-        scale, offset = ones * layer.scale, ones * layer.offset
-        x = self._append(Step("shift", (x,), float32(offset / scale)))
-        self.rescaled = (x, scale)
-        return [x]
+        ones = np.ones(node.outputs[0].channels)
+        scale, offset = ones * node.options["scale"], ones * node.options["offset"]
+        self._append(node, "shift", *_float32(offset / scale))
+        self.waiting[node.outputs[0].name] = scale, np.zeros_like(scale)
 
-    def chain(self, layers, x):
-        """Layers that follow each other."""
-        layers, pad = list(layers), ((0, 0), (0, 0))
-        while layers:
-            layer = layers.pop(0)
-            kind = kind_of(layer)
-            if kind == "Residual":
-                x = self.residual(layer, x)
-            elif kind == "Hourglass":
-                (x,) = self.hourglass(layer, x)
-            elif kind == "ZeroPadding2D":
-                pad = tuple(tuple(edge) for edge in layer.padding)
-            elif kind == "Conv2D":
-                following = layers[0] if layers else None
-                norm = following if is_norm(following) else None
-                x = self.conv(layer, x, norm, pad)
-                layers, pad = layers[1:] if norm else layers, ((0, 0), (0, 0))
-            elif self.clamp and starts_residual([layer, *layers]):
-                x = self.bounded(layer, layers[1], x, layers[2])
-                layers = layers[3:]
-            elif is_norm(layer):
-                x = self._append(Step("affine", (x,), float32(*scale_and_offset(layer))))
-            elif kind == "ReLU":
-                x = self._append(Step("relu", (x,)))
-            elif kind == "MaxPooling2D":
-                x = self._append(Step("pool", (x,)))
-            elif kind == "UpSampling2D":
-                x = self._append(Step("up", (x,)))
-            elif not is_identity(layer):
-                raise UserError(
-                    "Only networks of this package's own layers can be exported. Received: a "
-                    f"{type(layer).__name__} named {layer.name!r}. Export the part without it."
-                )
-        return x
+    def pad(self, node):
+        self.pads[node.outputs[0].name] = ((node.options["padding"],) * 2,) * 2
+        self._pass(node)
 
-    def conv(self, layer, x, norm=None, pad=((0, 0), (0, 0))):
-        kernel = array(layer.kernel)
-        bias = array(layer.bias) if layer.use_bias else np.zeros(kernel.shape[-1])
+    def conv(self, node):
+        """A convolution with what waits before it and the norm that follows."""
+        before, after = node.inputs[0].name, node.outputs[0]
+        kernel, bias = (self._array(node, weight.name) for weight in node.weights)
+        if before in self.waiting:
+            scale, offset = self.waiting[before]
+            if offset.any():  # only where the kernel is 1×1
+                bias = bias + offset @ kernel[0, 0]
+            kernel = kernel * scale[:, None]
+        norm = self._only_reader(after, "BatchNormalization")
         if norm is not None:
-            scale, offset = scale_and_offset(norm)
+            scale, offset = self._scale_and_offset(norm)
             kernel, bias = kernel * scale, bias * scale + offset
-        if x == self.rescaled[0]:
-            kernel = kernel * self.rescaled[1][:, None]
-        if layer.padding == "same":
+        pad = self.pads.get(before, _NO_PAD)
+        if node.options["padding"] == "same":
             pad = tuple(((size - 1) // 2, size // 2) for size in kernel.shape[:2])
-        options = {"stride": layer.strides[0], "pad": pad}
-        return self._append(Step("conv", (x,), float32(kernel, bias), options))
+        options = {"stride": node.options.get("strides", 1), "pad": pad}
+        self._append(node, "conv", *_float32(kernel, bias), options=options)
+        if norm is not None:
+            self._pass(norm)
 
-    def bounded(self, norm, layer, x, following):
-        """Norm, ReLU, 1×1 convolution and norm as bounds and one convolution."""
-        scale, offset = scale_and_offset(norm)
+    def norm(self, node):
+        """A norm that follows no convolution: a bound where that is possible."""
+        relu = self._only_reader(node.outputs[0], "ReLU")
+        follows = relu and self._only_reader(relu.outputs[0], "Conv2D")
+        scale, offset = self._scale_and_offset(node)
+        if not (self.clamp and follows and follows.weights[0].shape[:2] == (1, 1)):
+            self._append(node, "affine", *_float32(scale, offset))
+            return
         constant = np.abs(scale) < 1e-12
-        safe = np.where(constant, 1, scale)
-        bound = np.clip(-offset / safe, -_HUGE, _HUGE)
+        bound = np.clip(-offset / np.where(constant, 1, scale), -_HUGE, _HUGE)
         low = np.where(~constant & (scale > 0), bound, -_HUGE)
         high = np.where(~constant & (scale < 0), bound, _HUGE)
-        x = self._append(Step("clamp", (x,), float32(low, high)))
-        kernel, bias = array(layer.kernel), array(layer.bias)
+        self._append(node, "clamp", *_float32(low, high))
+        self._pass(relu)
         offset = np.where(constant, np.maximum(offset, 0), offset)
-        bias = bias + offset @ kernel[0, 0]
-        kernel = kernel * np.where(constant, 0, scale)[:, None]
-        scale, offset = scale_and_offset(following)
-        weights = float32(kernel * scale, bias * scale + offset)
-        options = {"stride": 1, "pad": ((0, 0), (0, 0))}
-        return self._append(Step("conv", (x,), weights, options))
+        self.waiting[relu.outputs[0].name] = np.where(constant, 0, scale), offset
 
-    def residual(self, layer, x):
-        skip = self.conv(layer.skip, x) if layer.project else x
-        return self._append(Step("add", (self.chain(layer.branch, x), skip)))
+    def relu(self, node):
+        self._append(node, "relu")
 
-    def hourglass(self, layer, x):
-        """Features that leave an hourglass, and with `return_inner` those of its inner levels."""
-        upper = self.chain(layer.upper, x)
-        inner = self.chain([layer.pool, *layer.lower], x)
-        if layer.return_inner:
-            levels = self.layer(layer.inner[0], [inner])
-            inner = levels[0]
-        else:
-            levels, inner = [], self.chain(layer.inner, inner)
-        lower = self.chain([*layer.after, layer.up], inner)
-        return [self._append(Step("add", (upper, lower))), *levels]
+    def pool(self, node):
+        self._append(node, "pool")
 
-    def supervision(self, layer, x, skip=None):
-        y = self.chain([*layer.residuals, *layer.linear], x)
-        if not layer.merge:
-            return [self.conv(layer.heatmaps, y)]
-        if layer.merge == "concat":
-            merged = self._append(Step("concat", (y, skip)))
-            merged = self.conv(layer.merge_features, merged)
-        else:
-            merged = self._append(Step("add", (skip, self.conv(layer.merge_features, y))))
-        if not layer.heatmaps:
-            return [merged]
-        heatmaps = self.conv(layer.heatmaps, y)
-        remapped = self.conv(layer.merge_heatmaps, heatmaps)
-        return [heatmaps, self._append(Step("add", (merged, remapped)))]
+    def up(self, node):
+        self._append(node, "up")
+
+    def concat(self, node):
+        self._append(node, "concat")
+
+    def add(self, node):
+        total, *others = (self.steps_of[tensor.name] for tensor in node.inputs)
+        for other in others:
+            self.steps.append(Step("add", (total, other)))
+            total = len(self.steps) - 1
+        self.steps_of[node.outputs[0].name] = total
+
+    def name(self, node):
+        """An identity that only has a name."""
+        self._pass(node)
+
+    def _append(self, node, kind, *weights, options=None):
+        inputs = tuple(self.steps_of[tensor.name] for tensor in node.inputs)
+        self.steps.append(Step(kind, inputs, weights, options or {}))
+        self.steps_of[node.outputs[0].name] = len(self.steps) - 1
+
+    def _pass(self, node):
+        """Let a node's result be its input, whatever waits for the next convolution with it."""
+        before, after = node.inputs[0].name, node.outputs[0].name
+        self.steps_of[after] = self.steps_of[before]
+        if before in self.waiting:
+            self.waiting[after] = self.waiting[before]
+        self.done.add(node.path)
+
+    def _only_reader(self, tensor, kind):
+        """The node that alone reads a tensor, if it is of that kind."""
+        readers = self.readers.get(tensor.name, [])
+        return readers[0] if len(readers) == 1 and readers[0].kind == kind else None
+
+    def _array(self, node, name):
+        return np.asarray(self.arrays[f"{node.path}/{name}"], np.float64)
+
+    def _scale_and_offset(self, norm):
+        """A batch norm at inference as `x * scale + offset`."""
+        gamma, beta, mean, variance = (self._array(norm, weight.name) for weight in norm.weights)
+        scale = gamma / np.sqrt(variance + EPSILON)
+        return scale, beta - mean * scale
+
+
+def _float32(*arrays):
+    return tuple(np.asarray(values, np.float32) for values in arrays)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from keras_hourglass.layers.stem import Stem
     from keras_hourglass.layers.supervision import IntermediateSupervision
 
-# `constants` is read where Keras is not loaded.
+# `nodes` is read where Keras is not loaded.
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {

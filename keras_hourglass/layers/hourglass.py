@@ -5,18 +5,11 @@ from typing import Any
 
 import keras
 
-from keras_hourglass.layers.common import (
-    build_chain,
-    call_chain,
-    check_channels_last,
-    check_positive,
-    policy_of,
-)
-from keras_hourglass.layers.residual import Residual
+from keras_hourglass.layers.block import Block, check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")
-class Hourglass(keras.layers.Layer):
+class Hourglass(Block):
     """Pool down `depth` times, come back up by nearest upsampling, adding a branch at each level.
 
     At each level, an upper branch of residuals keeps the resolution; a lower branch max-pools,
@@ -59,6 +52,8 @@ class Hourglass(keras.layers.Layer):
         [Newell et al., 2016](https://arxiv.org/abs/1603.06937), section 3.1.
     """
 
+    kind = "Hourglass"
+
     def __init__(
         self,
         filters: int,
@@ -93,73 +88,26 @@ class Hourglass(keras.layers.Layer):
                     f"The branch `{key}` must end in {filters} filters, to be added. "
                     f"Received: {key}={self.widths[key]}"
                 )
-        dtype = policy_of(self)
-        self.upper = self._residuals("upper", dtype)
-        self.pool = keras.layers.MaxPooling2D(2, name="pool", dtype=dtype)
-        self.lower = self._residuals("lower", dtype)
-        if depth > 1:
-            self.inner = [
-                Hourglass(
-                    filters,
-                    depth - 1,
-                    num_blocks,
-                    **self.widths,
-                    return_inner=max(return_inner - 1, 0),
-                    synchronized=synchronized,
-                    name="inner",
-                    dtype=dtype,
-                )
-            ]
-        else:
-            self.inner = self._residuals("bottom", dtype)
-        self.after = self._residuals("after", dtype)
-        self.up = keras.layers.UpSampling2D(2, interpolation="nearest", name="up", dtype=dtype)
+        self.make_children()
 
-    def _residuals(self, key, dtype):
-        return [
-            Residual(width, self.synchronized, name=f"{key}{index}", dtype=dtype)
-            for index, width in enumerate(self.widths[key], start=1)
-        ]
-
-    def build(self, input_shape: Any) -> None:
-        check_channels_last(input_shape, "Hourglass")
-        multiple = 2**self.depth
-        if any(size is not None and size % multiple for size in tuple(input_shape)[1:3]):
-            raise ValueError(
-                f"Hourglass of depth {self.depth} expects a height and width that are multiples "
-                f"of {multiple}. Received: shape={tuple(input_shape)}"
-            )
-        build_chain(self.upper, input_shape)
-        shape = tuple(self.pool.compute_output_shape(tuple(input_shape)))
-        shape = build_chain([*self.lower, *self.inner], shape)
-        build_chain(self.after, shape[0] if isinstance(shape[0], tuple) else shape)
-        self.built = True
-
-    def call(self, inputs: Any) -> Any:
-        upper = call_chain(self.upper, inputs)
-        inner = call_chain([*self.lower, *self.inner], self.pool(inputs))
-        levels = []
-        if self.return_inner:
-            levels = list(inner) if self.return_inner > 1 else [inner]
-            inner = levels[0]
-        outputs = upper + self.up(call_chain(self.after, inner))
-        return [outputs, *levels] if self.return_inner else outputs
-
-    def compute_output_shape(self, input_shape: Any) -> tuple | list[tuple]:
-        batch, height, width, _ = tuple(input_shape)
-        shapes = [
-            (batch, *(edge and edge // 2**level for edge in (height, width)), self.filters)
-            for level in range(self.return_inner + 1)
-        ]
-        return shapes if self.return_inner else shapes[0]
-
-    def get_config(self) -> dict:
+    def arguments(self) -> dict:
         return {
-            **super().get_config(),
             "filters": self.filters,
             "depth": self.depth,
-            "num_blocks": self.num_blocks,
             **{key: list(widths) for key, widths in self.widths.items()},
             "return_inner": self.return_inner,
             "synchronized": self.synchronized,
         }
+
+    def split(self, input_shape: Any) -> list[tuple]:
+        multiple = 2**self.depth
+        [shape] = super().split(input_shape)
+        if any(size is not None and size % multiple for size in shape[1:3]):
+            raise ValueError(
+                f"Hourglass of depth {self.depth} expects a height and width that are multiples "
+                f"of {multiple}. Received: shape={shape}"
+            )
+        return [shape]
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "num_blocks": self.num_blocks}

@@ -4,20 +4,12 @@ from typing import Any
 
 import keras
 
-from keras_hourglass.layers.common import (
-    batch_norm,
-    build_chain,
-    call_chain,
-    check_channels_last,
-    check_positive,
-    conv,
-    policy_of,
-)
+from keras_hourglass.layers.block import Block, check_positive
 from keras_hourglass.layers.recomputation import recomputed
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")
-class Residual(keras.layers.Layer):
+class Residual(Block):
     """Pre-activation bottleneck residual: BN-ReLU-1×1, BN-ReLU-3×3, BN-ReLU-1×1, plus a skip.
 
     The two inner convolutions have half as many filters as the output. The skip is the input
@@ -49,6 +41,8 @@ class Residual(keras.layers.Layer):
         [He et al., 2016](https://arxiv.org/abs/1603.05027).
     """
 
+    kind = "Residual"
+
     def __init__(self, filters: int, synchronized: bool = False, **kwargs):
         super().__init__(**kwargs)
         check_positive("filters", filters)
@@ -57,45 +51,14 @@ class Residual(keras.layers.Layer):
                 "Residual halves its filters inside, so they must be even. "
                 f"Received: filters={filters}"
             )
-        self.filters = filters
-        self.synchronized = synchronized
-        dtype = policy_of(self)
-        self.branch = []
-        for index, (width, kernel) in enumerate(
-            ((filters // 2, 1), (filters // 2, 3), (filters, 1)), start=1
-        ):
-            self.branch += [
-                batch_norm(f"bn{index}", dtype, synchronized),
-                keras.layers.ReLU(name=f"relu{index}", dtype=dtype),
-                conv(width, kernel, f"conv{index}", dtype),
-            ]
-        self.skip = conv(filters, 1, "skip", dtype)
-        self.project = None
+        self.filters, self.synchronized = filters, synchronized
         self.recompute = False  # in training, see `recomputation.recompute`
+        self.make_children()
 
-    def build(self, input_shape: Any) -> None:
-        check_channels_last(input_shape, "Residual")
-        build_chain(self.branch, input_shape)
-        self.project = input_shape[-1] != self.filters
-        if self.project:
-            self.skip.build(tuple(input_shape))
-        self.built = True
+    def arguments(self) -> dict:
+        return {"filters": self.filters, "synchronized": self.synchronized}
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         if training and self.recompute:
-            return recomputed(self, lambda x: self._residual(x, training=True), inputs)
-        return self._residual(inputs)
-
-    def _residual(self, inputs, **training):
-        skip = self.skip(inputs) if self.project else inputs
-        return call_chain(self.branch, inputs, **training) + skip
-
-    def compute_output_shape(self, input_shape: Any) -> tuple:
-        return (*tuple(input_shape)[:-1], self.filters)
-
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "synchronized": self.synchronized,
-        }
+            return recomputed(self, lambda x: self.run(x, training=True), inputs)
+        return self.run(inputs)

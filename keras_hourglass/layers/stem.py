@@ -1,24 +1,14 @@
 """The layers before the first hourglass: 256×256 pixels to 64×64 features."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
-from keras_hourglass.layers.common import (
-    batch_norm,
-    build_chain,
-    call_chain,
-    check_channels_last,
-    check_positive,
-    conv,
-    policy_of,
-)
-from keras_hourglass.layers.residual import Residual
+from keras_hourglass.layers.block import Block, check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")
-class Stem(keras.layers.Layer):
+class Stem(Block):
     """7×7 convolution of stride 2, BN, ReLU, residuals, max pooling, residuals.
 
     The convolution pads three pixels on every side, as Torch does; TensorFlow's `same` pads two
@@ -53,6 +43,8 @@ class Stem(keras.layers.Layer):
         [Newell et al., 2016](https://arxiv.org/abs/1603.06937), section 3.2.
     """
 
+    kind = "Stem"
+
     def __init__(
         self,
         filters: int,
@@ -66,43 +58,10 @@ class Stem(keras.layers.Layer):
         check_positive("filters", filters)
         self.filters, self.before, self.after = filters, tuple(before), tuple(after)
         self.return_pooled, self.synchronized = return_pooled, synchronized
-        dtype = policy_of(self)
-        self.first = [
-            keras.layers.ZeroPadding2D(3, name="pad", dtype=dtype),
-            conv(filters, 7, "conv", dtype, strides=2, padding="valid"),
-            batch_norm("bn", dtype, synchronized),
-            keras.layers.ReLU(name="relu", dtype=dtype),
-            *self._residuals("before", self.before, dtype),
-            keras.layers.MaxPooling2D(2, name="pool", dtype=dtype),
-        ]
-        self.second = self._residuals("after", self.after, dtype)
+        self.make_children()
 
-    def _residuals(self, key, widths, dtype):
-        return [
-            Residual(width, self.synchronized, name=f"{key}{index}", dtype=dtype)
-            for index, width in enumerate(widths, start=1)
-        ]
-
-    def build(self, input_shape: Any) -> None:
-        check_channels_last(input_shape, "Stem")
-        build_chain(self.second, build_chain(self.first, input_shape))
-        self.built = True
-
-    def call(self, inputs: Any) -> Any:
-        pooled = call_chain(self.first, inputs)
-        features = call_chain(self.second, pooled)
-        return (features, pooled) if self.return_pooled else features
-
-    def compute_output_shape(self, input_shape: Any) -> tuple:
-        batch, height, width, _ = input_shape
-        size = tuple(None if edge is None else edge // 4 for edge in (height, width))
-        pooled = (batch, *size, self.before[-1] if self.before else self.filters)
-        features = (batch, *size, self.after[-1] if self.after else pooled[-1])
-        return (features, pooled) if self.return_pooled else features
-
-    def get_config(self) -> dict:
+    def arguments(self) -> dict:
         return {
-            **super().get_config(),
             "filters": self.filters,
             "before": list(self.before),
             "after": list(self.after),

@@ -5,20 +5,11 @@ from typing import Any
 
 import keras
 
-from keras_hourglass.layers.common import (
-    batch_norm,
-    build_chain,
-    call_chain,
-    check_channels_last,
-    check_positive,
-    conv,
-    policy_of,
-)
-from keras_hourglass.layers.residual import Residual
+from keras_hourglass.layers.block import Block, check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")
-class IntermediateSupervision(keras.layers.Layer):
+class IntermediateSupervision(Block):
     """Predict heatmaps from an hourglass's features and feed them back into the next one.
 
     Residuals and 1×1 conv-BN-ReLU turn the features into `y`; a 1×1 convolution of `y` gives the
@@ -62,6 +53,8 @@ class IntermediateSupervision(keras.layers.Layer):
         [Newell et al., 2016](https://arxiv.org/abs/1603.06937), section 3.3 and Figure 4, right.
     """
 
+    kind = "IntermediateSupervision"
+
     def __init__(
         self,
         num_keypoints: int | None,
@@ -87,89 +80,11 @@ class IntermediateSupervision(keras.layers.Layer):
         for width in self.filters:
             check_positive("filters", width)
         self.heatmap_dtype, self.synchronized = heatmap_dtype, synchronized
-        self._policy = policy_of(self)
-        self.linear = []
-        for index, width in enumerate(self.filters, start=1):
-            self.linear += [
-                conv(width, 1, f"conv{index}", self._policy),
-                batch_norm(f"bn{index}", self._policy, synchronized),
-                keras.layers.ReLU(name=f"relu{index}", dtype=self._policy),
-            ]
-        # Targets are empty but for a few pixels; larger first outputs would have to be unlearned.
-        small = keras.initializers.RandomNormal(stddev=0.01)
-        self.heatmaps = (
-            conv(num_keypoints, 1, "heatmaps", heatmap_dtype, kernel_initializer=small)
-            if num_keypoints
-            else None
-        )
+        self.num_inputs = 2 if merge else 1
+        self.make_children()
 
-    def build(self, input_shape: Any) -> None:
-        features, skip = self._split(input_shape)
-        check_channels_last(features, "IntermediateSupervision")
-        self.residuals = [
-            Residual(features[-1], self.synchronized, name=f"residual{index}", dtype=self._policy)
-            for index in range(1, self.num_blocks + 1)
-        ]
-        shape = build_chain([*self.residuals, *self.linear], features)
-        if self.heatmaps:
-            self.heatmaps.build(shape)
-        if self.merge:
-            merged = shape[-1] + skip[-1] if self.merge == "concat" else skip[-1]
-            self.merge_features = conv(merged, 1, "merge_features", self._policy)
-            self.merge_features.build(
-                (*shape[:-1], merged if self.merge == "concat" else shape[-1])
-            )
-            self.concatenate = keras.layers.Concatenate(name="concat", dtype=self._policy)
-            if self.heatmaps:
-                self.merge_heatmaps = conv(merged, 1, "merge_heatmaps", self._policy)
-                self.merge_heatmaps.build((*shape[:-1], self.num_keypoints))
-        self.built = True
-
-    def _split(self, input_shape):
-        """The shapes of features and skip, the latter `None` where nothing is fed back."""
-        if not self.merge:
-            return input_shape, None
-        # Keras 2 passes shapes of a class of its own.
-        if len(input_shape) != 2 or not all(hasattr(s, "__len__") for s in input_shape):
-            raise ValueError(
-                "IntermediateSupervision that feeds back expects a pair of features and skip. "
-                f"Received: shape={input_shape}"
-            )
-        features, skip = input_shape
-        check_channels_last(skip, "IntermediateSupervision")
-        if tuple(features)[1:3] != tuple(skip)[1:3]:
-            raise ValueError(
-                "IntermediateSupervision expects features and skip of the same height and width. "
-                f"Received: shapes={tuple(features)} and {tuple(skip)}"
-            )
-        return features, skip
-
-    def call(self, inputs: Any) -> Any:
-        features, skip = inputs if self.merge else (inputs, None)
-        y = call_chain([*self.residuals, *self.linear], features)
-        if not self.merge:
-            return self.heatmaps(y)
-        if self.merge == "concat":
-            merged = self.merge_features(self.concatenate([y, skip]))
-        else:
-            merged = skip + self.merge_features(y)
-        if not self.heatmaps:
-            return merged
-        heatmaps = self.heatmaps(y)
-        return heatmaps, merged + self.merge_heatmaps(heatmaps)
-
-    def compute_output_shape(self, input_shape: Any) -> tuple:
-        features, skip = input_shape if self.merge else (input_shape, None)
-        heatmaps = (*tuple(features)[:-1], self.num_keypoints)
-        if not self.merge:
-            return heatmaps
-        width = self.filters[-1] + skip[-1] if self.merge == "concat" else skip[-1]
-        merged = (*tuple(skip)[:-1], width)
-        return (heatmaps, merged) if self.num_keypoints else merged
-
-    def get_config(self) -> dict:
+    def arguments(self) -> dict:
         return {
-            **super().get_config(),
             "num_keypoints": self.num_keypoints,
             "filters": list(self.filters),
             "num_blocks": self.num_blocks,
@@ -177,3 +92,20 @@ class IntermediateSupervision(keras.layers.Layer):
             "heatmap_dtype": self.heatmap_dtype,
             "synchronized": self.synchronized,
         }
+
+    def split(self, input_shape: Any) -> list[tuple]:
+        if not self.merge:
+            return super().split(input_shape)
+        # Keras 2 passes shapes of a class of its own.
+        if len(input_shape) != 2 or not all(hasattr(s, "__len__") for s in input_shape):
+            raise ValueError(
+                "IntermediateSupervision that feeds back expects a pair of features and skip. "
+                f"Received: shape={input_shape}"
+            )
+        [features], [skip] = (Block.split(self, shape) for shape in input_shape)
+        if features[1:3] != skip[1:3]:
+            raise ValueError(
+                "IntermediateSupervision expects features and skip of the same height and width. "
+                f"Received: shapes={features} and {skip}"
+            )
+        return [features, skip]

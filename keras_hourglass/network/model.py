@@ -5,19 +5,12 @@ from typing import Any
 
 import keras
 
-from keras_hourglass.layers import Hourglass, IntermediateSupervision, Stem
-from keras_hourglass.network.config import (
-    STRIDE,
-    complete,
-    head_widths,
-    hourglass_widths,
-    inner_strides,
-    output_strides,
-    stack_names,
-    stem_widths,
-)
-from keras_hourglass.network.cost import cost_of
-from keras_hourglass.skeletons import Skeleton, get_skeleton
+from keras_hourglass.errors import UserError
+from keras_hourglass.layers.block import make_layer
+from keras_hourglass.network.config import STRIDE, output_strides, stack_names
+from keras_hourglass.network.graph import Graph, Snapshot
+from keras_hourglass.network.variables import arrays_of
+from keras_hourglass.skeletons import Skeleton
 from keras_hourglass.typing import Path, Size
 
 
@@ -102,7 +95,7 @@ class StackedHourglass(keras.Model):
         dtype: Any = None,
         **kwargs,
     ):
-        config = complete(
+        graph = Graph(
             {
                 "num_keypoints": num_keypoints,
                 "num_stacks": num_stacks,
@@ -122,31 +115,35 @@ class StackedHourglass(keras.Model):
                 "metadata": metadata,
             }
         )
-        inputs, outputs = _build(config, dtype)
+        inputs, outputs = _build(graph, dtype)
         super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
-        self._config = config
+        self._graph = graph
         self._policy_argument = dtype
+
+    @property
+    def graph(self) -> Graph:
+        """The network as a list of nodes, of which this model was built."""
+        return self._graph
 
     @property
     def num_keypoints(self) -> int:
         """K, the number of joints."""
-        return self._config["num_keypoints"]
+        return self.graph.config["num_keypoints"]
 
     @property
     def num_stacks(self) -> int:
         """S, the number of hourglasses."""
-        return self._config["num_stacks"]
+        return self.graph.config["num_stacks"]
 
     @property
     def skeleton(self) -> Skeleton | None:
         """The `Skeleton` the model was built with, or `None`."""
-        values = self._config["skeleton"]
-        return get_skeleton(values) if values else None
+        return self.graph.skeleton
 
     @property
     def input_size(self) -> Size:
         """`(height, width)` of the crop, in input pixels."""
-        return tuple(self._config["input_shape"][:2])
+        return tuple(self.graph.config["input_shape"][:2])
 
     @property
     def stride(self) -> int:
@@ -156,7 +153,7 @@ class StackedHourglass(keras.Model):
     @property
     def output_strides(self) -> dict[str, int]:
         """Output name -> input pixels per heatmap pixel, the final output last."""
-        return output_strides(self._config)
+        return output_strides(self.graph.config)
 
     @property
     def stack_names(self) -> list[str]:
@@ -166,22 +163,22 @@ class StackedHourglass(keras.Model):
     @property
     def gflops(self) -> float:
         """Floating-point operations of one image, 10⁹; a multiply-add counts as two."""
-        return cost_of(self._config).gflops
+        return self.graph.gflops
 
     @property
     def metadata(self) -> dict[str, dict]:
         """What travels with the model: dicts `preprocessing`, `thresholds` and `card`."""
-        return self._config["metadata"]
+        return self.graph.config["metadata"]
 
     @property
     def preprocessing(self) -> dict:
         """How crops are made for this model: `padding` of the person box, `sigma`, ….  A dict."""
-        return self.metadata.get("preprocessing", {})
+        return self.graph.preprocessing
 
     @property
     def thresholds(self) -> dict[str, float]:
         """Joint name -> least score of a joint that counts as present. A dict, perhaps empty."""
-        return self.metadata.get("thresholds", {})
+        return self.graph.thresholds
 
     @classmethod
     def from_preset(cls, source: Path, **options) -> "StackedHourglass":
@@ -223,66 +220,53 @@ class StackedHourglass(keras.Model):
         dtype = self._policy_argument
         if dtype is not None and not isinstance(dtype, str):
             dtype = getattr(dtype, "name", None)
-        return {**self._config, "name": self.name, "dtype": dtype}
+        return {**self.graph.config, "name": self.name, "dtype": dtype}
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "StackedHourglass":
         return cls(**{key: value for key, value in config.items() if key != "trainable"})
 
 
-def _build(config, dtype):
-    """The functional graph: inputs and the dict of outputs."""
-    stacks, merge, supervision = (config[key] for key in ("num_stacks", "merge", "supervision"))
-    filters, branches = hourglass_widths(config)
-    strides = inner_strides(config)
-    shared = {"synchronized": config["synchronized"], "dtype": dtype}
-    inputs = keras.Input(tuple(config["input_shape"]), name="image")
-    # float32, since bfloat16 cannot hold all pixel values between integers.
-    x = keras.layers.Rescaling(
-        config["scale"], config["offset"], name="normalize", dtype="float32"
-    )(inputs)
-    x, pooled = Stem(*stem_widths(config), return_pooled=True, name="stem", **shared)(x)
-    predicted = {}
-    for stack in range(1, stacks + 1):
-        last = stack == stacks
-        num_blocks, widths = head_widths(config, stack)
-        y = Hourglass(
-            filters,
-            depth=config["depth"],
-            num_blocks=config["num_blocks"],
-            **branches,
-            return_inner=len(strides),
-            name=f"hourglass_{stack}",
-            **shared,
-        )(x)
-        if strides:
-            y, *inner = y
-            for stride, features in zip(strides, inner, strict=True):
-                name = f"stack_{stack}_stride_{stride}"
-                head = IntermediateSupervision(
-                    config["num_keypoints"], filters, merge=None, name=f"head_{name}", **shared
-                )
-                predicted[name] = head(features)
-        head = IntermediateSupervision(
-            config["num_keypoints"] if last or supervision != "last" else None,
-            widths,
-            num_blocks=num_blocks,
-            merge=None if last else merge,
-            name=f"supervision_{stack}",
-            **shared,
+def snapshot(model: Any) -> Snapshot:
+    """The graph of a live model and its weights as they are now, which is what folding takes.
+
+    Args:
+        model: a `StackedHourglass`. A functional model of your own, made of this package's layers,
+            has no graph that is known here: it trains, saves and exports by Keras's own means and
+            predicts by `engine="keras"`.
+
+    Returns:
+        A `Snapshot`.
+
+    Raises:
+        UserError: if it is another model.
+
+    Example:
+
+    >>> model = StackedHourglass(5, 1, 8, depth=2, input_shape=(32, 48, 3))
+    >>> graph, arrays = snapshot(model)
+    >>> arrays["supervision_1/heatmaps/kernel"].shape
+    (1, 1, 8, 5)
+    """
+    if not isinstance(model, StackedHourglass):
+        raise UserError(
+            "Only a StackedHourglass, whose graph is known by its arguments, is folded for other "
+            f"runtimes. Received: a {type(model).__name__} named {getattr(model, 'name', '')!r}. "
+            "Run it by engine='keras', and write it by its own model.export."
         )
-        if last:
-            predicted[f"stack_{stack}"] = head(y)
-        elif supervision == "last":
-            x = head([y, pooled if merge == "concat" else x])
+    return Snapshot(model.graph, arrays_of(model))
+
+
+def _build(graph, dtype):
+    """The functional graph: inputs and the dict of outputs."""
+    known: dict = {}
+    inputs = None
+    for node in graph.nodes:
+        if node.kind == "InputLayer":
+            found = inputs = keras.Input(node.outputs[0].shape[1:], name=node.name)
         else:
-            predicted[f"stack_{stack}"], x = head([y, pooled if merge == "concat" else x])
-    if supervision == "sum" and stacks > 1:
-        total = keras.layers.Add(name="sum", dtype="float32")(list(predicted.values()))
-        predicted = {f"stack_{stacks}": total}
-    outputs = {
-        # A named identity, so that losses and logs are called stack_1, stack_2, ….
-        name: keras.layers.Activation("linear", name=name, dtype="float32")(predicted[name])
-        for name in output_strides(config)
-    }
-    return inputs, outputs
+            given = [known[tensor.name] for tensor in node.inputs]
+            found = make_layer(node, dtype)(given if len(given) > 1 else given[0])
+        found = found if isinstance(found, (list, tuple)) else [found]
+        known.update(zip((tensor.name for tensor in node.outputs), found, strict=True))
+    return inputs, {name: known[tensor.name] for name, tensor in graph.output.items()}

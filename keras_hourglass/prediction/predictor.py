@@ -11,9 +11,9 @@ import numpy as np
 from keras_hourglass.codec import codec_of, present_from
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine, invert_affine
-from keras_hourglass.inference.engines import make_engine, takes_blueprint
-from keras_hourglass.network.blueprint import Blueprint
+from keras_hourglass.inference.engines import make_engine, takes_snapshot
 from keras_hourglass.network.config import stack_name
+from keras_hourglass.network.graph import Snapshot
 from keras_hourglass.prediction.boxes import Rectangles
 from keras_hourglass.prediction.cropping import Cropper, Here, groups
 from keras_hourglass.prediction.detection import make_detector
@@ -106,25 +106,26 @@ class Predictor:
     ):
         source: Any = None
         if not hasattr(model, "input_shape"):
-            from keras_hourglass.zoo.store import load_blueprint, load_model
+            from keras_hourglass.zoo.store import load_model, load_snapshot
 
             source = model
-            model = load_blueprint(model) if takes_blueprint(engine) else load_model(model)
+            model = load_snapshot(model) if takes_snapshot(engine) else load_model(model)
         for name, value in (("batch_size", batch_size), ("workers", workers)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UserError(f"`{name}` must be a positive integer. Received: {value!r}.")
         if not (is_number(padding) and padding > 0):
             raise UserError(f"`padding` must be a positive number. Received: {padding!r}.")
         self._model, self._source, self._choice = model, source, engine
-        self.output = stack_name(model.output, stack)
+        known = model.graph if isinstance(model, Snapshot) else model
+        self.output = stack_name(known.output, stack)
         self.batch_size, self.padding = batch_size, float(padding)
         self.keep_heatmaps, self.workers = bool(heatmaps), workers
-        self.input_size = tuple(model.input_shape[1:3])
-        skeleton = getattr(model, "skeleton", None) if skeleton is None else skeleton
-        self.skeleton = skeleton_of(model.output[self.output].shape[-1], skeleton, mirrored=flip)
+        self.input_size = tuple(known.input_shape[1:3])
+        skeleton = getattr(known, "skeleton", None) if skeleton is None else skeleton
+        self.skeleton = skeleton_of(known.output[self.output].shape[-1], skeleton, mirrored=flip)
         self.flip = bool(flip) and self.skeleton.mirrors
-        self.codec = codec_of(model, self.output, decoder)
-        self.thresholds = present_from(self.skeleton, getattr(model, "thresholds", {}), thresholds)
+        self.codec = codec_of(known, self.output, decoder)
+        self.thresholds = present_from(self.skeleton, getattr(known, "thresholds", {}), thresholds)
         self.detector = make_detector(detector, self) if isinstance(detector, str) else detector
         # Threads for as long as the predictor lives: TensorFlow and OpenCV keep up to a kilobyte
         # of every thread that they ever ran in. Detectors call the network from those that read.
@@ -138,7 +139,7 @@ class Predictor:
     @property
     def model(self) -> Any:
         """The Keras model, built when it is first asked for; from then on, it is what runs."""
-        if isinstance(self._model, Blueprint):
+        if isinstance(self._model, Snapshot):
             from keras_hourglass.zoo.store import load_model
 
             self._model = load_model(self._source)

@@ -3,7 +3,7 @@
 import pathlib
 import re
 
-from keras_hourglass.network.cost import cost_of
+from keras_hourglass.network.graph import Graph
 
 # Sections of the card in order, each with its facts and their names; a nameless fact stands in
 # the text, the others in a table. Whatever else a card holds follows under its own name.
@@ -88,7 +88,7 @@ def _validations(facts):
 
 
 def _network(architecture):
-    cost = cost_of(architecture)
+    graph = Graph(architecture)
     height, width = architecture["input_shape"][:2]
     skeleton = architecture["skeleton"]
     joints = ", ".join(skeleton["joints"]) if skeleton else "unnamed"
@@ -97,8 +97,8 @@ def _network(architecture):
         "Stacks": architecture["num_stacks"],
         "Features": architecture["num_features"],
         "Joints": f"{architecture['num_keypoints']} ({joints})",
-        "Parameters": f"{cost.trainable:,}",
-        "GFLOPs per image": f"{cost.gflops:.3g}",
+        "Parameters": f"{graph.trainable:,}",
+        "GFLOPs per image": f"{graph.gflops:.3g}",
     }
     return [*_value(rows), ""]
 

@@ -10,9 +10,8 @@ from typing import Any
 
 from keras_hourglass.errors import UserError, WeightsError
 from keras_hourglass.io.files import atomic_writes
-from keras_hourglass.network.blueprint import Blueprint
 from keras_hourglass.network.config import DEFAULTS, complete
-from keras_hourglass.network.cost import cost_of
+from keras_hourglass.network.graph import Graph, Snapshot
 from keras_hourglass.skeletons import Skeleton, get_skeleton
 from keras_hourglass.typing import Path
 from keras_hourglass.zoo.manifest import read_manifest, trained_as
@@ -60,8 +59,8 @@ def describe(name: str, records: dict | None = None) -> dict:
             f"No such preset. Received: {name}. Choose one of {', '.join((*PRESETS, *records))}."
         )
     record = records.get(name)
-    config = complete(_architecture(name, record))
-    cost = cost_of(config)
+    graph = Graph(_architecture(name, record))
+    config = graph.config
     skeleton = config["skeleton"]
     base = PRESETS.get(record["architecture"], {}) if record else PRESETS[name]
     return {
@@ -73,8 +72,8 @@ def describe(name: str, records: dict | None = None) -> dict:
         "num_stacks": config["num_stacks"],
         "num_features": config["num_features"],
         "supervision": config["supervision"],
-        "parameters": cost.trainable,
-        "gflops": cost.gflops,
+        "parameters": graph.trainable,
+        "gflops": graph.gflops,
         "weights": record,
     }
 
@@ -134,14 +133,14 @@ def load_model(
     return model
 
 
-def load_blueprint(source: Path) -> Blueprint:
+def load_snapshot(source: Path) -> Snapshot:
     """Turn a name, path or address into a network with weights that Keras has not built.
 
     Args:
         source: as for `load_model`.
 
     Returns:
-        The `Blueprint`, which `Predictor` runs by other runtimes than Keras.
+        The `Snapshot`, a graph and its arrays, which `Predictor` runs by other runtimes than Keras.
 
     Raises:
         UserError: if there is no such preset or path.
@@ -149,7 +148,7 @@ def load_blueprint(source: Path) -> Blueprint:
 
     Example:
 
-    >>> load_blueprint("hourglass_tiny_lsp").input_shape
+    >>> load_snapshot("hourglass_tiny_lsp").graph.input_shape
     (None, 128, 128, 3)
     """
     from keras_hourglass.zoo import weights as loading
@@ -157,10 +156,9 @@ def load_blueprint(source: Path) -> Blueprint:
     config, weights = resolve(source)
     if weights is None:
         raise WeightsError(_without_weights(source))
-    blueprint = Blueprint(config)
-    arrays = loading.read_arrays(blueprint, weights, str(source))
-    loading.assign_arrays(blueprint, arrays, str(source))
-    return blueprint
+    graph = Graph(config)
+    arrays = loading.read_arrays(graph, weights, str(source))
+    return Snapshot(graph, loading.checked(graph, arrays, str(source)))
 
 
 def resolve(source: Path, load_weights: bool = True) -> tuple[dict, Any]:

@@ -1,65 +1,24 @@
 """Weights of a network by name: write, read, check and load them, strictly.
 
-Every array has a readable name made of the layers' names, such as
-`hourglass_1/inner/upper1/conv2/kernel`. The files are Keras's `.weights.h5`, so that
-`model.load_weights` reads them on every backend; inside, Keras names groups after classes and
-counts them, and `file_keys` says which of those groups holds which array. Reading needs no
+Every array has a readable name made of the layers' names, see `network.variables`. The files are
+Keras's `.weights.h5`, so that `model.load_weights` reads them on every backend. Reading needs no
 private part of Keras and refuses whatever is missing, left over or of another shape.
 """
 
 import io
 import pathlib
-import re
-import sys
 
 import numpy as np
 
 from keras_hourglass.errors import WeightsError
 from keras_hourglass.io.files import atomic_write
-from keras_hourglass.network.blueprint import Part
+from keras_hourglass.network.variables import arrays_of, file_keys, layer_keys, named_variables
 
 FILE_DTYPES = ("float32", "float16")
 # What a compiled model's file holds besides the network.
 _NOT_WEIGHTS = ("optimizer/", "metrics/")
 # Bytes of one array; the largest of the paper's network has 2 MB.
 _MAX_ARRAY = 2**30
-
-
-def named_variables(model):
-    """The variables of a model under readable names, in the order of the graph.
-
-    Args:
-        model: a `StackedHourglass`, its `Blueprint`, or any functional model of this package's
-            layers.
-
-    Returns:
-        A dict name -> Keras variable.
-
-    Example:
-
-    >>> from keras_hourglass import StackedHourglass
-    >>> model = StackedHourglass(5, 1, 8, depth=2, input_shape=(32, 32, 3))
-    >>> list(named_variables(model))[:2]
-    ['stem/conv/kernel', 'stem/conv/bias']
-    """
-    return {name: variable for name, _, variable in _walk(model)}
-
-
-def file_keys(model):
-    """The place of each variable in a `.weights.h5` file.
-
-    Args:
-        model: as for `named_variables`.
-
-    Returns:
-        A dict name -> path inside the file.
-    """
-    return {name: key for name, key, _ in _walk(model)}
-
-
-def arrays_of(model):
-    """The values of all variables, name -> NumPy array."""
-    return {name: np.asarray(_value(variable)) for name, variable in named_variables(model).items()}
 
 
 def assign_arrays(model, arrays, origin="the arrays"):
@@ -74,10 +33,27 @@ def assign_arrays(model, arrays, origin="the arrays"):
         WeightsError: naming arrays that are missing, left over, of another shape or not finite;
             the model is unchanged in that case.
     """
-    variables = named_variables(model)
-    _compare({name: tuple(v.shape) for name, v in variables.items()}, arrays, origin)
-    for name, variable in variables.items():
-        variable.assign(np.asarray(arrays[name], "float32"))
+    arrays = checked(model, arrays, origin)
+    for name, variable in named_variables(model).items():
+        variable.assign(arrays[name])
+
+
+def checked(network, arrays, origin="the arrays"):
+    """Arrays as float32 if they are exactly those of a network.
+
+    Args:
+        network: the model, or its `Graph`.
+        arrays, origin: as for `assign_arrays`.
+
+    Returns:
+        A dict name -> float32 array.
+
+    Raises:
+        WeightsError: as `assign_arrays`.
+    """
+    shapes = {name: tuple(v.shape) for name, v in named_variables(network).items()}
+    _compare(shapes, arrays, origin)
+    return {name: np.asarray(arrays[name], "float32") for name in shapes}
 
 
 def save_weights(model, path, dtype="float32"):
@@ -110,7 +86,7 @@ def weights_file(model, dtype="float32"):
     with h5py.File(buffer, "w") as file:
         # Keras 2.15 looks for these groups in the model and every layer, even empty ones.
         file.create_group("vars")
-        for _, key, _, _ in _walk_layers(model.layers, "", "layers"):
+        for key in layer_keys(model):
             file.create_group(f"{key}/vars")
         for name, array in arrays_of(model).items():
             with np.errstate(over="ignore"):
@@ -142,7 +118,8 @@ def read_arrays(model, path, origin=None):
     """The arrays of a `.weights.h5` file under the names of the model's variables.
 
     Args:
-        model: gives the names; shapes may differ from those in the file.
+        model: the model or its `Graph`, which gives the names; shapes may differ from those in
+            the file.
         path: the file, or an open binary file.
         origin: what to call it in messages; the path by default.
 
@@ -206,59 +183,3 @@ def _compare(shapes, arrays, origin):
 def _some(names, limit=6):
     rest = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _value(variable):
-    """A variable's value as NumPy, whatever the backend and the device."""
-    return variable.numpy() if hasattr(variable, "numpy") else variable
-
-
-def _walk(model):
-    """Name, path in the file and variable of each variable of a model."""
-    for name, key, layer, leaf in _walk_layers(model.layers, "", "layers"):
-        for index, variable in enumerate(layer.weights if leaf else ()):
-            short = variable.name.split("/")[-1].split(":")[0]
-            yield f"{name}/{short}", f"{key}/vars/{index}", variable
-
-
-def _walk_layers(layers, name, key):
-    """Name, path in the file, layer, and whether it has no layers inside, of all nested layers."""
-    for layer, counter in zip(layers, _class_counters(layers), strict=True):
-        yield from _walk_layer(layer, name + layer.name, f"{key}/{counter}")
-
-
-def _walk_layer(layer, name, key):
-    # PyTorch, as a backend, keeps the layers among the attributes in a place of its own.
-    attributes = {**vars(layer), **vars(layer).get("_modules", {})}
-    children = {
-        attribute: value
-        for attribute, value in attributes.items()
-        if not attribute.startswith("_") and _holds_layers(value)
-    }
-    yield name, key, layer, not children
-    for attribute, value in children.items():
-        if _is_list(value):
-            yield from _walk_layers(value, f"{name}/", f"{key}/{attribute}")
-        else:
-            yield from _walk_layer(value, f"{name}/{value.name}", f"{key}/{attribute}")
-
-
-def _is_list(value):
-    return isinstance(value, (list, tuple))
-
-
-def _holds_layers(value):
-    items = value if _is_list(value) else [value]
-    kinds = (Part, sys.modules["keras"].layers.Layer) if "keras" in sys.modules else Part
-    return bool(items) and all(isinstance(item, kinds) for item in items)
-
-
-def _class_counters(layers):
-    """Keras's names in a list of layers: the class in snake case, counted from the second on."""
-    used = {}
-    for layer in layers:
-        name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
-        name = re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
-        count = used.get(name, 0)
-        used[name] = count + 1
-        yield f"{name}_{count}" if count else name

@@ -7,6 +7,7 @@ from networks import as_trained
 from keras_hourglass.errors import UserError
 from keras_hourglass.export import compare, export_format, load_engine
 from keras_hourglass.inference import fold
+from keras_hourglass.network.model import snapshot
 
 SIZE = (32, 48)
 NEEDED = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "tensorflow"}
@@ -47,7 +48,7 @@ def test_folded_programs_compute_what_the_model_does(options, crops):
     from keras_hourglass.inference.tensorflow_graph import Network
 
     model = make(**options)
-    program = fold(model)
+    program = fold(*snapshot(model))
     found = Network(program)(tf.constant(crops), list(program.outputs))
     expected = model.predict(crops, verbose=0)
     assert list(found) == list(model.output)
@@ -58,9 +59,9 @@ def test_folded_programs_compute_what_the_model_does(options, crops):
 
 def test_no_norm_is_left(model):
     residuals = sum("Residual" in type(layer).__name__ for layer in all_layers(model))
-    kinds = [step.kind for step in fold(model).steps]
+    kinds = [step.kind for step in fold(*snapshot(model)).steps]
     assert kinds.count("affine") == 0 and kinds.count("clamp") == residuals
-    kinds = [step.kind for step in fold(model, clamp=False).steps]
+    kinds = [step.kind for step in fold(*snapshot(model), clamp=False).steps]
     assert kinds.count("affine") == residuals and kinds.count("clamp") == 0
 
 
@@ -74,7 +75,7 @@ def test_norms_that_switch_channels_off(crops):
             values = np.array(variable)
             values[::3], values[1::3] = 0, 1e-9
             variable.assign(values)
-    found = Network(fold(model))(tf.constant(crops), ["stack_1"])["stack_1"]
+    found = Network(fold(*snapshot(model)))(tf.constant(crops), ["stack_1"])["stack_1"]
     expected = model.predict(crops, verbose=0)["stack_1"]
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
@@ -84,20 +85,41 @@ def all_layers(model):
 
 
 def test_a_program_of_fewer_outputs_needs_fewer_steps(model):
-    program = fold(model)
+    program = fold(*snapshot(model))
     first = program.only("stack_1")
     assert list(first.outputs) == ["stack_1"]
     assert len(first.steps) < 0.7 * len(program.steps)
     assert first.steps[first.outputs["stack_1"]].weights[0].shape[-1] == 3
 
 
-def test_a_foreign_layer_is_named():
+def own_model():
+    """A user's functional model of the package's layers."""
     import keras
 
-    inputs = keras.Input((8, 8, 3))
-    outputs = {"a": keras.layers.GaussianNoise(0.1, name="noise")(inputs)}
-    with pytest.raises(UserError, match="noise"):
-        fold(keras.Model(inputs, outputs))
+    from keras_hourglass import Hourglass, IntermediateSupervision, Residual
+
+    inputs = keras.Input((*SIZE, 3))
+    x = Hourglass(8, depth=1)(Residual(8)(inputs))
+    outputs = {"stack_1": IntermediateSupervision(3, 8, merge=None)(x)}
+    return as_trained(keras.Model(inputs, outputs, name="mine"))
+
+
+def test_a_model_of_ones_own_is_refused_with_the_way_to_do_it(tmp_path):
+    with pytest.raises(UserError, match=r"Functional named 'mine'.*its own model\.export"):
+        export_format(own_model(), tmp_path, "onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.full
+def test_a_model_of_ones_own_exports_by_keras(crops, tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    model = own_model()
+    model.export(str(tmp_path / "served"), verbose=False)
+    loaded = tf.saved_model.load(str(tmp_path / "served"))
+    found = loaded.serve(tf.constant(crops, tf.float32))["stack_1"]
+    expected = model.predict(crops, verbose=0)["stack_1"]
+    assert expected.shape == (3, *SIZE, 3) and np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.full

@@ -66,7 +66,7 @@ def test_auto_takes_what_is_there(monkeypatch, model, missing, accelerated, name
 
 def test_which_engines_need_no_keras(monkeypatch):
     monkeypatch.setattr(engines, "accelerators", lambda: [])
-    takes = engines.takes_blueprint
+    takes = engines.takes_snapshot
     assert [takes(name) for name in ("auto", "onnxruntime", "folded", "keras")] == [
         True, True, True, False
     ]  # fmt: skip
@@ -100,16 +100,32 @@ def test_folded_follows_the_weights(name, crops):
     np.testing.assert_allclose(after, model.predict(crops, verbose=0)["stack_1"], atol=2e-5)
 
 
-def test_a_network_of_other_layers_runs_unfolded(crops):
+def own_model(*layers):
     import keras
 
-    inputs = keras.Input((32, 16, 3))
-    outputs = keras.layers.Conv2D(5, 1, 4, activation="tanh")(inputs)
-    model = keras.Model(inputs, {"stack_1": keras.layers.LayerNormalization()(outputs)})
-    found = make_engine("auto", model, ("stack_1",))(crops)["stack_1"]
-    np.testing.assert_allclose(found, model.predict(crops, verbose=0)["stack_1"], atol=2e-5)
-    with pytest.raises(UserError, match="this package's own layers"):
-        make_engine("folded", model, ("stack_1",))
+    outputs = inputs = keras.Input((32, 16, 3))
+    for layer in layers:
+        outputs = layer(outputs)
+    return keras.Model(inputs, {"stack_1": outputs}, name="mine")
+
+
+def test_a_model_of_ones_own_runs_unfolded(crops):
+    """Whether of this package's layers or of others: its graph is not known."""
+    import keras
+
+    from keras_hourglass import Residual
+
+    for layers in (
+        [keras.layers.Conv2D(5, 1, 4, activation="tanh"), keras.layers.LayerNormalization()],
+        [keras.layers.AveragePooling2D(4), Residual(6)],
+    ):
+        model = own_model(*layers)
+        expected = model.predict(crops, verbose=0)["stack_1"]
+        found = make_engine("auto", model, ("stack_1",))(crops)["stack_1"]
+        np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+        for name in ("folded", "onnxruntime"):
+            with pytest.raises(UserError, match="Functional named 'mine'.*engine='keras'"):
+                make_engine(name, model, ("stack_1",))
 
 
 def test_folded_follows_the_heads(model, crops):

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_hourglass.layers import convolution
-from keras_hourglass.layers.convolution import Conv2D, kernel_gradient
+from keras_hourglass.layers import common
+from keras_hourglass.layers.common import Conv2D, kernel_gradient
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
@@ -16,7 +16,7 @@ if keras.backend.backend() != "tensorflow":
 def fast_way(monkeypatch):
     """As on a processor with AVX2 under the command line, whatever this one is."""
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
-    monkeypatch.setattr(convolution, "_products_pay", lambda: True)
+    monkeypatch.setattr(common, "_products_pay", lambda: True)
 
 
 def gradients(layer, inputs, weights):
@@ -63,7 +63,7 @@ def test_the_same_as_keras(size, channels, filters):
 
 def test_which_convolutions_take_the_fast_way(monkeypatch):
     taken = []
-    monkeypatch.setattr(convolution, "_convolve", lambda x, k: taken.append(x.shape) or x)
+    monkeypatch.setattr(common, "_convolve", lambda x, k: taken.append(x.shape) or x)
     for options, training in [
         ({}, True),
         ({}, False),
@@ -78,9 +78,9 @@ def test_which_convolutions_take_the_fast_way(monkeypatch):
 @pytest.mark.parametrize("flags, answer", [({"avx2"}, True), ({"avx2", "avx512f"}, False)])
 def test_processors_whose_own_gradients_are_faster(monkeypatch, flags, answer):
     monkeypatch.undo()
-    monkeypatch.setattr(convolution, "processor_flags", lambda: flags)
+    monkeypatch.setattr(common, "processor_flags", lambda: flags)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    assert convolution._products_pay.__wrapped__() is answer
+    assert common._products_pay.__wrapped__() is answer
 
 
 def test_sizes_may_be_unknown_until_it_runs():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_hourglass.layers import Hourglass, IntermediateSupervision, Residual, Stem
+from keras_hourglass.layers.nodes import Tensor, describe
 
 # Height, width and channels all differ; heights and widths divide by 8.
 FEATURES = (2, 16, 24, 6)
@@ -109,6 +110,21 @@ def test_mixed_precision_keeps_heatmaps_in_float32(case):
     assert {keras.backend.standardize_dtype(v.dtype) for v in layer.weights} == {"float32"}
     policy = make(dtype="mixed_bfloat16").get_config()["dtype"]
     assert "mixed_bfloat16" in json.dumps(policy)
+
+
+def test_weights_are_those_of_the_nodes(case):
+    make, inputs, outputs = case
+    layer = make()
+    layer(numbers(inputs))
+    tensors = tuple(Tensor(f"x{index}", shape) for index, shape in enumerate(inputs))
+    nodes, found = describe(type(layer).__name__, tensors, layer.arguments())
+    assert [tensor.shape for tensor in found] == outputs
+    shapes, waiting = [], list(nodes)
+    while waiting:
+        node = waiting.pop()
+        waiting += node.inside
+        shapes += [weight.shape for weight in node.weights]
+    assert sorted(shapes) == sorted(tuple(weight.shape) for weight in layer.weights)
 
 
 @pytest.mark.full

@@ -11,8 +11,7 @@ from networks import FACTS, distinct
 from keras_hourglass import StackedHourglass
 from keras_hourglass.cli import main
 from keras_hourglass.errors import UserError, WeightsError
-from keras_hourglass.network.config import complete
-from keras_hourglass.network.cost import cost_of
+from keras_hourglass.network.graph import Graph
 from keras_hourglass.zoo import store as presets
 from keras_hourglass.zoo import weights
 
@@ -202,8 +201,7 @@ def pin(name):
     lines = [f"{n} {tuple(v.shape)}" for n, v in weights.named_variables(model).items()]
     trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     fixed = sum(int(np.prod(v.shape)) for v in model.non_trainable_variables)
-    cost = cost_of(model.get_config())
-    assert (cost.trainable, cost.fixed) == (trainable, fixed)
+    assert (model.graph.trainable, model.graph.fixed) == (trainable, fixed)
     return {
         "trainable": trainable,
         "fixed": fixed,
@@ -217,8 +215,8 @@ def test_counts_of_all_presets():
     pinned = json.loads(PINNED.read_text())
     assert sorted(pinned) == sorted(presets.PRESETS)
     for name, row in presets.PRESETS.items():
-        cost = cost_of(complete(row["architecture"]))
-        assert (cost.trainable, cost.fixed) == (pinned[name]["trainable"], pinned[name]["fixed"])
+        graph = Graph(row["architecture"])
+        assert (graph.trainable, graph.fixed) == (pinned[name]["trainable"], pinned[name]["fixed"])
     # From the published networks, with 16 joints.
     published = {1: 3_586_960, 2: 6_730_912, 4: 13_018_816, 8: 25_594_624}
     for stacks, count in published.items():

@@ -1,0 +1,139 @@
+"""A Keras layer made of the nodes that `nodes` lists for it."""
+
+import dataclasses
+import itertools
+from typing import Any
+
+import keras
+
+from keras_hourglass import layers
+from keras_hourglass.layers.common import BatchNormalization, Conv2D, policy_of
+from keras_hourglass.layers.nodes import Node, Tensor, describe
+
+_OWN = {kind.__name__: kind for kind in (BatchNormalization, Conv2D)}
+
+
+def make_layer(node: Node, dtype: Any) -> keras.layers.Layer:
+    """The Keras layer of a node.
+
+    Args:
+        node: the `Node`.
+        dtype: its dtype policy, where the node does not name one.
+
+    Returns:
+        The layer, not built.
+
+    Example:
+
+    >>> make_layer(Node("ReLU", "relu1", "relu1", "branch", True, (), ()), "float32").name
+    'relu1'
+    """
+    kind = _OWN.get(node.kind) or getattr(layers if node.inside else keras.layers, node.kind)
+    return kind(name=node.name, **{"dtype": dtype, **node.options})
+
+
+@dataclasses.dataclass
+class _Wiring:
+    """The nodes of a built layer. Keras leaves alone what lies in an object that is not its own."""
+
+    inputs: tuple = ()
+    nodes: tuple = ()
+    outputs: tuple = ()
+
+
+class Block(keras.layers.Layer):
+    """A layer whose children, their order and their wiring stand in `nodes` under its `kind`.
+
+    A subclass stores its arguments, names them in `arguments` and calls `make_children`.
+
+    Args:
+        **kwargs: `name`, `dtype` and the other arguments of `keras.layers.Layer`.
+    """
+
+    kind = ""
+    num_inputs = 1
+
+    def arguments(self) -> dict:
+        """What `nodes` needs to know, JSON-ready, by the names of the constructor's arguments."""
+        raise NotImplementedError
+
+    def split(self, input_shape: Any) -> list[tuple]:
+        """The shape of each input; a `ValueError` says what is wrong with them."""
+        check_channels_last(input_shape, self.kind)
+        return [tuple(input_shape)]
+
+    def make_children(self) -> None:
+        """Make the layers inside that do not depend on the inputs."""
+        unknown = (None,) * 4
+        self._make(self._wire([unknown] * self.num_inputs).nodes)
+        self._wiring = _Wiring()
+
+    def build(self, input_shape: Any) -> None:
+        self._wiring = self._wire(self.split(input_shape))
+        self._make(self._wiring.nodes)
+        for node in self._wiring.nodes:
+            if node.place:
+                shapes = [tensor.shape for tensor in node.inputs]
+                self._child(node).build(shapes if len(shapes) > 1 else shapes[0])
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        return self.run(inputs)
+
+    def run(self, inputs: Any, **training: bool) -> Any:
+        """The layers in turn; Keras passes the training mode on by itself, unless it is given."""
+        inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+        wiring = self._wiring
+        known = {tensor.name: x for tensor, x in zip(wiring.inputs, inputs, strict=True)}
+        for node in wiring.nodes:
+            given = [known[tensor.name] for tensor in node.inputs]
+            if not node.place:
+                found = given[0] + given[1]
+            else:
+                found = self._child(node)(given if len(given) > 1 else given[0], **training)
+            found = found if isinstance(found, (list, tuple)) else [found]
+            known.update(zip((tensor.name for tensor in node.outputs), found, strict=True))
+        results = [known[tensor.name] for tensor in wiring.outputs]
+        return results if len(results) > 1 else results[0]
+
+    def compute_output_shape(self, input_shape: Any) -> tuple | list[tuple]:
+        shapes = [tensor.shape for tensor in self._wire(self.split(input_shape)).outputs]
+        return shapes if len(shapes) > 1 else shapes[0]
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), **self.arguments()}
+
+    def _wire(self, shapes):
+        inputs = tuple(Tensor(f"input{index}", shape) for index, shape in enumerate(shapes))
+        return _Wiring(inputs, *describe(self.kind, inputs, self.arguments()))
+
+    def _make(self, nodes):
+        """Make the layers of the nodes whose arguments are known, but for those that are there."""
+        # The filters of some convolutions are the channels of the input.
+        known = [node for node in nodes if node.options.get("filters", 0) is not None]
+        held = [node for node in known if node.place]
+        for (place, listed), group in itertools.groupby(held, lambda n: (n.place, n.listed)):
+            if not hasattr(self, place):
+                made = [make_layer(node, policy_of(self)) for node in group]
+                setattr(self, place, made if listed else made[0])
+
+    def _child(self, node):
+        held = getattr(self, node.place)
+        if not node.listed:
+            return held
+        return next(layer for layer in held if layer.name == node.name)
+
+
+def check_positive(name, value):
+    """Refuse anything but a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"Expected `{name}` to be a positive integer. Received: {name}={value!r}")
+
+
+def check_channels_last(shape, layer):
+    """Refuse inputs without a static channel axis of rank 4."""
+    if len(shape) != 4 or shape[-1] is None:
+        raise ValueError(
+            f"{layer} expects inputs of shape (batch, height, width, channels) with known "
+            f"channels. Received: shape={tuple(shape)}"
+        )
