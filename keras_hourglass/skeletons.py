@@ -380,6 +380,60 @@ def _plain_name(text):
     return _APART.sub("_", _CAMEL.sub("_", text)).strip("_").lower() or text
 
 
+def own_skeleton(
+    joints: Sequence[str],
+    limbs: Sequence[tuple[int, int]] = (),
+    name: str = "own",
+    pairs: Any = None,
+) -> Skeleton:
+    """The skeleton of joints that somebody named, as every reader of such data makes it.
+
+    Args:
+        joints: K names, which become those of `own_names` where these can be understood.
+        limbs: pairs of indices into `joints`.
+        name: the skeleton's.
+        pairs: a table that `read_pairs` takes, instead of the sides that the names tell.
+
+    Returns:
+        A `Skeleton`; COCO's or LSP's where the joints are theirs. Where there are a left shoulder
+        and a right hip, the torso is its reference.
+
+    Raises:
+        UserError: if two joints have one name, a sided one lacks its partner, or the table is
+            wrong.
+
+    Example:
+
+    >>> own_skeleton(["Paw (left)", "Paw (right)", "Tail"], limbs=[(0, 2)]).limbs
+    (('left_paw', 'tail'),)
+    """
+    given = tuple(str(joint).strip() for joint in joints)
+    told: Skeleton | None = None
+    names = given
+    try:
+        names = own_names(given) if len(set(given)) == len(given) else given
+        known = [known for known in (COCO, LSP) if known.joints == names]
+        told = known[0] if known else Skeleton(name, names)
+    except UserError:
+        if pairs is None:
+            raise  # with a table, half of the sides will do
+    if pairs is not None:
+        places = [tuple(map(given.index, pair)) for pair in read_pairs(pairs, given)]
+        pairs = tuple((names[left], names[right]) for left, right in places)
+    table = None if pairs is None else Skeleton(name, names, pairs=pairs)
+    if told and (table is None or (told.mirrors and told.flip_order == table.flip_order)):
+        pairs = None  # the names say the same
+        if told in (COCO, LSP):
+            return told
+    return Skeleton(
+        name,
+        names,
+        tuple((names[start], names[end]) for start, end in limbs),
+        reference=_TORSO if set(_TORSO) <= set(names) else None,
+        pairs=pairs,
+    )
+
+
 def read_pairs(table: Any, joints: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Which joints mirror each other, from a table that somebody wrote.
 
@@ -444,7 +498,7 @@ def _named(end, joints):
         return text
     if type(end) is not bool and text.isdecimal() and 1 <= int(text) <= len(joints):
         return joints[int(text) - 1]
-    similar = [joint for joint in joints if joint.lower() == text.lower()]
+    similar = [joint for joint in joints if _plain_name(joint) == _plain_name(text)]
     if len(similar) == 1:
         return similar[0]
     raise UserError(

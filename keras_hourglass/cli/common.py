@@ -81,7 +81,21 @@ def fit_verbosity(quiet=False):
     return 1 if sys.stdout.isatty() and not quiet else 2
 
 
-def limited_records(spec, root=None, limit=None, need_pictures=True, skeleton=None):
+def add_own_data(parser):
+    """What can be said of data of one's own, as `args.images` and `args.pairs`."""
+    parser.add_argument(
+        "--images", metavar="DIR", help="folder of the pictures, where they are not found"
+    )
+    parser.add_argument(
+        "--pairs",
+        metavar="A=B,C=D",
+        help="joints that mirror each other, by name or number from 1, where names do not tell",
+    )
+
+
+def limited_records(
+    spec, root=None, limit=None, need_pictures=True, skeleton=None, images=None, pairs=None
+):
     """The records of a data set, or the first of them; its notes go to the error stream.
 
     Args:
@@ -89,7 +103,7 @@ def limited_records(spec, root=None, limit=None, need_pictures=True, skeleton=No
         root: folder that a relative path starts from.
         limit: keep so many people; all by default.
         need_pictures: leave out people whose picture is missing.
-        skeleton: the joints wanted, see `load_records`.
+        skeleton, images, pairs: as in `load_records`.
 
     Raises:
         UserError: if the limit is not positive.
@@ -99,8 +113,8 @@ def limited_records(spec, root=None, limit=None, need_pictures=True, skeleton=No
 
     if limit is not None and limit < 1:
         raise UserError(f"The limit must be at least 1. Received: {limit}.")
-    records = load_records(spec, root, need_pictures, skeleton)
-    for note in records.notes:
+    records = load_records(spec, root, need_pictures, skeleton, images, pairs)
+    for note in (*records.remarks, *records.notes):
         print(f"note: {note}", file=sys.stderr)
     return records if limit is None else records.select(slice(limit))
 

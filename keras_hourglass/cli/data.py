@@ -2,7 +2,7 @@
 
 import functools
 
-from keras_hourglass.cli.common import limited_records, report_failures
+from keras_hourglass.cli.common import add_own_data, limited_records, report_failures
 
 _OCCLUDED = (250, 220, 60)  # RGB of the ring around an occluded joint
 _SPEC = "data set, e.g. lsp:DIR#1-800, mpii:FILE, coco:FILE, synthetic:100@7"
@@ -43,6 +43,7 @@ def add_arguments(parser):
 
     for action in (check, show, convert, stats):
         action.add_argument("--data-root", metavar="DIR", help="folder that paths start from")
+        add_own_data(action)
 
 
 def run(args):
@@ -51,6 +52,12 @@ def run(args):
 
     actions = {"check": _check, "show": _show, "convert": _convert, "stats": _stats}
     return actions[args.action](args, functools.partial(tqdm, disable=None, leave=False))
+
+
+def _records(args, **options):
+    return limited_records(
+        args.spec, args.data_root, images=args.images, pairs=args.pairs, **options
+    )
 
 
 def _check(args, progress):
@@ -63,7 +70,8 @@ def _check(args, progress):
 
     kind = args.path.partition(":")[0]
     bare = os.path.exists(os.path.join(args.data_root or "", args.path)) or ":" not in args.path
-    records = limited_records(f"coco:{args.path}" if bare else args.path, args.data_root)
+    args.spec = [f"coco:{args.path}" if bare else args.path]
+    records = _records(args)
     folder = new_folder(args.out, args.overwrite)
     findings = check_records(records, functools.partial(progress, desc="pictures"))
     print(f"{len(records)} people on {len(set(records.images))} pictures, "
@@ -80,8 +88,14 @@ def _check(args, progress):
                for row, what in found]
         for name, found in findings.items()
     }  # fmt: skip
-    report = {"people": len(records), "notes": list(records.notes), "findings": content}
-    report["mirroring"] = records.skeleton.explain_mirroring()
+    report = {
+        "people": len(records),
+        "joints": list(records.skeleton.joints),
+        "mirroring": records.skeleton.explain_mirroring(),
+        "notes": list(records.notes),
+        "remarks": list(records.remarks),
+        "findings": content,
+    }
     atomic_write(folder / "check.json", json.dumps(report, indent=1))
     order = list(dict.fromkeys([*suspicious, *range(len(records))]))
     write_image(folder / "sheet.png", _people_sheet(records, order[: max(1, args.people)]))
@@ -111,7 +125,7 @@ def _show(args, progress):
         size = tuple(recipe.model.get("input_shape", (256, 256, 3)))[:2]
         codec = HeatmapCodec(size, sigma=recipe.data.sigma, missing=recipe.data.missing)
         augmentation, skeleton = recipe.augmentation.build(), recipe.model.get("skeleton")
-    records = limited_records(args.spec, args.data_root, skeleton=skeleton)
+    records = _records(args, skeleton=skeleton)
     dataset = PoseDataset(records, codec, augmentation=augmentation, seed=args.seed)
     people = dataset.order(0)[: max(1, args.people)]
     sheet = _crops_sheet(dataset, progress(people.tolist(), desc="people"))
@@ -124,7 +138,7 @@ def _convert(args, progress):
     from keras_hourglass.data.load import open_image
     from keras_hourglass.data.tfrecords import write_tfrecords
 
-    records = limited_records(args.spec, args.data_root)
+    records = _records(args)
     written, failures = write_tfrecords(
         records, args.out, args.size, args.margin, args.quality, args.per_shard, args.overwrite,
         open_image, functools.partial(progress, desc="people"),
@@ -139,7 +153,7 @@ def _stats(args, progress):
     from keras_hourglass.data.check import describe_records
     from keras_hourglass.io.files import atomic_write
 
-    numbers = describe_records(limited_records(args.spec, args.data_root, need_pictures=False))
+    numbers = describe_records(_records(args, need_pictures=False))
     print(f"{numbers['people']} people on {numbers['pictures']} pictures, "
           f"skeleton {numbers['skeleton']}\n")  # fmt: skip
     print(f"{'source pixels':15}" + "".join(f"{at:>9}" for at in numbers["side"]))

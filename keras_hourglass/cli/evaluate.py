@@ -4,6 +4,7 @@ from keras_hourglass.cli.common import (
     add_decoder,
     add_flip,
     add_mean_over,
+    add_own_data,
     command_line,
     limited_records,
     print_result,
@@ -25,6 +26,7 @@ def add_arguments(parser):
         type=float,
         help="largest correct distance in reference lengths (default 0.2; 0.5 by the head)",
     )
+    add_own_data(parser)
     add_flip(parser)
     add_decoder(parser)
     parser.add_argument("--stack", type=int, help="number of the stack to show (default: last)")
@@ -57,7 +59,9 @@ def run(args):
             "The threshold must be positive and the gallery not negative. Received: "
             f"--threshold {args.threshold} --gallery {args.gallery}."
         )
-    records = limited_records(args.data, args.data_root, args.limit)
+    records = limited_records(
+        args.data, args.data_root, args.limit, images=args.images, pairs=args.pairs
+    )
     out = new_folder(args.out, args.overwrite)
 
     from keras_hourglass.evaluation import evaluate, sweep

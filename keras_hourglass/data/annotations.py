@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 from keras_hourglass.errors import DataError
+from keras_hourglass.geometry import boxes_from_joints, boxes_from_xywh
 from keras_hourglass.io.structured import existing, one_line
 
 
@@ -87,6 +88,57 @@ def numbers(values, shape, what, path, limit=1e9):
             "Is it the annotation file of this data set?"
         )
     return np.where(np.abs(array) <= limit, array, np.nan)
+
+
+# Of a person box and its rectangle.
+PADDING = 1.25
+# Longer side of a rectangle in source pixels. Below it lie points, lines and fractions.
+MIN_SIDE = 2.0
+
+
+def usable_rectangle(value):
+    """A rectangle `x, y, w, h` of an annotation file, or `None` where it is none.
+
+    Args:
+        value: what the file has; lines, points, negative sizes and other numbers are no rectangle.
+
+    Returns:
+        `(4,)` float64 array or `None`.
+    """
+    try:
+        rectangle = numbers(value, (4,), "rectangle", "the file")
+    except DataError:
+        return None
+    width, height = rectangle[2:]
+    usable = np.isfinite(rectangle).all() and width > 0 and height > 0
+    return rectangle if usable and max(width, height) >= MIN_SIDE else None
+
+
+def person_box(rectangle, joints, visibility, size=None):
+    """The person box of an annotation: from its rectangle, its joints, or the whole picture.
+
+    Args:
+        rectangle: `(4,)` rectangle `x, y, w, h` in source pixels, or `None`.
+        joints: `(K, 2)` in source pixels.
+        visibility: `(K,)`, above 0 where labelled.
+        size: width and height of the picture in source pixels, if known.
+
+    Returns:
+        `(3,)` box and `(4,)` rectangle in source pixels; the square around the rectangle or, if
+        there is none, around the labelled joints, each times 1.25; the picture where the joints
+        lie in one spot; `(None, None)` if its size is not known then.
+    """
+    if rectangle is not None:
+        box = boxes_from_xywh(rectangle)
+        return box * (1, 1, PADDING), rectangle
+    labelled = joints[visibility > 0]
+    if len(labelled) and np.ptp(labelled, axis=0).max() >= MIN_SIDE:
+        box = boxes_from_joints(joints[None], visibility[None], padding=PADDING)[0]
+        return box, np.array([*(box[:2] - box[2] / 2 + 0.5), box[2], box[2]])
+    if size is None:
+        return None, None
+    rectangle = np.array([0.0, 0.0, *size])
+    return boxes_from_xywh(rectangle), rectangle
 
 
 def picture_path(folder, name, annotation):

@@ -23,7 +23,8 @@ def check_records(records: PoseRecords, progress: Callable = iter) -> dict[str, 
 
     Returns:
         dict of finding -> list of `(row number, description)`, worst findings first:
-        `unreadable`, `box_outside`, `joints_outside`, `swapped_sides`, `duplicate_person`,
+        `unreadable`, `other_size`, `box_outside`, `joints_outside`, `swapped_sides`,
+        `duplicate_person`,
         `duplicate_picture`, `tiny`, `no_reference`.
 
     Example:
@@ -38,6 +39,8 @@ def check_records(records: PoseRecords, progress: Callable = iter) -> dict[str, 
         rows.setdefault(path, []).append(row)
     findings = {
         "unreadable": [(row, reason) for path, reason in unreadable.items() for row in rows[path]],
+        "other_size": [(row, text) for row, text in
+                       enumerate(records.extra.get("other_size", ())) if text],
         "box_outside": _boxes_outside(records, sizes),
         "joints_outside": _joints_outside(records, sizes),
         "swapped_sides": _swapped_sides(records),

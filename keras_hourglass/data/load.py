@@ -3,6 +3,7 @@
 A spec is `KIND:WHERE`, optionally followed by
 
 * `@train` or `@valid` for MPII and FLIC, `@person` for FLIC's own left and right,
+* `@SPLIT` of a folder of COCO's form that holds several, `@CATEGORY`, by name or id, of its file,
 * `#FIRST-LAST`, which keeps pictures FIRST to LAST (counted from 1, both ends included),
 * `*SHARE`, how often everybody is shown in an epoch of a mixture.
 
@@ -12,15 +13,17 @@ Several specs in a list are a mixture.
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from keras_hourglass.data.coco import read_coco
+from keras_hourglass.data.coco import read_coco, splits_of
 from keras_hourglass.data.figures import PREFIX, render_named, synthetic_records
 from keras_hourglass.data.flic import read_flic
 from keras_hourglass.data.lsp import read_lsp
 from keras_hourglass.data.mixture import match_joints, mix_records
 from keras_hourglass.data.mpii import read_mpii
+from keras_hourglass.data.picture_sizes import follow_pictures
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.data.tfrecords import PREFIX as STORED
 from keras_hourglass.data.tfrecords import read_tfrecords, stored_image
@@ -35,16 +38,25 @@ def _read_flic(where, options):
     return read_flic(where, split, "person" if "person" in options else "observer")
 
 
+def _read_coco(where, options, **found):
+    split = options.pop(0) if options and os.path.isdir(where) else None
+    if split is not None and not options and split not in splits_of(where):
+        split, options = None, [split]  # of a folder with one file, its category
+    return read_coco(where, category=options[0] if options else None, split=split, **found)
+
+
 # kind -> (reader of a path and a list of @ options, options it knows)
 _READERS = {
     "lsp": (lambda where, _: read_lsp(where), ()),
     "lspet": (lambda where, _: read_lsp(where, extended=True), ()),
     "mpii": (lambda where, options: read_mpii(where, *options[:1]), ("train", "valid")),
     "flic": (_read_flic, ("train", "valid", "person", "observer")),
-    "coco": (lambda where, _: read_coco(where), ()),
     "tfrecords": (lambda where, _: read_tfrecords(where), ()),
     "synthetic": (lambda where, _: read_coco(where, skeleton=LSP), ()),
 }
+# The same for data of one's own: options are any text, and the reader takes `images` and `pairs`.
+_OWN_READERS: dict = {"coco": _read_coco}
+_KINDS = (*_READERS, *_OWN_READERS)
 _SHARE = re.compile(r"(?P<rest>.*?)\s*[*×]\s*(?P<share>\d+(\.\d+)?)$", re.DOTALL)
 _RANGE = re.compile(r"(?P<rest>.*)#(?P<first>\d{1,9})-(?P<last>\d{1,9})$", re.DOTALL)
 _OPTION = re.compile(r"(?P<rest>.*)@(?P<option>[a-z]+)$", re.DOTALL)
@@ -56,6 +68,8 @@ def load_records(
     root: Path | None = None,
     need_pictures: bool = True,
     skeleton: Skeleton | str | None = None,
+    images: Path | None = None,
+    pairs: Any = None,
 ) -> PoseRecords:
     """Read annotated people.
 
@@ -67,9 +81,13 @@ def load_records(
         need_pictures: leave out people whose picture is missing (counted in `notes`); without,
             annotations alone will do.
         skeleton: the joints to have, matched by name; by default the data set's own.
+        images: folder of the pictures of data of one's own; found near the annotations by default.
+        pairs: joints of data of one's own that mirror each other, where their names do not tell,
+            as `skeletons.read_pairs` takes them.
 
     Returns:
-        `PoseRecords` in the order of the files.
+        `PoseRecords` in the order of the files. With pictures, joints lie where the pictures show
+        them, also if these were turned or resized since (`picture_sizes.follow_pictures`).
 
     Raises:
         UserError: if the spec cannot be understood.
@@ -81,45 +99,69 @@ def load_records(
     >>> len(records), records.skeleton.name
     (10, 'lsp')
     """
-    specs = [spec] if isinstance(spec, (str, os.PathLike)) else list(spec)
-    parts = [_load_one(os.fspath(one), root, need_pictures) for one in specs]
+    specs = [os.fspath(one) for one in ([spec] if isinstance(spec, (str, os.PathLike)) else spec)]
+    own = {"images": images, "pairs": pairs}
+    own = {name: value for name, value in own.items() if value is not None}
+    if own and not any(one.partition(":")[0] in _OWN_READERS for one in specs):
+        raise UserError(
+            f"{' and '.join(own)} can be said of {', '.join(_OWN_READERS)}; other data sets bring "
+            f"theirs. Received: {', '.join(specs)}. Leave it out."
+        )
+    parts = [_load_one(one, root, need_pictures, own) for one in specs]
     if len(parts) == 1 and parts[0][1] == 1.0:
         records = parts[0][0]
         return records if skeleton is None else match_joints(records, get_skeleton(skeleton))
     return mix_records(parts, skeleton)
 
 
-def _load_one(spec, root, need_pictures):
+def _load_one(spec, root, need_pictures, own):
     """Records of one spec and their share in a mixture."""
     kind, colon, where = spec.partition(":")
-    if not colon or kind not in _READERS or not where:
+    if not colon or kind not in _KINDS or not where:
         raise UserError(
-            f"A data set is named KIND:PATH[#FIRST-LAST] with KIND one of {', '.join(_READERS)}. "
+            f"A data set is named KIND:PATH[#FIRST-LAST] with KIND one of {', '.join(_KINDS)}. "
             f"Received: {spec!r}. Write for example lsp:lsp_dataset#1-800."
         )
-    share, span, options = 1.0, None, []
+    share, span = 1.0, None
     if match := _SHARE.match(where):
         where, share = match["rest"], float(match["share"])
     if match := _RANGE.match(where):
         where, span = match["rest"], (int(match["first"]), int(match["last"]))
-    reader, known = _READERS[kind]
-    while (match := _OPTION.match(where)) and match["option"] in known:
-        where = match["rest"]
-        options.insert(0, match["option"])
     generated = _GENERATED.match(where) if kind == "synthetic" else None
     if generated:
         numbers = {name: int(text) for name, text in generated.groupdict().items() if text}
         records = synthetic_records(**numbers)
     else:
         try:
-            records = reader(where if root is None else os.path.join(root, where), options)
+            records = _read(kind, where, root, own)
         except PermissionError as error:
             raise DataError(f"{error.filename} may not be read. Change its permissions.") from error
     if span is not None:
         records = _select_range(records, *span, spec)
     if need_pictures and not generated and kind != "tfrecords":
         records = _with_pictures(records, spec)
+        if "announced" in records.extra:
+            records = follow_pictures(records, spec)
     return records, share
+
+
+def _read(kind, where, root, own):
+    """The records of a path with its options."""
+    options: list = []
+    if kind in _OWN_READERS:
+        where = where if root is None else os.path.join(root, where)
+        there = where
+        while "@" in there and not os.path.exists(there):
+            there, _, option = there.rpartition("@")
+            options.insert(0, option)
+        if not os.path.exists(there):
+            there, options = where, []
+        return _OWN_READERS[kind](there, options, **own)
+    reader, known = _READERS[kind]
+    while (match := _OPTION.match(where)) and match["option"] in known:
+        where = match["rest"]
+        options.insert(0, match["option"])
+    return reader(where if root is None else os.path.join(root, where), options)
 
 
 def _select_range(records, first, last, spec):
@@ -140,13 +182,18 @@ def _with_pictures(records, spec):
     kept = np.array([there[path] for path in records.images], dtype=bool)
     if kept.all():
         return records
-    first = records.images[int(np.argmin(kept))]
+    missing = list(dict.fromkeys(records.images[~kept]))
     if not kept.any():
         raise DataError(
-            f"None of the pictures of {spec} is there; the first is {first}. "
-            "Put them beside the annotation file."
+            f"None of the pictures of {spec} is there; the first is {missing[0]}. "
+            "Put them beside the annotation file, or name their folder by --images."
         )
-    note = f"{spec}: {(~kept).sum()} people left out (picture missing), the first is {first}"
+    more = f", then {', '.join(missing[1:5])}" if len(missing) > 1 else ""
+    more += f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    note = (
+        f"{spec}: {(~kept).sum()} people left out (picture missing), the first is "
+        f"{missing[0]}{more}"
+    )
     return records.select(kept).with_columns(notes=(*records.notes, note))
 
 

@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from keras_hourglass.data.annotations import numbers, read_mat
+from keras_hourglass.data.annotations import PADDING, numbers, read_mat
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
 from keras_hourglass.geometry import boxes_from_joints
@@ -21,7 +21,6 @@ from keras_hourglass.skeletons import LSP
 from keras_hourglass.typing import Path
 
 _PICTURE = re.compile(r"im0*(\d+)\.(jpg|jpeg|png)$", re.IGNORECASE)
-PADDING = 1.25  # person box around the joints, which are all these sets annotate
 
 
 def read_lsp(folder: Path, extended: bool = False) -> PoseRecords:

@@ -140,5 +140,6 @@ def _concatenate(chosen, skeleton):
         areas=areas,
         extra=extra,
         notes=tuple(note for part in records for note in part.notes),
+        remarks=tuple(remark for part in records for remark in part.remarks),
         **{name: joined(name) for name in columns},
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ class PoseRecords:
             data set does not have at all.
         areas: `(N,)` segment areas in square source pixels for OKS, or `None`.
         extra: further columns by name, each of length N.
-        notes: one line for each thing a reader left out or mended, with its count.
+        notes: one line for each thing a reader left out, with its count.
+        remarks: one line for each thing a reader chose or derived where the file did not say.
 
     Raises:
         DataError: if a column has the wrong shape or a labelled joint or a box is not finite,
@@ -54,6 +56,7 @@ class PoseRecords:
     areas: Column = None
     extra: dict = dataclasses.field(default_factory=dict)
     notes: tuple = ()
+    remarks: tuple = ()
 
     def __post_init__(self):
         count, joints = len(self.images), self.skeleton.num_joints
@@ -105,7 +108,7 @@ class PoseRecords:
         kept = {
             field.name: getattr(self, field.name)[index]
             for field in dataclasses.fields(self)
-            if field.name not in ("skeleton", "extra", "areas", "weights", "notes")
+            if field.name not in ("skeleton", "extra", "areas", "weights", "notes", "remarks")
         }
         areas = None if self.areas is None else self.areas[index]
         extra = {name: np.asarray(column)[index] for name, column in self.extra.items()}
@@ -115,9 +118,32 @@ class PoseRecords:
             weights=self.weights[index],
             extra=extra,
             notes=self.notes,
+            remarks=self.remarks,
             **kept,
         )
 
     def with_columns(self, **columns) -> "PoseRecords":
         """A copy with some columns replaced."""
         return dataclasses.replace(self, **columns)
+
+
+def unique_ids(ids: Sequence) -> list[str]:
+    """Identifiers as texts that differ: the second 7 becomes `7#2`.
+
+    Args:
+        ids: N identifiers.
+
+    Returns:
+        N texts.
+
+    Example:
+
+    >>> unique_ids([7, "a", "7"])
+    ['7', 'a', '7#2']
+    """
+    seen: dict = {}
+    texts = []
+    for key in map(str, ids):
+        seen[key] = seen.get(key, 0) + 1
+        texts.append(key if seen[key] == 1 else f"{key}#{seen[key]}")
+    return texts

@@ -155,6 +155,36 @@ def check_pixels(size: Size, max_pixels: int = MAX_PIXELS, name: str = "a pictur
         )
 
 
+def stored_size(source: Path | bytes) -> tuple[int, int, int]:
+    """Height and width of a picture as its pixels are stored, and how EXIF turns it.
+
+    Of a file only the header is read.
+
+    Args:
+        source: a path, or the bytes of a file.
+
+    Returns:
+        `(height, width, orientation)`: pixels, and EXIF's number, 1 where there is none.
+
+    Raises:
+        DataError: if the file is missing, empty or not a picture.
+
+    Example:
+
+    >>> stored_size(encode_image(np.zeros((4, 6, 3), np.uint8), ".png"))
+    (4, 6, 1)
+    """
+    try:
+        opened = source if isinstance(source, (str, os.PathLike)) else io.BytesIO(source)
+        with Image.open(opened) as image:
+            orientation = image.getexif().get(0x0112, 1)
+            return image.height, image.width, orientation if orientation in range(1, 9) else 1
+    except (OSError, ValueError, SyntaxError, EOFError):
+        data, name = _load(source)  # which says what is wrong with the file, or
+        height, width = image_size(data, name)  # with the picture,
+        return height, width, 1  # if not only with its EXIF data
+
+
 def shown_size(source: Path | bytes) -> Size:
     """Height and width of a picture as `read_image` returns it, that is after EXIF rotation.
 
@@ -172,9 +202,8 @@ def shown_size(source: Path | bytes) -> Size:
     >>> shown_size(encode_image(np.zeros((4, 6, 3), np.uint8), ".png"))
     (4, 6)
     """
-    data, name = _load(source)
-    height, width = image_size(data, name)
-    return (width, height) if _orientation(data) in (5, 6, 7, 8) else (height, width)
+    height, width, orientation = stored_size(source)
+    return (width, height) if orientation >= 5 else (height, width)
 
 
 def warp(image: np.ndarray, matrix: Array, size: Size) -> np.ndarray:

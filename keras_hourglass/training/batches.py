@@ -113,7 +113,7 @@ def _records(key, spec, data_root, skeleton):
             f"data.{key}: {error} Recipes take other data with --set data.{key}=KIND:PATH, and "
             "--data-root names the folder that their paths start from."
         ) from error
-    for note in records.notes:
+    for note in (*records.remarks, *records.notes):
         print(f"note: data.{key}: {note}", file=sys.stderr)
     return records
 

@@ -13,6 +13,7 @@ import pytest
 from keras_hourglass.cli import main
 from keras_hourglass.data.figures import write_dataset
 from keras_hourglass.data.load import load_records
+from keras_hourglass.errors import DataError
 from keras_hourglass.skeletons import LSP
 
 
@@ -38,6 +39,20 @@ def case(tmp_path, figures):
         return path
 
     return write
+
+
+def people(content):
+    return content["annotations"]
+
+
+def joints_of(content):
+    """What the joints are, `(6, 14, 2)`, NaN where they are not labelled."""
+    points = np.reshape([person["keypoints"] for person in people(content)], (6, 14, 3))
+    return np.where(points[..., 2:] > 0, points[..., :2].astype(float), np.nan)
+
+
+def labelled(records):
+    return np.where(records.visibility[..., None] > 0, records.joints, np.nan)
 
 
 def joints_named(names):
@@ -118,9 +133,432 @@ def test_training_says_what_it_does_not_mirror(case, capsys):
     assert capsys.readouterr().err == "" and train.augmentation.flip == 0.5
 
 
-def test_the_figures_themselves(case, figures):
-    records = load_records(f"coco:{case()}")
-    content = figures[1]
-    points = np.reshape([person["keypoints"] for person in content["annotations"]], (6, 14, 3))
-    np.testing.assert_allclose(records.joints, points[..., :2] * (points[..., 2:] > 0))
+# Files that mean just what the plain one means
+
+
+def each(part, **values):
+    """Set values of every annotation (or other part) to what `values` makes of it."""
+
+    def change(content):
+        for entry in content[part]:
+            for key, value in values.items():
+                entry[key] = value(entry) if callable(value) else value
+
+    return change
+
+
+def together(*changes):
+    def change(content):
+        for one in changes:
+            one(content)
+
+    return change
+
+
+def without(part, *keys):
+    def change(content):
+        for entry in content[part]:
+            for key in keys:
+                entry.pop(key, None)
+
+    return change
+
+
+def unlabelled(value):
+    """The first joint of everybody: not labelled, with a value for its place."""
+
+    def change(content):
+        for person in people(content):
+            person["keypoints"][:3] = [value, value, 0]
+
+    return change
+
+
+def an_unused_category(content):
+    content["categories"].insert(0, {"id": 9, "name": "dog", "keypoints": ["nose", "tail"]})
+
+
+SAME = {
+    "as it is": lambda content: None,
+    "category 7": together(each("categories", id=7), each("annotations", category_id=7)),
+    "category as text": each("annotations", category_id="1"),
+    "category 1.0": each("annotations", category_id=1.0),
+    "no category where there is one": without("annotations", "category_id"),
+    "an unused category first": an_unused_category,
+    "pictures' ids as text": each("images", id=lambda entry: str(entry["id"])),
+    "pictures' ids with zeros": each("images", id=lambda entry: f"{entry['id']:012d}"),
+    "image_id as a fraction": each("annotations", image_id=lambda entry: float(entry["image_id"])),
+    "image_id by name": each("annotations", image_id=lambda entry: f"{entry['image_id']:06d}.jpg"),
+    "no ids of people": without("annotations", "id"),
+    "one id for all": each("annotations", id=1),
+    "iscrowd as text": each("annotations", iscrowd="0"),
+    "iscrowd as a word": each("annotations", iscrowd="False"),
+    "no more than needed": without("annotations", "area", "iscrowd", "num_keypoints", "bbox"),
+    "no sizes": each("images", width=0, height=0),
+    "sizes as text": each("images", width="72", height="72"),
+    "boxes of no size": each("annotations", bbox=[0, 0, 0, 0]),
+    "boxes of a point": each("annotations", bbox=lambda entry: [*entry["keypoints"][:2], 0, 0]),
+    "boxes without numbers": each("annotations", bbox=[None] * 4),
+    "no boxes": each("annotations", bbox=[]),
+    "a row for each joint": each(
+        "annotations", keypoints=lambda entry: np.reshape(entry["keypoints"], (-1, 3)).tolist()
+    ),
+    "numbers as text": each(
+        "annotations", keypoints=lambda entry: list(map(str, entry["keypoints"]))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_the_same_people(case, figures, name):
+    def change(content):
+        if name == "image_id by name":
+            each("images", file_name=lambda entry: entry["file_name"].rsplit("/")[-1])(content)
+        SAME[name](content)
+
+    records = load_records(f"coco:{case(change)}")
+    np.testing.assert_allclose(labelled(records), joints_of(figures[1]))
     assert records.skeleton == LSP and not records.notes
+    assert len(set(records.ids)) == 6
+    plain = np.array([person["bbox"] for person in people(figures[1])])
+    if "box" not in name and name != "no more than needed":
+        np.testing.assert_allclose(records.extra["rectangle"], plain)
+    assert (records.boxes[:, 2] > 20).all() and (records.areas > 0).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, None, -1, 1e12])
+def test_what_stands_at_an_unlabelled_joint_does_not_matter(case, figures, value):
+    records = load_records(f"coco:{case(unlabelled(value))}")
+    assert (records.visibility[:, 0] == 0).all() and not records.notes
+    np.testing.assert_allclose(labelled(records)[:, 1:], joints_of(figures[1])[:, 1:])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_encodings(case, encoding):
+    path = case(encode=lambda text: text.encode(encoding))
+    assert len(load_records(f"coco:{path}")) == 6
+
+
+def test_another_visibility_is_noted(case):
+    def change(content):
+        for person in people(content):
+            person["keypoints"][2] = 3
+            person["keypoints"][5] = 0.75
+
+    records = load_records(f"coco:{case(change)}")
+    assert (records.visibility[:, :2] == 2).all()
+    assert (
+        "6 people with a visibility of 3, which counts as labelled and visible"
+        in (records.remarks[0])
+    )
+
+
+# Categories
+
+
+def two_categories(content):
+    """Half of the people become dogs of two joints."""
+    content["categories"].append({"id": 9, "name": "Dog", "keypoints": ["nose", "tail"]})
+    for person in people(content)[:4]:
+        person["category_id"] = "9"
+        person["keypoints"] = person["keypoints"][:6]
+
+
+def test_the_category_that_most_people_have_is_read_and_named(case, capsys):
+    path = case(two_categories)
+    records = load_records(f"coco:{path}")
+    assert records.skeleton.joints == ("nose", "tail") and len(records) == 4
+    assert set(records.extra["category_id"]) == {9}
+    assert "category Dog (id 9, 4 people) is read" in records.remarks[0]
+    assert f"choose by coco:{path}@NAME" in records.remarks[0]
+    for choice in ("person", "1"):
+        chosen = load_records(f"coco:{path}@{choice}")
+        assert chosen.skeleton == LSP and len(chosen) == 2
+        assert len(load_records(f"coco:{path}@{choice}#6-6")) == 1
+    assert main(["data", "stats", f"coco:{path}@cat"]) == 2
+    assert "Dog (id 9, 4 people)" in capsys.readouterr().err
+
+
+def test_joints_that_nobody_named_are_numbered(case):
+    def change(content):
+        content["categories"] = [{"id": 1, "name": "thing"}]
+
+    records = load_records(f"coco:{case(change)}")
+    assert records.skeleton.joints == tuple(str(n) for n in range(1, 15))
+    assert not records.skeleton.mirrors
+    assert "no joint is named, so they are called 1 to 14" in records.remarks[0]
+
+
+def test_seventeen_joints_that_nobody_named_are_cocos(case):
+    def change(content):
+        content["categories"] = []
+        for person in people(content):
+            person["keypoints"] += [0] * 9
+
+    assert load_records(f"coco:{case(change)}").skeleton.name == "coco"
+
+
+# Pictures
+
+
+def test_one_id_for_two_pictures(case):
+    def change(content):
+        content["images"][3]["id"] = content["images"][2]["id"]
+
+    records = load_records(f"coco:{case(change)}")
+    assert records.extra["image_number"].tolist() == [1, 2, 5, 6]
+    assert "1 people left out (its image_id 2 is that of several pictures)" in records.notes[0]
+    assert "1 people left out (unknown image_id)" in records.notes[1]
+
+
+NAMES = {
+    "absolute": "/data/upload/1/{}",
+    "another place": "..\\..\\label-studio\\media\\upload\\4\\{}",
+    "of a project": "images\\1/{}",
+    "local files": "data/local-files/set/{}",
+    "local files, address": "/data/local-files/?d=set%2F{}",
+    "file": "file:///C:/somebody/{}",
+    "a data set's folder": "coco/images/train2017/{}",
+    "uploaded": "upload/1/3fa94c1d-{}",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_are_found(case, figures, name):
+    def change(content):
+        for picture in content["images"]:
+            picture["file_name"] = NAMES[name].format(picture["file_name"].split("/")[-1])
+
+    records = load_records(f"coco:{case(change)}")
+    np.testing.assert_allclose(labelled(records), joints_of(figures[1]))
+    assert [path.rsplit("/", 1)[1] for path in records.images] == [f"{n:06d}.jpg" for n in range(6)]
+
+
+@pytest.mark.parametrize("name", ["gone.jpg", "/gone.jpg", "", None, "x\0.jpg"])
+def test_a_missing_picture_costs_its_own_people(case, name):
+    def change(content):
+        content["images"][2]["file_name"] = name
+
+    records = load_records(f"coco:{case(change)}")
+    assert records.extra["image_number"].tolist() == [1, 2, 4, 5, 6]
+    assert "1 people left out (" in records.notes[0]
+    assert ("gone.jpg" in records.notes[0]) == ("gone" in str(name))
+
+
+def test_pictures_elsewhere_are_named(case, figures, tmp_path, capsys):
+    path = case(each("images", file_name=lambda entry: "/gone/" + entry["file_name"][7:]))
+    (tmp_path / "images").unlink()
+    command = ["data", "check", str(path), "--out", str(tmp_path / "out")]
+    assert main(command) == 2
+    assert "--images" in capsys.readouterr().err
+    assert main([*command, "--images", str(figures[0] / "images")]) == 0
+
+
+# Pictures that were turned or resized after they were annotated
+
+
+@pytest.fixture
+def photographs(case, figures, tmp_path):
+    """`photographs(redo, change)` -> records of the figures after `redo(image)`, which returns a
+    Pillow image and its EXIF orientation, has changed their pictures."""
+    from PIL import Image
+
+    def write(redo, change=lambda content: None):
+        path = case(change)
+        (tmp_path / "images").unlink()
+        (tmp_path / "images").mkdir()
+        for source in sorted((figures[0] / "images").iterdir()):
+            picture, orientation = redo(Image.open(source))
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            picture.save(tmp_path / "images" / source.name, quality=95, exif=exif)
+        return load_records(f"coco:{path}")
+
+    return write
+
+
+def widened(content):
+    """Sizes of the figures with eight columns more at the right."""
+    each("images", width=80)(content)
+
+
+def wide(image):
+    from PIL import Image
+
+    canvas = Image.new("RGB", (80, 72))
+    canvas.paste(image, (0, 0))
+    return canvas
+
+
+# Where pixel (x, y) of 80×72 px is shown.
+TURNED = {5: lambda x, y: (y, x), 6: lambda x, y: (71 - y, x),
+          7: lambda x, y: (71 - y, 79 - x), 8: lambda x, y: (y, 79 - x)}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+def test_joints_follow_the_exif_turn(photographs, figures, orientation):
+    from keras_hourglass.data import open_image
+
+    records = photographs(lambda image: (wide(image), orientation), widened)
+    wanted = np.stack(TURNED[orientation](*np.moveaxis(joints_of(figures[1]), -1, 0)), axis=-1)
+    np.testing.assert_allclose(labelled(records), wanted)
+    assert open_image(records.images[0]).shape == (80, 72, 3)
+    assert "6 pictures of another size" in records.notes[0]
+    assert (
+        "80×72 px in the annotation file, 72×80 as it is read: turned as EXIF says"
+        in (records.notes[0])
+    )
+    x, y, w, h = people(figures[1])[0]["bbox"]
+    corners = np.array([TURNED[orientation](x, y), TURNED[orientation](x + w - 1, y + h - 1)])
+    low = corners.min(axis=0)
+    rectangle = [*low, *(corners.max(axis=0) - low + 1)]
+    np.testing.assert_allclose(records.extra["rectangle"][0], rectangle)
+
+
+def test_annotations_of_the_turned_picture_stay(photographs, figures):
+    """Tools that show the picture as EXIF says give the size that is shown."""
+    sizes = each("images", width=72, height=80)
+    records = photographs(lambda image: (wide(image), 6), sizes)
+    np.testing.assert_allclose(labelled(records), joints_of(figures[1]))
+    assert not records.notes
+
+
+@pytest.mark.parametrize("size", [(144, 144), (36, 36), (107, 108)])
+def test_joints_follow_a_resized_picture(photographs, figures, size):
+    records = photographs(lambda image: (image.resize(size), 1))
+    wanted = (joints_of(figures[1]) + 0.5) * np.array(size) / 72 - 0.5
+    np.testing.assert_allclose(labelled(records), wanted)
+    scale = np.sqrt(size[0] * size[1]) / 72
+    plain = np.array([person["bbox"] for person in people(figures[1])])
+    np.testing.assert_allclose(
+        records.boxes[:, 2], 1.25 * plain[:, 2:].max(axis=1) * scale, rtol=0.01
+    )
+    np.testing.assert_allclose(
+        records.areas, [p["area"] * scale**2 for p in people(figures[1])], rtol=1e-6
+    )
+    assert "72×72 px in the annotation file" in records.notes[0] and "scaled by" in records.notes[0]
+
+
+def test_a_turned_and_resized_picture(photographs, figures):
+    records = photographs(lambda image: (wide(image).resize((160, 144)), 6), widened)
+    x, y = np.moveaxis((joints_of(figures[1]) + 0.5) * 2 - 0.5, -1, 0)
+    np.testing.assert_allclose(labelled(records), np.stack([143 - y, x], axis=-1))
+
+
+def test_a_picture_of_other_proportions_is_said_and_nothing_moves(photographs, figures):
+    records = photographs(lambda image: (image.resize((100, 72)), 1))
+    np.testing.assert_allclose(labelled(records), joints_of(figures[1]))
+    assert "100×72 as it is read: the joints are left as they are" in records.notes[0]
+
+
+def test_joints_beyond_the_announced_size_are_the_picture_s(photographs, figures):
+    """The file's size is of a thumbnail; the joints are not."""
+    records = photographs(lambda image: (image, 1), each("images", width=36, height=36))
+    np.testing.assert_allclose(labelled(records), joints_of(figures[1]))
+    assert "left as they are" in records.notes[0]
+
+
+# Tools
+
+
+def test_label_studio_puts_the_box_into_another_category(case, figures):
+    """Rectangles and key points are labels of their own there; the box around the points is not
+    the person's."""
+
+    def change(content):
+        joints_named(SIDES["Label Studio"])(content)
+        content["categories"] = [{"id": 0, "name": "Person"}, {**content["categories"][0], "id": 1}]
+        content["annotations"] = [
+            entry
+            for person in people(content)
+            for entry in (
+                {"id": 2 * person["id"], "image_id": person["image_id"], "category_id": 0,
+                 "segmentation": [], "bbox": [0, 0, 70, 71], "iscrowd": 0, "area": 4970.0},
+                {**{key: person[key] for key in ("image_id", "keypoints", "num_keypoints")},
+                 "id": 2 * person["id"] + 1, "category_id": 1, "bbox": tight(person)},
+            )
+        ]  # fmt: skip
+
+    records = load_records(f"coco:{case(change)}")
+    np.testing.assert_allclose(records.extra["rectangle"], [[0, 0, 70, 71]] * 6)
+    assert (
+        "6 people with the box of another category that holds their joints" in (records.remarks[0])
+    )
+    assert not records.notes and records.skeleton == LSP
+
+
+def tight(person):
+    points = np.reshape(person["keypoints"], (-1, 3))
+    points = points[points[:, 2] > 0, :2]
+    return [*points.min(axis=0).tolist(), *np.ptp(points, axis=0).tolist()]
+
+
+def test_several_people_s_joints_in_one_annotation_are_left_out(case):
+    """Label Studio writes all key points of a picture as one person's."""
+
+    def change(content):
+        content["categories"].insert(0, {"id": 0, "name": "Person"})
+        boxes = [
+            {"id": 100 + number, "image_id": 0, "category_id": 0, "bbox": bbox}
+            for number, bbox in enumerate([[0, 0, 72, 20], [0, 50, 72, 20]])
+        ]
+        for person in people(content):
+            person["bbox"] = tight(person)
+        people(content).extend(boxes)
+
+    records = load_records(f"coco:{case(change)}")
+    assert records.extra["image_number"].tolist() == [2, 3, 4, 5, 6]
+    assert "its joints lie in the boxes of several people" in records.notes[0]
+
+
+def datumaro(content):
+    each("images", file_name=lambda entry: f"cam 1/{entry['file_name'][7:]}")(content)
+    each("annotations", id=1)(content)
+    content["categories"][0]["skeleton"] = [[0, 1], [13, 12]]
+
+
+def test_datumaro_counts_limbs_from_zero_and_has_folders_of_splits(case, figures, tmp_path):
+    path = case(datumaro)
+    (tmp_path / "set/annotations").mkdir(parents=True)
+    (tmp_path / "set/images/train").mkdir(parents=True)
+    (tmp_path / "set/images/train/cam 1").symlink_to(figures[0] / "images")
+    for name in ("person_keypoints_train.json", "instances_train.json"):
+        (tmp_path / "set/annotations" / name).write_text(path.read_text())
+    records = load_records(f"coco:{tmp_path / 'set'}")
+    assert records.ids.tolist() == ["1", "1#2", "1#3", "1#4", "1#5", "1#6"]
+    assert records.skeleton == LSP and not records.notes
+    assert "1 annotation ids stand for several people, the first is 1" in records.remarks[0]
+
+
+def test_limbs_counted_from_zero(case):
+    def change(content):
+        joints_named([f"part {letter}" for letter in "abcdefghijklmn"])(content)
+        datumaro(content)
+        each("images", file_name=lambda entry: entry["file_name"][6:])(content)
+
+    skeleton = load_records(f"coco:{case(change)}").skeleton
+    assert skeleton.limbs == (("part_a", "part_b"), ("part_n", "part_m"))
+
+
+@pytest.mark.parametrize(
+    "files, choices",
+    [
+        (["annotations/person_keypoints_train.json", "annotations/person_keypoints_val.json",
+          "annotations/instances_train.json"], ["train", "val"]),
+        (["train/_annotations.coco.json", "valid/_annotations.coco.json"], ["train", "valid"]),
+        (["train.json", "test.json"], ["train", "test"]),
+    ],
+)  # fmt: skip
+def test_a_folder_of_several_splits_asks_for_one(case, figures, tmp_path, files, choices):
+    text = case().read_text()
+    folder = tmp_path / "set"
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "images").symlink_to(figures[0] / "images")
+    with pytest.raises(DataError, match=f"coco:{folder}@({'|'.join(choices)})"):
+        load_records(f"coco:{folder}")
+    for choice in choices:
+        assert len(load_records(f"coco:{folder}@{choice}#1-3")) == 3
+    with pytest.raises(DataError, match="needs one JSON file"):
+        load_records(f"coco:{folder}@night@person")

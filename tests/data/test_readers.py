@@ -352,8 +352,6 @@ def test_the_layout_of_cvat(tmp_path):
     "changes, reason",
     [
         ({"iscrowd": 1}, "crowd"),
-        ({"bbox": [2, 4, 0, 20]}, "zero or negative size"),
-        ({"bbox": [2, 4, -3, 20]}, "zero or negative size"),
         ({"bbox": [200, 4, 10, 20]}, "box outside"),
         ({"keypoints": [0] * 9}, "fewer than 1"),
         ({"keypoints": [1, 2, 2]}, "broken"),
@@ -372,9 +370,32 @@ def test_unusable_people_are_counted_by_reason(tmp_path, changes, reason):
         read_coco(write_coco(tmp_path, coco_content(**changes)))
 
 
-def test_people_without_a_rectangle_get_the_joints_extent(tmp_path):
-    records = read_coco(write_coco(tmp_path, coco_content(bbox=None)))
+@pytest.mark.parametrize(
+    "bbox",
+    [None, [], [0, 0, 0, 0], [2, 4, 0, 20], [2, 4, -3, 20], [2, 4, None, 5], [2, 4], "2,4,5,6",
+     [0.1, 0.2, 0.5, 0.6], [2, 4, 1e400, 5], {"x": 1}],
+)  # fmt: skip
+def test_people_without_a_usable_rectangle_get_the_joints_extent(tmp_path, bbox):
+    records = read_coco(write_coco(tmp_path, coco_content(bbox=bbox)))
     assert records.boxes[0].tolist() == [5.5, 7.0, 6.25]
+    assert not records.notes
+    derived = "1 people with a box of no size or none: derived from the joints"
+    assert (derived in "".join(records.remarks)) == bool(bbox)
+
+
+def test_joints_in_one_spot_get_the_whole_picture(tmp_path):
+    one = {"bbox": None, "keypoints": [0, 0, 0, 7, 9, 2, 0, 0, 0]}
+    records = read_coco(write_coco(tmp_path, coco_content(**one)))
+    assert records.boxes[0].tolist() == [19.5, 14.5, 40.0]  # of 40×30 px
+    assert "the whole picture" in records.remarks[0]
+    # The size is the picture's own where the file has none; without a picture nobody knows it.
+    content = coco_content(**one)
+    content["images"][0] |= {"width": 0, "height": "?"}
+    assert read_coco(write_coco(tmp_path, content)).boxes[0].tolist() == [19.5, 14.5, 40.0]
+    (tmp_path / "images" / "p.png").unlink()
+    (tmp_path / "person_keypoints.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="do not tell its size"):
+        read_coco(tmp_path)
 
 
 def test_fewer_keypoints_than_asked_for_are_left_out(tmp_path):
