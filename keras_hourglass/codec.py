@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_hourglass.errors import UserError
-from keras_hourglass.geometry import heatmap_to_input, input_to_heatmap
+from keras_hourglass.geometry import heatmap_to_input, input_to_heatmap, suppress_overlaps
 from keras_hourglass.skeletons import Skeleton
 from keras_hourglass.typing import Array, Size, is_number
 
@@ -338,3 +338,193 @@ def _newton_steps(maps, rows, columns, sigma):
     step = np.stack([(dxy * dy - dyy * dx) / safe, (dxy * dx - dxx * dy) / safe], axis=-1)
     # A step beyond the next pixel means that the map is no peak there.
     return np.where(usable[..., None], np.clip(step, -1, 1), 0)
+
+
+# The maps of a network that finds people, in their order; `Skeleton("boxes", BOX_MAPS)` names them.
+BOX_MAPS = ("centre", "log_width", "log_height", "offset_x", "offset_y")
+
+
+class BoxCodec:
+    """Encode people's boxes as a map of centres with sizes beside it, and decode such maps.
+
+    Five maps: `centre` is 1 at the middle of a box and falls off as a Gaussian whose width and
+    height follow the box's; `log_width` and `log_height` are the logarithms of its size in units
+    of `unit`; `offset_x` and `offset_y` lead from a heatmap pixel to the middle, in heatmap
+    pixels. The last four hold around a middle only.
+
+    Args:
+        input_size: `(height, width)` of what the network sees, in input pixels.
+        stride: input pixels per heatmap pixel.
+        spread: standard deviation of the Gaussian as a share of the box's width and height.
+        limits: least and greatest standard deviation in heatmap pixels.
+        unit: size in input pixels whose logarithm is 0.
+        least: longer side in input pixels below which a person is not asked for.
+        overlap: greatest intersection over union of two people that are found.
+
+    Raises:
+        UserError: if an argument is out of range.
+
+    Example:
+
+    >>> codec = BoxCodec((64, 96))
+    >>> maps = codec.encode([[20, 8, 24, 40]])
+    >>> maps.shape
+    (16, 24, 7)
+    >>> codec.decode(maps[None, ..., :5])[0].round(3).tolist()
+    [[20.0, 8.0, 24.0, 40.0, 0.726]]
+
+    Reference:
+        [Zhou et al., 2019](https://arxiv.org/abs/1904.07850), *Objects as Points*; the Gaussian by
+        the box's width and height and sizes learned all around it are
+        [Liu et al., 2019](https://arxiv.org/abs/1909.00700)'s.
+    """
+
+    def __init__(
+        self,
+        input_size: Size = (256, 256),
+        stride: int = 4,
+        spread: float = 0.1,
+        limits: Sequence[float] = (0.8, 3.5),
+        unit: float = 64.0,
+        least: float = 10.0,
+        overlap: float = 0.5,
+    ):
+        self.input_size = tuple(int(edge) for edge in input_size)
+        if len(self.input_size) != 2 or any(e <= 0 or e % stride for e in self.input_size):
+            raise UserError(
+                f"`input_size` is (height, width), multiples of the stride {stride}. "
+                f"Received: {self.input_size}."
+            )
+        low, high = limits
+        if not (spread > 0 and unit > 0 and 0 < low <= high and least >= 0 and 0 < overlap <= 1):
+            raise UserError(
+                "Spread, limits and unit must be positive, the overlap lies in 0–1. Received: "
+                f"spread={spread}, limits={tuple(limits)}, unit={unit}, least={least}, "
+                f"overlap={overlap}."
+            )
+        self.stride, self.spread, self.limits = stride, float(spread), (float(low), float(high))
+        self.unit, self.least, self.overlap = float(unit), float(least), float(overlap)
+
+    @property
+    def heatmap_size(self) -> Size:
+        """`(height, width)` of the maps in heatmap pixels."""
+        return tuple(edge // self.stride for edge in self.input_size)
+
+    def encode(self, boxes: Array, ignored: Array | None = None) -> np.ndarray:
+        """The maps of one picture, and what each of their pixels weighs.
+
+        Args:
+            boxes: `(P, 4)` rectangles `x, y, w, h` in input pixels. What lies beyond the input
+                is cut off; of somebody of whom less than 0.3 is left, nothing is asked.
+            ignored: `(P,)` bool: regions where nothing is asked, such as crowds.
+
+        Returns:
+            `(h, w, 7)` float32: the five maps of `BOX_MAPS`, the weight of an error of the centre
+            (1 where nobody is, 0 where nothing is asked), and the weight of an error of the size
+            (it sums to 1 for each person).
+        """
+        height, width = self.heatmap_size
+        maps = np.zeros((height, width, 7), np.float32)
+        maps[..., 5] = 1
+        nothing = np.zeros((height, width), bool)
+        people, regions = self._cut(boxes, ignored)
+        for low, high in regions:
+            first = np.floor(low / self.stride).astype(int)
+            last = np.ceil(high / self.stride).astype(int)
+            nothing[first[1] : last[1], first[0] : last[0]] = True
+        # Large people first, so that small ones before them keep their middles.
+        for low, high in sorted(people, key=lambda pair: -np.prod(pair[1] - pair[0])):
+            self._draw(maps, low, high)
+        maps[..., 5][nothing & (maps[..., 0] < 0.3)] = 0
+        return maps
+
+    def _cut(self, boxes, ignored):
+        """Corners of people within the input, and of regions where nothing is asked."""
+        boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+        ignored = np.zeros(len(boxes), bool) if ignored is None else np.asarray(ignored, bool)
+        low = np.maximum(boxes[:, :2], 0)
+        high = np.minimum(boxes[:, :2] + boxes[:, 2:], self.input_size[::-1])
+        size = high - low
+        there = (size >= 2).all(axis=1)
+        seen = np.maximum(size, 0).prod(axis=1) / np.maximum(boxes[:, 2:].prod(axis=1), 1e-9)
+        asked = there & ~ignored & (seen >= 0.3) & (size.max(axis=1) >= self.least)
+        pairs = np.stack([low, high], axis=1)
+        return list(pairs[asked]), list(pairs[there & ~asked])
+
+    def _draw(self, maps, low, high):
+        """One person into the maps; where two meet, each keeps the pixels closer to it."""
+        size = high - low
+        centre = input_to_heatmap((low + high) / 2 - 0.5, self.stride)
+        spread = np.clip(self.spread * size / self.stride, *self.limits)
+        steps = [centre[axis] - np.arange(maps.shape[1 - axis]) for axis in (0, 1)]
+        along_x, along_y = (np.exp(-((steps[a] / spread[a]) ** 2) / 2) for a in (0, 1))
+        height = along_y[:, None] * along_x
+        closer = height > maps[..., 0]
+        near = closer & (height > 0.1)
+        # Large people cover more pixels; their weight grows with the root of the area only.
+        weight = 1 + 30 * height / np.sqrt(2 * spread.prod())
+        maps[..., 5] = np.where(closer, weight, maps[..., 5])
+        maps[..., 0] = np.maximum(maps[..., 0], height)
+        maps[near, 1:3] = np.log(size / self.unit)
+        maps[..., 3][near] = np.broadcast_to(steps[0], near.shape)[near]
+        maps[..., 4][near] = np.broadcast_to(steps[1][:, None], near.shape)[near]
+        maps[..., 6][near] = height[near] / max(height[near].sum(), 1e-9)
+
+    def decode(self, maps: Array, least: float = 0.05, most: int = 300) -> list[np.ndarray]:
+        """The people of maps: maxima of the centre map, without those that overlap a better one.
+
+        Args:
+            maps: `(N, h, w, 5)`, see `BOX_MAPS`; any floating dtype.
+            least: least height of a maximum.
+            most: how many people of one picture are returned at most.
+
+        Returns:
+            For each picture `(P, 5)` float64 rectangles `x, y, w, h, score` in input pixels, best
+            first; the score is the height of the maximum. Pixels that are not finite show nobody.
+        """
+        maps = np.asarray(maps)
+        if maps.ndim != 4 or maps.shape[-1] != len(BOX_MAPS):
+            raise UserError(
+                f"Maps of boxes have shape (N, height, width, {len(BOX_MAPS)}). "
+                f"Received: {maps.shape}."
+            )
+        return [self._decode(one.astype(np.float64), least, most) for one in maps]
+
+    def _decode(self, maps, least, most):
+        centre = np.where(np.isfinite(maps).all(axis=-1), maps[..., 0], -np.inf)
+        around = np.pad(centre, 1, constant_values=-np.inf)
+        highest = np.max(
+            [
+                around[y : y + centre.shape[0], x : x + centre.shape[1]]
+                for y in range(3)
+                for x in range(3)
+            ],
+            axis=0,
+        )
+        rows, columns = np.nonzero((centre >= highest) & (centre > least))
+        best = np.argsort(-centre[rows, columns], kind="stable")[: 4 * most]
+        rows, columns = rows[best], columns[best]
+        values = maps[rows, columns]
+        # Beyond this no size makes sense, and the exponential would not be finite.
+        size = np.exp(np.clip(values[:, 1:3], -8, 8)) * self.unit
+        middle = heatmap_to_input(np.stack([columns, rows], axis=-1) + values[:, 3:], self.stride)
+        boxes = np.concatenate([middle + 0.5 - size / 2, size], axis=-1)
+        kept = suppress_overlaps(boxes, values[:, 0], self.overlap, most)
+        return np.concatenate([boxes, values[:, :1]], axis=-1)[kept]
+
+    def get_config(self) -> dict:
+        """The constructor's arguments, JSON-ready."""
+        return {
+            "input_size": list(self.input_size),
+            "stride": self.stride,
+            "spread": self.spread,
+            "limits": list(self.limits),
+            "unit": self.unit,
+            "least": self.least,
+            "overlap": self.overlap,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "BoxCodec":
+        """Build a codec from the result of `get_config`."""
+        return cls(**config)

@@ -245,3 +245,63 @@ def boxes_from_joints(joints: Array, visibility: Array, padding: float = 1.25) -
         )
     boxes[~labelled.any(axis=(1, 2))] = np.nan
     return boxes
+
+
+def box_overlaps(first: Array, second: Array, of: str = "union") -> np.ndarray:
+    """Overlap of every rectangle of one list with every one of another.
+
+    Args:
+        first: `(N, 4)` rectangles `x, y, w, h` in pixels of any frame.
+        second: `(M, 4)` rectangles of the same frame.
+        of: `"union"`: intersection over union; `"first"`: the share of the first rectangle that
+            lies within the second.
+
+    Returns:
+        `(N, M)` float64, 0 to 1.
+
+    Example:
+
+    >>> box_overlaps([[0, 0, 10, 10]], [[5, 0, 10, 10], [0, 0, 5, 20]]).round(4).tolist()
+    [[0.3333, 0.3333]]
+    >>> box_overlaps([[0, 0, 10, 10]], [[5, 0, 10, 10]], of="first").tolist()
+    [[0.5]]
+    """
+    first = np.asarray(first, np.float64).reshape(-1, 1, 4)
+    second = np.asarray(second, np.float64).reshape(1, -1, 4)
+    low = np.maximum(first[..., :2], second[..., :2])
+    high = np.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
+    shared = np.maximum(high - low, 0).prod(axis=-1)
+    whole = first[..., 2:].prod(axis=-1)
+    if of == "union":
+        whole = whole + second[..., 2:].prod(axis=-1) - shared
+    return shared / np.maximum(whole, np.finfo(np.float64).tiny)
+
+
+def suppress_overlaps(
+    boxes: Array, scores: Array, overlap: float = 0.5, most: int | None = None
+) -> np.ndarray:
+    """Non-maximum suppression: the best rectangles that do not overlap a better one too much.
+
+    Args:
+        boxes: `(N, 4)` rectangles `x, y, w, h` in pixels of any frame.
+        scores: `(N,)`, higher is better.
+        overlap: greatest intersection over union of two rectangles that both stay.
+        most: how many stay at most.
+
+    Returns:
+        Indices of those that stay, best first; of equal scores the earlier one leads.
+
+    Example:
+
+    >>> suppress_overlaps([[0, 0, 9, 9], [1, 0, 9, 9], [20, 0, 9, 9]], [0.5, 0.9, 0.7]).tolist()
+    [1, 2]
+    """
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
+    kept: list[int] = []
+    while len(order) and (most is None or len(kept) < most):
+        # One row at a time: the overlaps of all pairs of thousands would fill the memory.
+        best, order = order[0], order[1:]
+        kept.append(int(best))
+        order = order[box_overlaps(boxes[best], boxes[order])[0] <= overlap]
+    return np.array(kept, dtype=int)

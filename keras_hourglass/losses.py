@@ -113,3 +113,74 @@ class HeatmapMSE(keras.losses.Loss):
             "scale": self.scale,
             "reduced": self.reduced,
         }
+
+
+@keras.saving.register_keras_serializable(package="keras_hourglass")
+class BoxLoss(keras.losses.Loss):
+    """The error of a map of centres and of the sizes beside it, with `BoxCodec.encode`'s weights.
+
+    The centre map learns by a weighted squared error, as heatmaps do. Sizes learn by the absolute
+    error of their logarithms, and middles by that of the offset as twice its share of the box: to
+    first order both are what the intersection over union loses.
+
+    Args:
+        stride: input pixels per pixel of the maps.
+        unit: size in input pixels whose logarithm is 0, see `BoxCodec`.
+        centre, size: factors on the two parts.
+        scale: factor on the loss, for optimizers that are not invariant to it.
+        **kwargs: `name`, `reduction` and `dtype` of `keras.losses.Loss`.
+
+    Call arguments:
+        y_true: `(N, h, w, 7)` as `BoxCodec.encode` makes them.
+        y_pred: `(N, h, w, 5)` maps, see `codec.BOX_MAPS`.
+
+    Raises:
+        UserError: if an argument is not positive.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_hourglass.codec import BoxCodec
+    >>> maps = BoxCodec((32, 48)).encode([[8, 4, 20, 24]])[None]
+    >>> float(BoxLoss()(maps, maps[..., :5]))
+    0.0
+    """
+
+    def __init__(
+        self,
+        stride: int = 4,
+        unit: float = 64.0,
+        centre: float = 0.1,
+        size: float = 0.7,
+        scale: float = 1.0,
+        name: str = "box_loss",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        if not min(stride, unit, centre, size, scale) > 0:
+            raise UserError(
+                "The stride, unit and factors of a BoxLoss must be positive. Received: "
+                f"stride={stride}, unit={unit}, centre={centre}, size={size}, scale={scale}."
+            )
+        self.stride, self.unit = stride, unit
+        self.centre, self.size, self.scale = centre, size, scale
+
+    def call(self, y_true, y_pred):
+        y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+        centre = ops.sum(y_true[..., 5] * ops.square(y_pred[..., 0] - y_true[..., 0]), axis=(1, 2))
+        error = ops.abs(y_pred[..., 1:5] - y_true[..., 1:5])
+        # Heatmap pixels per width and height of the box.
+        shares = ops.exp(-y_true[..., 1:3]) * (self.stride / self.unit)
+        sizes = ops.sum(error[..., :2] + 2 * error[..., 2:] * shares, axis=-1)
+        sizes = ops.sum(y_true[..., 6] * sizes, axis=(1, 2))
+        return self.scale * (self.centre * centre + self.size * sizes)
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "stride": self.stride,
+            "unit": self.unit,
+            "centre": self.centre,
+            "size": self.size,
+            "scale": self.scale,
+        }
