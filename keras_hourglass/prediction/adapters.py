@@ -337,13 +337,13 @@ class OnnxDetector:
         raise _unknown(self.path, f"its outputs are {found}")
 
     def _guess(self):
-        """The family by the file's metadata or name."""
-        if self._names is not None:
-            return "yolo"
+        """The family by the file's name or metadata."""
         name = pathlib.Path(self.path).name.lower()
         for family in FAMILIES:  # "yolo" last, of which "yolox" is no member
             if family in name:
                 return family
+        if self._names is not None:
+            return "yolo"
         raise UserError(
             "This layout is used by several families, which see pictures differently. Received: "
             f"{self.path}. Say which: yolox:FILE, rtmdet:FILE or yolo:FILE."
