@@ -149,6 +149,14 @@ AUGMENTATIONS = {
     ),
     # Athletes are photographed at every angle, upside down too.
     "sports": Augmentation(rotation=40.0, rotation_limit=180.0, rotation_probability=0.6),
+    # Whole photographs, whose boxes would not fit once they are turned.
+    "scenes": Augmentation(
+        scale_limit=0.8,
+        rotation=0.0,
+        rotation_limit=0.0,
+        rotation_probability=0.0,
+        distribution="uniform",
+    ),
 }
 
 

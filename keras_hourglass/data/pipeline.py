@@ -1,5 +1,6 @@
 """From records to batches: one sample function, fed to `fit` in two forms."""
 
+import abc
 import dataclasses
 import threading
 from collections.abc import Sequence
@@ -21,26 +22,202 @@ from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import apply_affine, crop_affine
 from keras_hourglass.io.images import warp
+from keras_hourglass.typing import Array
 
 
-class PoseDataset:
+class CropDataset(abc.ABC):
+    """Batches of inputs and targets; what is shown and asked for is up to the kinds below.
+
+    Every input is a function of `(seed, epoch, place in the records)` alone, so the batches are the
+    same on any number of workers and after a resume.
+
+    Args:
+        records: what to show, with a length and `images`.
+        codec: fixes the size of inputs and makes targets.
+        batch_size: inputs per batch.
+        augmentation: an `Augmentation`, or `None` for plain inputs in order.
+        shuffle: draw a new order every epoch; by default where there is an augmentation.
+        seed: of order and augmentation.
+        drop_last: leave out a last batch that is smaller than the others.
+        outputs: names of the model outputs that get the targets.
+        cache: keep decoded pictures in memory.
+
+    Raises:
+        UserError: if there is nothing to show, or `batch_size` is not positive.
+    """
+
+    def __init__(
+        self,
+        records: Any,
+        codec: Any,
+        batch_size: int = 16,
+        augmentation: Augmentation | None = None,
+        shuffle: bool | None = None,
+        seed: int = 0,
+        drop_last: bool | None = None,
+        outputs: Sequence[str] = ("stack_1",),
+        cache: bool = False,
+    ):
+        if not len(records):
+            raise UserError("At least one annotated person is needed. Received: none.")
+        if batch_size < 1:
+            raise UserError(f"`batch_size` must be positive. Received: {batch_size}.")
+        self.records, self.codec = records, codec
+        self.batch_size = min(batch_size, len(records))
+        self.augmentation, self.seed = augmentation, seed
+        self.shuffle = augmentation is not None if shuffle is None else shuffle
+        self.drop_last = self.shuffle if drop_last is None else drop_last
+        self.outputs = tuple(outputs)
+        self.failures = {}
+        self._cache = {} if cache else None
+        self._lock = threading.Lock()
+        self._orders = {}
+
+    def __len__(self):
+        whole, rest = divmod(len(self.records), self.batch_size)
+        return whole if self.drop_last else whole + bool(rest)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The people of an epoch in the order they are shown."""
+        count = len(self.records)
+        if not self.shuffle:
+            return np.arange(count)
+        order = self._orders.get(epoch)
+        if order is None:
+            order = np.random.default_rng([self.seed, epoch]).permutation(count)
+            # Two are enough: threads work at most on two epochs at a time.
+            self._orders = {**dict(list(self._orders.items())[-1:]), epoch: order}
+        return order
+
+    @property
+    @abc.abstractmethod
+    def target_shape(self) -> tuple:
+        """Shape of the targets of one input."""
+
+    @abc.abstractmethod
+    def sample(self, person: int, epoch: int = 0, out: np.ndarray | None = None) -> tuple:
+        """The input of one place in the records and what `targets` makes targets of."""
+
+    @abc.abstractmethod
+    def targets(self, *labels: Any) -> np.ndarray:
+        """The targets of samples, `(n, *target_shape)` float32."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def weigh(targets: np.ndarray, factor: float) -> None:
+        """Multiply the weights of targets in place."""
+
+    def samples(self, people: Sequence[int] | np.ndarray, epoch: int = 0) -> tuple:
+        """Several samples as arrays.
+
+        Args:
+            people: n indices into the records.
+            epoch: picks the augmentation.
+
+        Returns:
+            `(n, height, width, 3)` uint8 inputs, and what else `sample` returns, stacked.
+        """
+        crops = np.empty((len(people), *self.codec.input_size, 3), np.uint8)
+        rows = [self.sample(person, epoch, out) for person, out in zip(people, crops, strict=True)]
+        _, *columns = zip(*rows, strict=True)
+        return crops, *(np.stack(column) for column in columns)
+
+    def _image(self, path, reduction):
+        """A picture and the divisor of its size."""
+        if self._cache is not None and path in self._cache:
+            return self._cache[path], 1
+        if path in self.failures:
+            return None, 1
+        try:
+            image, reduction = open_reduced(path, 1 if self._cache is not None else reduction)
+        except DataError as error:
+            with self._lock:
+                self.failures[path] = str(error)
+            return None, 1
+        if self._cache is not None:
+            self._cache[path] = image
+        return image, reduction
+
+    def batch(self, step: int, epoch: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """One batch.
+
+        Args:
+            step: number of the batch within the epoch.
+            epoch: number of the epoch.
+
+        Returns:
+            `(n, height, width, 3)` uint8 inputs and `(n, *target_shape)` float32 targets.
+        """
+        people = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        crops, *labels = self.samples(people, epoch)
+        return crops, self.targets(*labels)
+
+    def answers(self, targets: Any) -> Any:
+        """Targets in the form the model's outputs want them."""
+        return dict.fromkeys(self.outputs, targets)
+
+    def as_tf_dataset(
+        self, start_epoch: int = 0, endless: bool = True, workers: int = 2, start_step: int = 0
+    ) -> Any:
+        """A `tf.data.Dataset` of batches, prepared in `workers` threads, in a fixed order.
+
+        Args:
+            start_epoch: the epoch to begin with.
+            endless: go on with the following epochs, for `fit(..., steps_per_epoch=len(self))`;
+                otherwise one epoch.
+            workers: batches prepared at the same time.
+            start_step: the batch of that epoch to begin with, to go on in its middle.
+
+        Returns:
+            Dataset of `(crops, {output: targets})`.
+        """
+        import tensorflow as tf
+
+        steps = len(self)
+        first = start_epoch * steps + start_step
+        last = tf.int64.max if endless else (start_epoch + 1) * steps
+
+        def load(number):
+            return self.batch(int(number % steps), int(number // steps))
+
+        height, width = self.codec.input_size
+
+        def prepare(number):
+            crops, targets = tf.numpy_function(load, [number], (tf.uint8, tf.float32))
+            size = self.batch_size if self.drop_last else None
+            crops.set_shape((size, height, width, 3))
+            targets.set_shape((size, *self.target_shape))
+            return crops, targets
+
+        dataset = tf.data.Dataset.range(first, last)
+        dataset = dataset.map(prepare, num_parallel_calls=workers, deterministic=True)
+        return dataset.map(self._tf_answers).prefetch(2)
+
+    def _tf_answers(self, crops, targets):
+        return crops, self.answers(targets)
+
+    def as_py_dataset(self, start_epoch: int = 0, workers: int = 2, start_step: int = 0) -> Any:
+        """A `keras.utils.PyDataset` of the same batches, for any backend.
+
+        Args:
+            start_epoch: the epoch to begin with.
+            workers: threads that prepare batches.
+            start_step: the batch of that epoch to begin with; its epoch is shorter.
+        """
+        from keras_hourglass.data.py_dataset import PoseBatches
+
+        return PoseBatches(self, start_epoch, workers, start_step)
+
+
+class PoseDataset(CropDataset):
     """Batches of crops and targets of annotated people.
-
-    Every crop is a function of `(seed, epoch, person)` alone, so the batches are the same on any
-    number of workers and after a resume.
 
     Args:
         records: `PoseRecords`.
         codec: the `HeatmapCodec` that fixes sizes and targets.
-        batch_size: people per batch.
-        augmentation: an `Augmentation`, or `None` for plain crops in order.
-        shuffle: draw a new order every epoch; by default where there is an augmentation.
-        seed: of order and augmentation.
-        drop_last: leave out a last batch that is smaller than the others.
+        batch_size, augmentation, **options: as for `CropDataset`.
         heatmaps: yield ready heatmaps per stack name instead of compact targets, for plain
             `MeanSquaredError`.
-        outputs: names of the model outputs that get the targets.
-        cache: keep decoded pictures in memory.
         reduced: decode JPEGs that are much larger than the crop at 1/2, 1/4 or 1/8 of their
             size, never below the crop's own resolution; by default where there is an
             augmentation and no cache.
@@ -63,48 +240,32 @@ class PoseDataset:
         codec: HeatmapCodec | None = None,
         batch_size: int = 16,
         augmentation: Augmentation | None = None,
-        shuffle: bool | None = None,
-        seed: int = 0,
-        drop_last: bool | None = None,
+        *,
         heatmaps: bool = False,
-        outputs: Sequence[str] = ("stack_1",),
-        cache: bool = False,
         reduced: bool | None = None,
+        **options: Any,
     ):
-        if not len(records):
-            raise UserError("At least one annotated person is needed. Received: none.")
-        if batch_size < 1:
-            raise UserError(f"`batch_size` must be positive. Received: {batch_size}.")
-        self.records, self.codec = records, codec or HeatmapCodec()
-        self.batch_size = min(batch_size, len(records))
         if augmentation is not None and not records.skeleton.mirrors:
             augmentation = dataclasses.replace(augmentation, flip=0.0)
-        self.augmentation, self.seed = augmentation, seed
-        self.shuffle = augmentation is not None if shuffle is None else shuffle
-        self.drop_last = self.shuffle if drop_last is None else drop_last
-        self.heatmaps, self.outputs = heatmaps, tuple(outputs)
-        self.failures = {}
-        self._cache = {} if cache else None
-        self._reduced = augmentation is not None and not cache if reduced is None else reduced
-        self._lock = threading.Lock()
+        super().__init__(records, codec or HeatmapCodec(), batch_size, augmentation, **options)
+        self.heatmaps = heatmaps
+        cached = self._cache is not None
+        self._reduced = augmentation is not None and not cached if reduced is None else reduced
         self._flip_order = list(records.skeleton.flip_order)
-        self._orders = {}
 
-    def __len__(self):
-        whole, rest = divmod(len(self.records), self.batch_size)
-        return whole if self.drop_last else whole + bool(rest)
+    @property
+    def target_shape(self) -> tuple:
+        """Shape of the targets of one person, see `HeatmapCodec.targets`."""
+        return self.records.skeleton.num_joints, 4
 
-    def order(self, epoch: int) -> np.ndarray:
-        """The people of an epoch in the order they are shown."""
-        count = len(self.records)
-        if not self.shuffle:
-            return np.arange(count)
-        order = self._orders.get(epoch)
-        if order is None:
-            order = np.random.default_rng([self.seed, epoch]).permutation(count)
-            # Two are enough: threads work at most on two epochs at a time.
-            self._orders = {**dict(list(self._orders.items())[-1:]), epoch: order}
-        return order
+    def targets(self, *labels: Array) -> np.ndarray:
+        """The targets of samples: `(n, K, 4)` float32, see `HeatmapCodec.targets`."""
+        return self.codec.targets(*labels)
+
+    @staticmethod
+    def weigh(targets: np.ndarray, factor: float) -> None:
+        """Multiply the weights of targets in place."""
+        targets[..., 3] *= factor
 
     def sample(self, person: int, epoch: int = 0, out: np.ndarray | None = None) -> tuple:
         """One crop and its joints.
@@ -139,23 +300,7 @@ class PoseDataset:
         crop = self._crop(records.images[person], matrix)
         if crop is None:
             crop, weights, transform = np.zeros((*size, 3), np.uint8), weights * 0, Transform()
-        return _recolour(crop, transform, out), joints, visibility, weights
-
-    def samples(self, people: Sequence[int] | np.ndarray, epoch: int = 0) -> tuple:
-        """Several samples as arrays.
-
-        Args:
-            people: n indices into the records.
-            epoch: picks the augmentation.
-
-        Returns:
-            `(n, height, width, 3)` uint8 crops, `(n, K, 2)` joints in input pixels, `(n, K)`
-            visibility and `(n, K)` weights.
-        """
-        crops = np.empty((len(people), *self.codec.input_size, 3), np.uint8)
-        rows = [self.sample(person, epoch, out) for person, out in zip(people, crops, strict=True)]
-        _, *columns = zip(*rows, strict=True)
-        return crops, *(np.stack(column) for column in columns)
+        return recolour(crop, transform, out), joints, visibility, weights
 
     def _crop(self, path, matrix):
         """The picture resampled once into the input frame, `None` if it cannot be read."""
@@ -173,86 +318,13 @@ class PoseDataset:
             matrix[:, :2] *= reduction
         return warp(image, matrix, self.codec.input_size)
 
-    def _image(self, path, reduction):
-        """A picture and the divisor of its size."""
-        if self._cache is not None and path in self._cache:
-            return self._cache[path], 1
-        if path in self.failures:
-            return None, 1
-        try:
-            image, reduction = open_reduced(path, 1 if self._cache is not None else reduction)
-        except DataError as error:
-            with self._lock:
-                self.failures[path] = str(error)
-            return None, 1
-        if self._cache is not None:
-            self._cache[path] = image
-        return image, reduction
-
-    def batch(self, step: int, epoch: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """One batch.
-
-        Args:
-            step: number of the batch within the epoch.
-            epoch: number of the epoch.
-
-        Returns:
-            `(n, height, width, 3)` uint8 crops and `(n, K, 4)` float32 targets, see
-            `HeatmapCodec.targets`.
-        """
-        people = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
-        crops, joints, visibility, weights = self.samples(people, epoch)
-        return crops, self.codec.targets(joints, visibility, weights)
-
     def answers(self, targets: Any) -> Any:
         """Targets in the form the model's outputs want them."""
-        if self.heatmaps:
-            targets = self.codec.draw(targets)
-        return dict.fromkeys(self.outputs, targets)
-
-    def as_tf_dataset(
-        self, start_epoch: int = 0, endless: bool = True, workers: int = 2, start_step: int = 0
-    ) -> Any:
-        """A `tf.data.Dataset` of batches, prepared in `workers` threads, in a fixed order.
-
-        Args:
-            start_epoch: the epoch to begin with.
-            endless: go on with the following epochs, for `fit(..., steps_per_epoch=len(self))`;
-                otherwise one epoch.
-            workers: batches prepared at the same time.
-            start_step: the batch of that epoch to begin with, to go on in its middle.
-
-        Returns:
-            Dataset of `(crops, {output: targets})`.
-        """
-        import tensorflow as tf
-
-        steps = len(self)
-        first = start_epoch * steps + start_step
-        last = tf.int64.max if endless else (start_epoch + 1) * steps
-
-        def load(number):
-            return self.batch(int(number % steps), int(number // steps))
-
-        height, width = self.codec.input_size
-        joints = self.records.skeleton.num_joints
-
-        def prepare(number):
-            crops, targets = tf.numpy_function(load, [number], (tf.uint8, tf.float32))
-            size = self.batch_size if self.drop_last else None
-            crops.set_shape((size, height, width, 3))
-            targets.set_shape((size, joints, 4))
-            return crops, targets
-
-        dataset = tf.data.Dataset.range(first, last)
-        dataset = dataset.map(prepare, num_parallel_calls=workers, deterministic=True)
-        if self.heatmaps:
-            dataset = dataset.map(self._tf_answers)
-        else:
-            dataset = dataset.map(lambda crops, targets: (crops, self.answers(targets)))
-        return dataset.prefetch(2)
+        return super().answers(self.codec.draw(targets) if self.heatmaps else targets)
 
     def _tf_answers(self, crops, targets):
+        if not self.heatmaps:
+            return super()._tf_answers(crops, targets)
         import tensorflow as tf
 
         maps = tf.numpy_function(
@@ -261,21 +333,18 @@ class PoseDataset:
         maps.set_shape((crops.shape[0], *self.codec.heatmap_size, targets.shape[1]))
         return crops, dict.fromkeys(self.outputs, maps)
 
-    def as_py_dataset(self, start_epoch: int = 0, workers: int = 2, start_step: int = 0) -> Any:
-        """A `keras.utils.PyDataset` of the same batches, for any backend.
 
-        Args:
-            start_epoch: the epoch to begin with.
-            workers: threads that prepare batches.
-            start_step: the batch of that epoch to begin with; its epoch is shorter.
-        """
-        from keras_hourglass.data.py_dataset import PoseBatches
+def recolour(crop: np.ndarray, transform: Transform, out: np.ndarray | None) -> np.ndarray:
+    """What a transform does to the pixels of a crop, put into `out` without a further copy.
 
-        return PoseBatches(self, start_epoch, workers, start_step)
+    Args:
+        crop: `(height, width, 3)` uint8 RGB.
+        transform: a `Transform`, of which flip, rotation and scale are someone else's.
+        out: array of the same shape, or `None`.
 
-
-def _recolour(crop, transform, out):
-    """What a transform does to the pixels of a crop, put into `out` without a further copy."""
+    Returns:
+        `out`, or a crop of its own.
+    """
     if transform.blur is not None:
         crop = motion_blur(crop, transform.blur)
     if transform.gains is not None:

@@ -228,6 +228,40 @@ def warp(image: np.ndarray, matrix: Array, size: Size) -> np.ndarray:
     )
 
 
+def paste_scaled(
+    image: np.ndarray, factor: float, corner: Array, size: Size, fill: int = 0
+) -> tuple[np.ndarray, tuple[float, float]]:
+    """A picture at another size on a canvas; where it shrinks, areas are averaged.
+
+    Args:
+        image: `(height, width, 3)` uint8 picture.
+        factor: canvas pixels per source pixel; the scaled picture has whole pixels.
+        corner: `x, y` of its upper left corner on the canvas, whole pixels, perhaps outside.
+        size: `(height, width)` of the canvas.
+        fill: value of the canvas elsewhere.
+
+    Returns:
+        `(*size, 3)` uint8 canvas, and the factors along x and y that whole pixels led to.
+
+    Example:
+
+    >>> canvas, factors = paste_scaled(np.full((2, 4, 3), 9, np.uint8), 0.5, (1, 0), (2, 4))
+    >>> canvas[..., 0].tolist(), factors
+    ([[0, 9, 9, 0], [0, 0, 0, 0]], (0.5, 0.5))
+    """
+    height, width = image.shape[:2]
+    scaled = max(1, round(width * factor)), max(1, round(height * factor))
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(image, scaled, interpolation=way)
+    canvas = np.full((*size, 3), fill, np.uint8)
+    left, top = (int(value) for value in corner)
+    right, bottom = min(left + scaled[0], size[1]), min(top + scaled[1], size[0])
+    x, y = max(left, 0), max(top, 0)
+    if x < right and y < bottom:
+        canvas[y:bottom, x:right] = small[y - top : bottom - top, x - left : right - left]
+    return canvas, (scaled[0] / width, scaled[1] / height)
+
+
 def encode_image(image: np.ndarray, suffix: str) -> bytes:
     """An RGB picture as the bytes of a file.
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_hourglass.errors import DataError
 from keras_hourglass.geometry import box_overlaps
-from keras_hourglass.typing import Array
+from keras_hourglass.typing import Array, Column
 
 # Intersection over union from which a found box is right.
 RIGHT_FROM = 0.5
@@ -30,9 +30,9 @@ class People:
     [True]
     """
 
-    boxes: Array
-    wanted: Array | None = None
-    crowds: Array = ()
+    boxes: Column
+    wanted: Column = None
+    crowds: Column = ()
 
     def __post_init__(self):
         boxes = np.asarray(self.boxes, np.float64).reshape(-1, 4)

@@ -25,6 +25,7 @@ import numpy as np
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import suppress_overlaps
+from keras_hourglass.io.images import paste_scaled
 from keras_hourglass.typing import Path, Size
 
 # Least score of a box by default, the usual choice of these families' own tools.
@@ -258,28 +259,25 @@ class OnnxDetector:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """People in a `(height, width, 3)` uint8 RGB picture, `(P, 5)` in source pixels."""
-        batch, factor, corner = self._show(image)
+        batch, factors, corner = self._show(image)
         corners, scores, final = self._layout(self, self._run(batch))
-        corners = (corners - np.tile(corner, 2)) / factor
+        corners = (corners - np.tile(corner, 2)) / np.tile(factors, 2)
         overlap = None if final else self.overlap
         return rectangles(corners, scores, self.least_score, image.shape[:2], overlap)
 
     def _show(self, image):
-        """The picture as the network sees it, its factor, and where its corner lies."""
+        """The picture as the network sees it, its factors, and where its corner lies."""
         height, width = image.shape[:2]
         factor = min(self.size[0] / height, self.size[1] / width)
-        size = max(1, round(width * factor)), max(1, round(height * factor))
-        way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-        small = cv2.resize(image, size, interpolation=way)
-        square = np.full((*self.size, 3), 114, np.uint8)
-        left, top = 0, 0
+        corner = (0, 0)
         if self.family.centred:
-            left, top = (self.size[1] - size[0]) // 2, (self.size[0] - size[1]) // 2
-        square[top : top + size[1], left : left + size[0]] = small
+            room = self.size[1] - round(width * factor), self.size[0] - round(height * factor)
+            corner = room[0] // 2, room[1] // 2
+        square, factors = paste_scaled(image, factor, corner, self.size, fill=114)
         values = square[..., ::-1] if self.family.bgr else square
         values = (values - np.float32(self.family.mean)) / np.float32(self.family.deviation)
         batch = np.ascontiguousarray(values.transpose(2, 0, 1)[None], self._dtype)
-        return batch, factor, (left, top)
+        return batch, factors, corner
 
     def _run(self, batch):
         """Output name -> array, float32 where it was a smaller float."""

@@ -139,7 +139,7 @@ def test_what_each_family_sees(tmp_path):
     for family, (inside, around) in expected.items():
         batch, factor, corner = load_detector(f"{family}:{path}")._show(picture)
         assert batch.shape == (1, 3, 64, 96) and batch.dtype == np.float32
-        assert factor == 0.5 and corner == ((0, 8) if family == "yolo" else (0, 0))
+        assert factor == (0.5, 0.5) and corner == ((0, 8) if family == "yolo" else (0, 0))
         shown = np.zeros(64, bool)
         shown[corner[1] : corner[1] + 48] = True
         for row in range(64):
