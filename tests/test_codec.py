@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_hourglass.codec import HeatmapCodec, derivatives
+from keras_hourglass.codec import BoxCodec, HeatmapCodec, derivatives
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine, crop_affine, invert_affine
 
@@ -374,3 +374,92 @@ def test_differences_are_exact_for_parabolas(factors):
     values = level + slope_x * x + slope_y * y + bend_x * x**2 + bend_y * y**2 + twist * x * y
     expected = [slope_x, slope_y, 2 * bend_x, 2 * bend_y, twist]
     assert [found.tolist() for found in derivatives(values[None])] == [[v] for v in expected]
+
+
+def test_box_maps_by_hand():
+    """A person of 24×40 whose middle is at (31.5, 27.5): heatmap pixel (7.5, 6.5)."""
+    codec = BoxCodec((64, 96), spread=0.1, limits=(0.8, 3.5), unit=64.0)
+    maps = codec.encode([[20, 8, 24, 40]])
+    assert maps.shape == (16, 24, 7) and maps.dtype == np.float32
+    # 0.1 × 24 / 4 is less than 0.8; 0.1 × 40 / 4 is 1.
+    nearest = np.exp(-(0.5**2) / (2 * 0.8**2)) * np.exp(-(0.5**2) / 2)
+    assert maps[..., 0].max() == pytest.approx(nearest)
+    assert maps[6, 7, 0] == maps[7, 8, 0] == pytest.approx(nearest)
+    two = np.exp(-(1.5**2) / (2 * 0.8**2)) * np.exp(-(0.5**2) / 2)
+    assert maps[6, 9, 0] == pytest.approx(two)
+    np.testing.assert_allclose(maps[6, 7, 1:5], [np.log(24 / 64), np.log(40 / 64), 0.5, 0.5])
+    np.testing.assert_allclose(maps[7, 9, 3:5], [-1.5, -0.5])
+    assert maps[6, 7, 5] == pytest.approx(1 + 30 * nearest / np.sqrt(2 * 0.8 * 1.0))
+    np.testing.assert_allclose(maps[0, 0], [0, 0, 0, 0, 0, 1, 0], atol=1e-6)
+    assert maps[..., 6].sum() == pytest.approx(1)
+    assert (maps[..., 6] > 0).sum() == (maps[..., 0] > 0.1).sum()
+
+
+def test_boxes_come_back():
+    codec = BoxCodec((128, 192))
+    boxes = [[10, 12, 30, 70], [60.5, 20.25, 40, 44], [100, 100, 14, 20], [140, 5, 50, 120]]
+    [found] = codec.decode(codec.encode(boxes)[None, ..., :5])
+    assert (np.diff(found[:, 4]) <= 0).all() and found[:, 4].min() > 0.6
+    np.testing.assert_allclose(found[np.argsort(found[:, 0]), :4], boxes, atol=1e-3)
+
+
+def test_what_is_asked_of_people_at_the_edge_in_crowds_and_far_away():
+    codec = BoxCodec((64, 96), least=10.0)
+    half = codec.encode([[-20, 8, 40, 40]])
+    [[[x, y, width, height, _]]] = codec.decode(half[None, ..., :5])
+    np.testing.assert_allclose([x, y, width, height], [0, 8, 20, 40], atol=1e-4)
+    # Of 40 px 8 are left: nothing is asked there, and nobody is to be found.
+    little = codec.encode([[-32, 8, 40, 40]])
+    assert little[..., 0].max() == 0 and (little[2:12, :2, 5] == 0).all()
+    assert (little[:2, :, 5] == 1).all() and (little[:, 2:, 5] == 1).all()
+    far = codec.encode([[40, 16, 4, 9]])
+    assert far[..., 0].max() == 0 and far[4:7, 10, 5].tolist() == [0, 0, 0]
+    # In a crowd nothing is asked except for somebody with a box of their own.
+    crowd = codec.encode([[0, 0, 96, 64], [20, 8, 24, 40]], [True, False])
+    assert crowd[0, 0, 5] == 0 and crowd[6, 7, 5] > 1
+    beside = codec.encode([[200, 8, 40, 40], [20, 80, 24, 40]])
+    assert beside[..., 0].max() == 0 and (beside[..., 5] == 1).all()
+
+
+def test_somebody_before_somebody_else_keeps_their_own_size():
+    codec = BoxCodec((128, 128))
+    maps = codec.encode([[40, 62, 20, 24], [10, 10, 100, 110]])
+    [found] = codec.decode(maps[None, ..., :5], least=0.5)
+    found = found[np.argsort(found[:, 2])]
+    np.testing.assert_allclose(found[:, 2:4], [[20, 24], [100, 110]], atol=1e-3)
+
+
+def test_maxima_that_overlap_are_one_person():
+    codec = BoxCodec((64, 64), overlap=0.5)
+    maps = np.zeros((1, 16, 16, 5), np.float32)
+    maps[..., 1:3] = np.log(32 / 64)  # everybody is 32×32
+    maps[0, 8, 4, 0], maps[0, 8, 6, 0], maps[0, 8, 9, 0] = 0.6, 0.9, 0.5
+    # Two heatmap pixels are 8 px: 24 / 40 of the union; three are 12 px: 20 / 44.
+    [found] = codec.decode(maps)
+    np.testing.assert_allclose(found[:, 4], [0.9, 0.5])
+    np.testing.assert_allclose(found[0, :4], [6 * 4 + 2 - 16, 8 * 4 + 2 - 16, 32, 32])
+    assert len(codec.decode(maps, least=0.7)[0]) == 1
+    assert len(codec.decode(maps, most=1)[0]) == 1
+
+
+def test_broken_maps_show_nobody():
+    codec = BoxCodec((32, 48))
+    maps = np.full((2, 8, 12, 5), np.nan, np.float32)
+    maps[1] = 0
+    maps[1, 2, 3] = [0.9, np.inf, 0, 0, 0]
+    maps[1, 5, 8] = [0.8, 500, -500, 0, 0]
+    nobody, one = codec.decode(maps)
+    assert nobody.shape == (0, 5)
+    assert len(one) == 1 and np.isfinite(one).all()
+    with pytest.raises(UserError, match=r"\(N, height, width, 5\)"):
+        codec.decode(maps[..., :4])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"input_size": (30, 32)}, {"spread": 0}, {"limits": (2, 1)}, {"unit": -1}, {"overlap": 1.5}],
+)
+def test_box_codecs_that_cannot_be(wrong):
+    with pytest.raises(UserError):
+        BoxCodec(**wrong)
+    assert BoxCodec.from_config(BoxCodec((32, 48)).get_config()).heatmap_size == (8, 12)

@@ -239,3 +239,28 @@ def test_boxes_from_joints_hold_them_and_move_with_them(points, shift, padding):
     np.testing.assert_allclose(box[2], max(2 * reach, 1) * padding, rtol=1e-9, atol=1e-9)
     [moved] = geometry.boxes_from_joints(joints + [shift, -shift], visibility, padding)
     np.testing.assert_allclose(moved, box + [shift, -shift, 0], atol=1e-6)
+
+
+def test_overlaps_by_hand():
+    boxes = [[0, 0, 10, 10], [0, 0, 4, 5], [30, 30, 2, 2]]
+    others = [[5, 0, 10, 10], [0, 0, 10, 20]]
+    expected = [[50 / 150, 100 / 200], [0, 20 / 200], [0, 0]]
+    np.testing.assert_allclose(geometry.box_overlaps(boxes, others), expected)
+    np.testing.assert_allclose(
+        geometry.box_overlaps(boxes, others, of="first"), [[0.5, 1], [0, 1], [0, 0]]
+    )
+    assert geometry.box_overlaps([], others).shape == (0, 2) and geometry.box_overlaps(
+        boxes, []
+    ).shape == (3, 0)
+    assert geometry.box_overlaps([[1, 1, 0, 0]], [[1, 1, 0, 0]]).tolist() == [[0]]
+
+
+def test_suppression_by_hand():
+    boxes = [[0, 0, 10, 10], [2, 0, 10, 10], [4, 0, 10, 10], [50, 0, 10, 10]]
+    # 80 / 120 of neighbours, 60 / 140 of the outer two.
+    scores = [0.6, 0.9, 0.7, 0.1]
+    assert geometry.suppress_overlaps(boxes, scores, 0.5).tolist() == [1, 3]
+    assert geometry.suppress_overlaps(boxes, scores, 0.7).tolist() == [1, 2, 0, 3]
+    assert geometry.suppress_overlaps(boxes, [0.9, 0.1, 0.9, 0.5], 0.5).tolist() == [0, 2, 3]
+    assert geometry.suppress_overlaps(boxes, scores, 0.7, most=2).tolist() == [1, 2]
+    assert geometry.suppress_overlaps([], []).tolist() == []

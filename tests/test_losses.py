@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_hourglass.codec import HeatmapCodec
+from keras_hourglass.codec import BoxCodec, HeatmapCodec
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import input_to_heatmap
-from keras_hourglass.losses import HeatmapMSE, draw_heatmaps
+from keras_hourglass.losses import BoxLoss, HeatmapMSE, draw_heatmaps
 
 
 def _numpy(value):
@@ -68,3 +68,42 @@ def test_config_survives():
 def test_values_out_of_range(options):
     with pytest.raises(UserError, match="must be positive"):
         HeatmapMSE((8, 12), **options)
+
+
+def test_box_loss_by_hand():
+    # One pixel of a map 1 high and 2 wide; the person is 32×64, heatmap pixels are 4.
+    true, said = np.zeros((1, 1, 2, 7), "float32"), np.zeros((1, 1, 2, 5), "float32")
+    true[0, 0, 0] = [0.5, np.log(32 / 64), 0, 0.25, -0.5, 10, 1]
+    true[0, 0, 1] = [0, 0, 0, 0, 0, 1, 0]
+    said[0, 0, 0] = [
+        0.25,
+        np.log(16 / 64),
+        np.log(2),
+        0.75,
+        -1.5,
+    ]
+    said[0, 0, 1] = [0.5, 7, 7, 7, 7]
+    centre = 10 * 0.25**2 + 0.5**2
+    # Sizes: ln 2 each; middles: 2 × (0.5 × 4 / 32 + 1 × 4 / 64).
+    size = 2 * np.log(2) + 2 * (0.0625 + 0.0625)
+    assert float(BoxLoss(4, 64, 0.1, 0.7)(true, said)) == pytest.approx(
+        0.1 * centre + 0.7 * size, rel=1e-5
+    )
+    assert float(BoxLoss(4, 64, 1, 3, scale=2)(true, said)) == pytest.approx(
+        2 * (centre + 3 * size), rel=1e-5
+    )
+
+
+def test_box_loss_is_zero_on_perfect_maps_and_lower_nearer_by():
+    maps = BoxCodec((64, 96)).encode([[20, 8, 24, 40], [50, 20, 30, 30]])[None].repeat(2, axis=0)
+    assert float(BoxLoss()(maps, maps[..., :5])) == 0
+    near, far = maps[..., :5].copy(), maps[..., :5].copy()
+    near[..., 1] += 0.1
+    far[..., 1] += 0.4
+    # Two people a picture, ln-width wrong by 0.1.
+    assert float(BoxLoss(size=1)(maps, near)) == pytest.approx(0.2, rel=1e-4)
+    assert float(BoxLoss(size=1)(maps, far)) == pytest.approx(0.8, rel=1e-4)
+    with pytest.raises(UserError, match="must be positive"):
+        BoxLoss(size=0)
+    copy = BoxLoss.from_config(BoxLoss(unit=32.0, size=2.0).get_config())
+    assert (copy.unit, copy.size, copy.stride) == (32.0, 2.0, 4)

@@ -44,6 +44,11 @@ class CropDataset(abc.ABC):
 
     Raises:
         UserError: if there is nothing to show, or `batch_size` is not positive.
+
+    Example:
+
+    >>> [kind.__name__ for kind in CropDataset.__subclasses__()][:1]
+    ['PoseDataset']
     """
 
     def __init__(
@@ -344,6 +349,12 @@ def recolour(crop: np.ndarray, transform: Transform, out: np.ndarray | None) -> 
 
     Returns:
         `out`, or a crop of its own.
+
+    Example:
+
+    >>> brighter = Transform(gains=(1.0, 1.5, 2.0))
+    >>> recolour(np.full((1, 1, 3), 100, np.uint8), brighter, None).ravel().tolist()
+    [100, 150, 200]
     """
     if transform.blur is not None:
         crop = motion_blur(crop, transform.blur)
