@@ -1,8 +1,6 @@
 """`keras-hourglass info`: one preset of the model zoo."""
 
-import json
-
-from keras_hourglass.cli.list_presets import input_size, joints, metric
+from keras_hourglass.cli.list_presets import input_size, joints, metric, show
 
 
 def add_arguments(parser):
@@ -14,11 +12,7 @@ def run(args):
     """Print what is known of the preset."""
     from keras_hourglass.zoo.store import describe
 
-    found = describe(args.name)
-    if args.json:
-        print(json.dumps(found, indent=1, ensure_ascii=False))
-    else:
-        print("\n".join(_details(found)))
+    show(describe(args.name), _details, args.json)
 
 
 def _details(preset):

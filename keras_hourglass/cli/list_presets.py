@@ -11,11 +11,12 @@ def run(args):
     """Print the zoo."""
     from keras_hourglass.zoo.store import list_presets
 
-    found = list_presets()
-    if args.json:
-        print(json.dumps(found, indent=1, ensure_ascii=False))
-    else:
-        print("\n".join(_table(found)))
+    show(list_presets(), _table, args.json)
+
+
+def show(found, lines, as_json):
+    """Print what is known of presets as JSON, or as the lines that a function makes of it."""
+    print(json.dumps(found, indent=1, ensure_ascii=False) if as_json else "\n".join(lines(found)))
 
 
 def _table(presets):
