@@ -38,10 +38,8 @@ from keras_hourglass.io.files import atomic_path
 from keras_hourglass.io.images import warp
 from keras_hourglass.prediction.drawing import draw_poses
 from keras_hourglass.prediction.pose import Pose
-from keras_hourglass.zoo.manifest import read_manifest, weights_folder
-from keras_hourglass.zoo.origins import WEIGHTS
 from keras_hourglass.zoo.publish import revise
-from keras_hourglass.zoo.store import CARD, load_model
+from keras_hourglass.zoo.store import CARD, WEIGHTS, load_model, read_manifest, weights_folder
 from keras_hourglass.zoo.weights import file_keys, named_variables
 
 FOLDS, CUTS, WORST, DRAWS, SIDE = 5, 4, 6, 5, 150

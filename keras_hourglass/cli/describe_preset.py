@@ -38,7 +38,7 @@ def _details(preset):
 
 
 def _alternatives(name):
-    from keras_hourglass.zoo.manifest import trained_as
+    from keras_hourglass.zoo.store import trained_as
 
     if trained := trained_as(name):
         return f"none under this name; trained: {', '.join(trained)}"

@@ -163,8 +163,7 @@ def save_thresholds(folder: Path, thresholds: dict[str, float]) -> None:
 
     >>> save_thresholds("my_preset", {"left_ankle": 0.25})  # doctest: +SKIP
     """
-    from keras_hourglass.zoo.origins import CONFIG, read_config
-    from keras_hourglass.zoo.store import joints_of
+    from keras_hourglass.zoo.store import CONFIG, joints_of, read_config
 
     path = pathlib.Path(folder) / CONFIG
     names = joints_of(read_config(path)[0]) or tuple(thresholds)

@@ -9,9 +9,17 @@ from keras_hourglass.errors import WeightsError
 from keras_hourglass.io.download import sha256_of
 from keras_hourglass.io.files import atomic_path, atomic_write
 from keras_hourglass.zoo.card import card_text
-from keras_hourglass.zoo.manifest import FIELDS, add_record, read_manifest, weights_folder
-from keras_hourglass.zoo.origins import CONFIG, WEIGHTS
-from keras_hourglass.zoo.store import CARD, load_model, save_preset
+from keras_hourglass.zoo.store import (
+    CARD,
+    CONFIG,
+    FIELDS,
+    WEIGHTS,
+    add_record,
+    load_model,
+    read_manifest,
+    save_preset,
+    weights_folder,
+)
 
 RECIPE, LOG, CURVES = "recipe.yaml", "log.csv", "curves.png"
 _MEASURED = ("name", "sha256", "size", "skeleton")

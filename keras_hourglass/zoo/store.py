@@ -1,33 +1,51 @@
 """From the name, folder, file or address of a network to the model, and back into a folder.
 
+Names are rows of `PRESETS`, or trained weights that come with the package: `weights/manifest.json`
+has a record of each, and each is a preset folder.
+
 A preset folder holds `config.json` (architecture, preprocessing, thresholds, card),
 `model.weights.h5` and `README.md`, the model card. A training run's output folder is one, too.
 """
 
+import io
 import json
+import math
 import pathlib
+import urllib.parse
+import zipfile
 from typing import Any
 
 from keras_hourglass.errors import UserError, WeightsError
-from keras_hourglass.io.files import atomic_writes
+from keras_hourglass.io.download import download, is_address, resolve_address, sha256_of, verify
+from keras_hourglass.io.files import atomic_write, atomic_writes
 from keras_hourglass.network.config import DEFAULTS, complete
 from keras_hourglass.network.graph import Graph, Snapshot
 from keras_hourglass.skeletons import Skeleton, get_skeleton
 from keras_hourglass.typing import Path
-from keras_hourglass.zoo.manifest import read_manifest, trained_as
-from keras_hourglass.zoo.origins import (
-    CONFIG,
-    WEIGHTS,
-    config_of_record,
-    open_source,
-    weights_of_record,
-)
 from keras_hourglass.zoo.presets import PRESETS
 
-CARD = "README.md"
+CONFIG, WEIGHTS, CARD = "config.json", "model.weights.h5", "README.md"
 
 # Arguments that weights do not depend on.
 OVERRIDES = ("input_shape", "synchronized", "dtype", "name")
+
+# What every record says; `file` (beside the manifest) or `address` (https) tells where it is.
+FIELDS = {
+    "name": "name of the preset",
+    "sha256": "checksum of the weights file",
+    "size": "its bytes",
+    "architecture": "the row of zoo/presets.py it fills",
+    "skeleton": "name of the skeleton",
+    "training_data": "what it was trained on",
+    "licence": "terms of the weights",
+    "metric": "measured accuracy: name, value in percent, data",
+    "command": "the command that made it",
+}
+_PLACES = ("file", "address")
+
+_ARGUMENTS = (*DEFAULTS, "name", "dtype")
+# Bounds on what is unpacked from an archive, against files made to fill the memory.
+_MAX_CONFIG, _MAX_WEIGHTS = 16 * 1024**2, 2 * 1024**3
 
 
 def list_presets() -> list[dict]:
@@ -111,8 +129,8 @@ def load_model(
     5
     """
     from keras_hourglass.network.model import StackedHourglass
-    from keras_hourglass.zoo import transfer as heads
     from keras_hourglass.zoo import weights as loading
+    from keras_hourglass.zoo.transfer import match_heads
 
     unknown = sorted(set(overrides) - set(OVERRIDES))
     if unknown:
@@ -128,7 +146,7 @@ def load_model(
     if load_weights:
         arrays = loading.read_arrays(model, weights, str(source))
         if target is not config:
-            arrays = heads.match_heads(model, arrays, joints_of(config), str(source))
+            arrays = match_heads(model, arrays, joints_of(config), str(source))
         loading.assign_arrays(model, arrays, str(source))
     return model
 
@@ -182,9 +200,153 @@ def resolve(source: Path, load_weights: bool = True) -> tuple[dict, Any]:
     records = read_manifest()
     if text in records or text in PRESETS:
         record = records.get(text)
-        weights = weights_of_record(record) if record and load_weights else None
+        weights = find_weights(record) if record and load_weights else None
         return dict(_architecture(text, record)), weights
-    return open_source(source, load_weights)
+    return _open_source(source, load_weights)
+
+
+def read_config(path: Path) -> tuple[dict, dict]:
+    """The config of a preset folder.
+
+    Args:
+        path: its `config.json`.
+
+    Returns:
+        The arguments of `StackedHourglass`, and the record of the weights file (`sha256`, `size`)
+        or an empty dict.
+
+    Raises:
+        UserError: if the file is missing or is not such a config.
+
+    Example:
+
+    >>> config, record = read_config(weights_folder() / "hourglass_tiny_lsp" / CONFIG)
+    >>> config["num_stacks"], sorted(record)
+    (2, ['sha256', 'size'])
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise UserError(
+            f"A preset folder holds {CONFIG} and {WEIGHTS}. Received: {path.parent} without "
+            f"{CONFIG}. Name the output folder of a training run or of save_to_preset."
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        architecture = dict(config.pop("architecture"))
+        record = dict(config.pop("weights", {}))
+        for part in config:
+            # Preprocessing, thresholds, card: all of them tables.
+            config[part] = dict(config[part])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} is not a preset's config ({type(error).__name__}: {error}). "
+            "Write it again with save_to_preset."
+        ) from None
+    return _known({**architecture, "metadata": config}, path), record
+
+
+def weights_folder() -> pathlib.Path:
+    """The folder of the manifest: inside an installed package, beside the package in a checkout.
+
+    Returns:
+        The path of the folder.
+
+    Example:
+
+    >>> (weights_folder() / "manifest.json").is_file()
+    True
+    """
+    package = pathlib.Path(__file__).resolve().parents[1]
+    inside = package / "weights"
+    return inside if (inside / "manifest.json").is_file() else package.parent / "weights"
+
+
+def read_manifest(folder: Path | None = None) -> dict[str, dict]:
+    """All records, name -> dict.
+
+    Args:
+        folder: the folder of `manifest.json`; the package's own by default.
+
+    Returns:
+        A dict, empty where there is no manifest.
+
+    Raises:
+        WeightsError: if the manifest is damaged or a record lacks a field.
+
+    Example:
+
+    >>> read_manifest()["hourglass_tiny_lsp"]["architecture"]
+    'hourglass_tiny'
+    """
+    path = pathlib.Path(folder or weights_folder()) / "manifest.json"
+    if not path.is_file():
+        return {}
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))["weights"]
+        by_name = {record["name"]: record for record in records}
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f'{path} must read {{"weights": [records]}}. Received: {type(error).__name__} '
+            f"({error}). Install the package again."
+        ) from None
+    for name, record in by_name.items():
+        lacking = [field for field in FIELDS if field not in record]
+        if lacking or not any(place in record for place in _PLACES):
+            raise WeightsError(
+                f"Each record of {path} has the fields {', '.join(FIELDS)} and file or address. "
+                f"Received: {name} without {', '.join(lacking) or 'a place'}. Complete it."
+            )
+    return by_name
+
+
+def trained_as(architecture: str, records: dict | None = None) -> list[str]:
+    """The names of trained presets that fill a row of `PRESETS`.
+
+    Args:
+        architecture: name of the row.
+        records: as from `read_manifest`, by default its own.
+
+    Returns:
+        The names.
+
+    Example:
+
+    >>> "hourglass_tiny_lsp" in trained_as("hourglass_tiny")
+    True
+    """
+    records = read_manifest() if records is None else records
+    return [name for name, record in records.items() if record["architecture"] == architecture]
+
+
+def find_weights(record: dict, folder: Path | None = None) -> pathlib.Path:
+    """The verified weights file of a record, downloaded if it does not travel with the package.
+
+    Args:
+        record: a record of `read_manifest`.
+        folder: the folder of `manifest.json`; the package's own by default.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        WeightsError: if the file is missing, damaged or was changed.
+
+    Example:
+
+    >>> find_weights(read_manifest()["hourglass_tiny_lsp"]).name
+    'model.weights.h5'
+    """
+    if "file" in record:
+        path = pathlib.Path(folder or weights_folder()) / record["file"]
+        if path.is_file():
+            verify(path, record["sha256"], record["size"])
+            return path
+        if "address" not in record:
+            raise WeightsError(
+                f"The weights of {record['name']} are missing. Received: no file {path}. "
+                "Install the package again."
+            )
+    return download(record["address"], record["sha256"], record["size"])
 
 
 def save_preset(
@@ -236,6 +398,35 @@ def save_preset(
     atomic_writes(folder, {**files, CARD: card_text(architecture, metadata)})
 
 
+def add_record(record: dict, folder: Path | None = None) -> None:
+    """Put a record into the manifest, in place of an older one of the same name.
+
+    Args:
+        record: the fields of `FIELDS` except `sha256` and `size`, which are measured here, and
+            `file`, the path of the weights below the manifest's folder.
+        folder: the folder of `manifest.json`; the package's own by default.
+
+    Raises:
+        WeightsError: if a field is lacking.
+
+    Example:
+
+    >>> add_record({"name": "mine", "file": "mine/model.weights.h5"})  # doctest: +SKIP
+    """
+    folder = pathlib.Path(folder or weights_folder())
+    path = folder / record["file"]
+    record = {**record, "sha256": sha256_of(path), "size": path.stat().st_size}
+    lacking = [field for field in FIELDS if field not in record]
+    if lacking:
+        raise WeightsError(
+            f"A record has the fields {', '.join(FIELDS)}. Received one without "
+            f"{', '.join(lacking)}. Add what is lacking."
+        )
+    records = {**read_manifest(folder), record["name"]: record}
+    text = json.dumps({"weights": list(records.values())}, indent=1, ensure_ascii=False)
+    atomic_write(folder / "manifest.json", text + "\n")
+
+
 def joints_of(config: dict) -> tuple[str, ...] | None:
     """The joints of a model's `config`, see `Skeleton`; `None` where it has no skeleton."""
     skeleton = config.get("skeleton")
@@ -246,7 +437,112 @@ def _architecture(name, record):
     """The arguments of a named preset: its own folder's config, or its row."""
     if record is None:
         return PRESETS[name]["architecture"]
-    return config_of_record(record)
+    return _config_of_record(record)
+
+
+def _config_of_record(record):
+    """The arguments of `StackedHourglass` for trained weights of the manifest.
+
+    Raises:
+        UserError: if the config is missing or none.
+        WeightsError: if it belongs to other weights than the record's.
+    """
+    path = weights_folder() / record["name"] / CONFIG
+    config, own = read_config(path)
+    # Weights of another version may fit the network and still want other crops.
+    if (sha256 := own.get("sha256", record["sha256"])) != record["sha256"]:
+        raise WeightsError(
+            f"{path} is of another version of {record['name']}: its weights must have the sha256 "
+            f"{record['sha256']}. Received: {sha256}. Install the package again."
+        )
+    return config
+
+
+def _open_source(source, load_weights=True):
+    """Config and weights of a path or address."""
+    if is_address(source):
+        return _open_address(source, load_weights)
+    path = pathlib.Path(source).expanduser()
+    if path.is_dir():
+        config, record = read_config(path / CONFIG)
+        if load_weights and record:
+            verify(path / WEIGHTS, record.get("sha256"), record.get("size"))
+        return config, path / WEIGHTS if load_weights else None
+    if path.suffix == ".keras" and path.is_file():
+        return _open_archive(path, load_weights)
+    if path.name.endswith(".weights.h5") and path.is_file():
+        raise UserError(
+            f"A file of weights alone does not say which network they are for. Received: {path}. "
+            "Name the preset folder it is in, or build the model and use its load_weights."
+        )
+    raise UserError(
+        f"No such preset, folder or .keras file. Received: {source}. "
+        "See `keras-hourglass list`, or check the path."
+    )
+
+
+def _open_address(source, load_weights):
+    address, _, fragment = source.partition("#")
+    sha256 = urllib.parse.parse_qs(fragment).get("sha256", [None])[0]
+    address = resolve_address(address).rstrip("/")
+    if address.endswith(".keras"):
+        return _open_archive(download(address, sha256), load_weights)
+    config, record = read_config(download(f"{address}/{CONFIG}"))
+    if not load_weights:
+        return config, None
+    sha256 = sha256 or record.get("sha256")
+    return config, download(f"{address}/{WEIGHTS}", sha256, record.get("size"))
+
+
+def _open_archive(path, load_weights):
+    """A `.keras` file, read as data: no object in it is brought to life."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(_member(archive, CONFIG, _MAX_CONFIG))
+            weights = _member(archive, WEIGHTS, _MAX_WEIGHTS) if load_weights else None
+        name, arguments = config["class_name"], dict(config["config"])
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+        raise WeightsError(
+            f"{path} is not a complete .keras file ({error}). Save or download it again."
+        ) from None
+    if name != "StackedHourglass":
+        raise UserError(
+            f"{path} must hold a StackedHourglass. Received: a {name}. Name another file."
+        )
+    return _known(arguments, path), io.BytesIO(weights) if load_weights else None
+
+
+def _member(archive, name, limit):
+    size = archive.getinfo(name).file_size
+    if size > limit:
+        raise ValueError(f"{name} would unpack to {size} bytes, more than {limit}")
+    return archive.read(name)
+
+
+def _known(arguments, path):
+    unknown = sorted(set(arguments) - {*_ARGUMENTS, "trainable"})
+    if unknown:
+        raise UserError(
+            f"{path} has arguments this version does not know. Received: {', '.join(unknown)}. "
+            "Update keras_hourglass."
+        )
+    metadata = arguments.get("metadata") or {}
+    settings = metadata.get("preprocessing", {})
+    numbers = {
+        **metadata.get("thresholds", {}),
+        **{name: settings[name] for name in ("sigma", "padding") if name in settings},
+    }
+    wrong = [f"{name}={value!r}" for name, value in numbers.items() if not _is_finite(value)]
+    if wrong:
+        raise UserError(
+            f"Thresholds, sigma and padding of a preset are numbers. Received: {', '.join(wrong)} "
+            f"in {path}. Write it again with save_to_preset."
+        )
+    return {key: value for key, value in arguments.items() if key != "trainable"}
+
+
+def _is_finite(value):
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _without_weights(source):

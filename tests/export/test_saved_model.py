@@ -16,8 +16,7 @@ from places import HELPERS as HERE  # noqa: E402
 
 from keras_hourglass.export import export_model  # noqa: E402
 from keras_hourglass.export.bundle import random_picture  # noqa: E402
-from keras_hourglass.zoo.manifest import read_manifest  # noqa: E402
-from keras_hourglass.zoo.store import load_model  # noqa: E402
+from keras_hourglass.zoo.store import load_model, read_manifest  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from networks import save_untrained
 from places import TESTS
 
 from keras_hourglass.errors import UserError, WeightsError
-from keras_hourglass.zoo import origins as sources
 from keras_hourglass.zoo import store as presets
 
 
@@ -59,13 +58,13 @@ def test_a_preset_folder_is_read_as_data(place, folder, tmp_path):
 
 
 def test_archives_that_unpack_to_more_than_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "_MAX_WEIGHTS", 10_000)
+    monkeypatch.setattr(presets, "_MAX_WEIGHTS", 10_000)
     config = {"class_name": "StackedHourglass", "config": {"num_stacks": 1}}
     path = archive(tmp_path / "bomb.keras", config, bytes(20_000))
     assert path.stat().st_size < 1000
     with pytest.raises(WeightsError, match="unpack to 20000 bytes, more than 10000"):
         presets.load_model(path)
-    monkeypatch.setattr(sources, "_MAX_CONFIG", 10)
+    monkeypatch.setattr(presets, "_MAX_CONFIG", 10)
     with pytest.raises(WeightsError, match="config.json would unpack"):
         presets.load_model(path)
 

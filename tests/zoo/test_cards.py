@@ -13,12 +13,12 @@ from keras_hourglass.io.download import sha256_of
 from keras_hourglass.io.images import image_size
 from keras_hourglass.network.config import complete
 from keras_hourglass.training.recipe import load_recipe
-from keras_hourglass.zoo import manifest
 from keras_hourglass.zoo.card import card_text
+from keras_hourglass.zoo.store import read_manifest, weights_folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-WEIGHTS = manifest.weights_folder()
-RECORDS = manifest.read_manifest()
+WEIGHTS = weights_folder()
+RECORDS = read_manifest()
 NETWORK = complete(
     {"num_stacks": 2, "num_features": 8, "depth": 2, "input_shape": (48, 32, 3), "skeleton": "lsp"}
 )
@@ -129,7 +129,7 @@ def test_revising_leaves_the_weights_alone(run, tmp_path):
     assert (made / "model.weights.h5").read_bytes() == before
     config = json.loads((made / "config.json").read_text())
     assert config["thresholds"] == {"head_top": 0.25} and "hours" not in config["card"]
-    assert manifest.read_manifest(root)["mine"]["metric"] == metric
+    assert read_manifest(root)["mine"]["metric"] == metric
     text = (made / "README.md").read_text()
     assert "**62.5 %**" in text and "Hours" not in text and "curves.png" in text
     assert sha256_of(made / "model.weights.h5") in text

@@ -164,7 +164,6 @@ def test_a_checksum_in_the_config_is_held_to(model, folder):
 
 
 def test_publishing(folder, tmp_path, monkeypatch, capsys, images):
-    from keras_hourglass.zoo import manifest
     from keras_hourglass.zoo.publish import publish
 
     with pytest.raises(WeightsError, match=r"Received none of: licence \(terms of the weights\)"):
@@ -178,8 +177,7 @@ def test_publishing(folder, tmp_path, monkeypatch, capsys, images):
     ]
     assert "**12.5 %** mean PCK@0.2 on nothing" in (made / "README.md").read_text()
     # The package finds it by name.
-    monkeypatch.setattr(manifest, "weights_folder", lambda: root)
-    monkeypatch.setattr("keras_hourglass.zoo.origins.weights_folder", lambda: root)
+    monkeypatch.setattr(presets, "weights_folder", lambda: root)
     agree(presets.load_model("mine"), presets.load_model(made), images)
     assert main(["list"]) == 0
     assert "mean PCK@0.2 12.5 % on nothing" in capsys.readouterr().out
