@@ -509,7 +509,7 @@ def _open_archive(path, load_weights):
         raise UserError(
             f"{path} must hold a StackedHourglass. Received: a {name}. Name another file."
         )
-    return _known(arguments, path), io.BytesIO(weights) if load_weights else None
+    return _known(arguments, path), None if weights is None else io.BytesIO(weights)
 
 
 def _member(archive, name, limit):
