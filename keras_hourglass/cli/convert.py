@@ -32,8 +32,7 @@ def run(args):
         )
     from keras_hourglass.io.files import new_folder
     from keras_hourglass.network.model import StackedHourglass
-    from keras_hourglass.zoo.checkpoints import read_checkpoint
-    from keras_hourglass.zoo.porting import detect_layout, translate, unwrap
+    from keras_hourglass.zoo.porting import detect_layout, read_checkpoint, translate, unwrap
     from keras_hourglass.zoo.store import load_model
     from keras_hourglass.zoo.weights import assign_arrays
 

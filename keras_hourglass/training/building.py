@@ -12,7 +12,7 @@ from keras_hourglass.losses import HeatmapMSE
 from keras_hourglass.metrics import HeatmapPCK
 from keras_hourglass.network.model import StackedHourglass
 from keras_hourglass.zoo.store import joints_of, load_model, resolve
-from keras_hourglass.zoo.transfer import match_heads
+from keras_hourglass.zoo.transfer import match_heads, widen
 from keras_hourglass.zoo.weights import (
     arrays_of,
     assign_arrays,
@@ -20,7 +20,6 @@ from keras_hourglass.zoo.weights import (
     named_variables,
     read_arrays,
 )
-from keras_hourglass.zoo.widening import widen
 
 
 def build_model(recipe, skeleton):

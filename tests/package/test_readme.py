@@ -106,3 +106,18 @@ def test_links_lead_somewhere():
     text = README.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (README.parent / target).exists(), target
+
+
+def test_what_contributors_are_sent_to_is_there():
+    """Files that CONTRIBUTING.md names, and words that it says stand `in` or `of` them."""
+    root = README.parent
+    text = " ".join((root / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
+    files = {word for word in re.findall(r"`([\w./-]+)`", text) if "/" in word or ".py" in word}
+    files -= {"keras_hourglass/data/NAME.py", "../shared/data"}
+    assert len(files) > 20
+    for name in files:
+        assert list(root.glob(name)) or list(root.glob(f"keras_hourglass/**/{name}")), name
+    pairs = re.findall(r"`(\w+)` (?:in|of) `([\w./]+\.(?:py|toml))`", text)
+    assert len(pairs) > 12
+    for word, name in pairs:
+        assert re.search(rf"\b{word}\b", (root / name).read_text(encoding="utf-8")), (word, name)

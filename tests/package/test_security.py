@@ -109,7 +109,7 @@ def test_weights_that_lie_in_another_file(folder, tmp_path):
 
 
 def test_pickled_arrays_are_not_read(tmp_path):
-    from keras_hourglass.zoo.checkpoints import read_checkpoint
+    from keras_hourglass.zoo.porting import read_checkpoint
 
     class Trap:
         def __reduce__(self):

@@ -203,7 +203,7 @@ def test_unreadable_checkpoints(tmp_path, capsys, name, content, reason):
 
 
 def test_arrays_from_safetensors_and_numpy(tmp_path, arrays):
-    from keras_hourglass.zoo.checkpoints import read_checkpoint
+    from keras_hourglass.zoo.porting import read_checkpoint
 
     np.savez(tmp_path / "a.npz", **arrays)
     read = read_checkpoint(tmp_path / "a.npz")

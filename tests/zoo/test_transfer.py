@@ -7,8 +7,8 @@ from keras_hourglass import StackedHourglass
 from keras_hourglass.errors import RecipeError, WeightsError
 from keras_hourglass.training.building import build_model
 from keras_hourglass.training.recipe import load_recipe
+from keras_hourglass.zoo.transfer import widen
 from keras_hourglass.zoo.weights import arrays_of
-from keras_hourglass.zoo.widening import widen
 
 NARROW = {"num_stacks": 2, "num_features": 4, "depth": 1, "input_shape": [32, 24, 3]}
 NARROW |= {"stem": [2, [4], [4, 4]]}
