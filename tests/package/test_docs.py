@@ -181,3 +181,18 @@ def test_pages_show_every_public_name(tmp_path):
     # Arguments are a list, and what Keras says of its own methods is left to Keras.
     layers = (tmp_path / "keras_hourglass/layers.html").read_text(encoding="utf-8")
     assert "<strong>filters:</strong>" in layers and "Residual.get_config" not in layers
+
+
+def test_the_way_to_moved_modules_is_right():
+    """The table of *Upgrading*: the modules on its right are there, those on its left are not."""
+    page = (PACKAGE.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^  \| (`.+?) \| (`.+?) \|$", page, re.M)
+    before, after = (
+        {name for row in rows for name in re.findall(r"`([\w.]+)`", row[side])} for side in (0, 1)
+    )
+    assert len(before) > 40 and len(after) > 30
+    assert {f"keras_hourglass.{name}" for name in after} <= set(FILES)
+    # Rooms that are called as a module was.
+    assert {f"keras_hourglass.{name}" for name in before - {"prediction", "zoo"}} & set(
+        FILES
+    ) == set()
