@@ -141,31 +141,6 @@ def person_box(rectangle, joints, visibility, size=None):
     return boxes_from_xywh(rectangle), rectangle
 
 
-def picture_path(folder, name, annotation):
-    """The path of a picture that an annotation file names.
-
-    Args:
-        folder: where the pictures are.
-        name: relative path from the file; sub-folders are fine, leaving the folder is not.
-        annotation: the annotation file for the message.
-
-    Raises:
-        DataError: if the name is not text, is absolute, or leaves the folder.
-    """
-    if isinstance(name, bytes):
-        name = name.decode("utf-8", errors="replace")
-    if not isinstance(name, str) or not name.strip("\0 ") or "\0" in name.strip("\0 "):
-        raise DataError(f"Picture names in {annotation} must be text. Received: {name!r}.")
-    name = name.strip("\0 ").replace("\\", "/")
-    inside = os.path.normpath(name)
-    if os.path.isabs(inside) or inside.split(os.sep)[0] == ".." or inside[1:2] == ":":
-        raise DataError(
-            f"Picture names in {annotation} must stay inside {folder}. Received: {name!r}. "
-            "Make them relative to the folder of pictures."
-        )
-    return os.path.join(folder, inside)
-
-
 def text(value, path):
     """A string of an annotation file, whatever wraps it there.
 
@@ -222,27 +197,3 @@ def check_split(path, split):
             f"{path} holds one split only, which its name must say. Received: split {split!r}. "
             "Name the folder, or leave the split out."
         )
-
-
-def find_pictures(path, names):
-    """The folder, near an annotation file, in which the first few named pictures are.
-
-    Args:
-        path: the annotation file.
-        names: names of pictures as the file gives them.
-
-    Returns:
-        The first of the usual places that has one of them; the first place if none has.
-    """
-    folder = os.path.dirname(os.path.abspath(path))
-    split = os.path.splitext(os.path.basename(path))[0].rsplit("_", 1)[-1]
-    places = [
-        os.path.join(base, *inner)
-        for base in (folder, os.path.dirname(folder))
-        for inner in (("images",), (), (split,), ("images", split))
-    ]
-    probes = [name for name in names[:20] if isinstance(name, str) and "\0" not in name]
-    for place in places:
-        if any(os.path.isfile(os.path.join(place, name)) for name in probes):
-            return place
-    return places[0]

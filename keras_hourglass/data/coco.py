@@ -407,11 +407,12 @@ class _People:
             return None, None, None, "keypoints broken"
         points = points.reshape(-1, 3)
         flags, joints = points[:, 2], points[:, :2]
-        unknown, odd = flags[~np.isin(flags, (0, 1, 2))], None
+        visibility, odd = np.where(flags > 0, 2, 0).astype(np.int8), None
+        visibility[flags == 1] = 1
+        unknown = flags[flags != visibility]
         if len(unknown):
             meaning = "labelled and visible" if unknown[0] > 0 else "not labelled"
             odd = f"a visibility of {unknown[0]:g}, which counts as {meaning}"
-        visibility = np.select([flags == 1, flags > 0], [1, 2], 0).astype(np.int8)
         labelled = visibility > 0
         if not np.isfinite(joints[labelled]).all() or np.abs(joints[labelled]).max(initial=0) > 1e6:
             return None, None, None, "keypoints not finite"

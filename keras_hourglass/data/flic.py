@@ -11,14 +11,13 @@ import numpy as np
 from keras_hourglass.data.annotations import (
     check_split,
     field,
-    find_pictures,
     numbers,
-    picture_path,
     read_hdf5,
     read_mat,
     structs,
     text,
 )
+from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.io.structured import existing
@@ -76,7 +75,6 @@ def read_flic(
     names, joints, labelled, centre, side, reference = reader(path, split)
     if not names:
         raise DataError(f"{path} holds nobody of the split {split}. Is it the whole file?")
-    folder = images or find_pictures(path, names)
     usable = labelled.any(axis=1) & np.isfinite(centre).all(axis=1) & (side > 0)
     notes = ()
     if not usable.all():
@@ -90,7 +88,7 @@ def read_flic(
     boxes = np.concatenate([centre - 1, side[:, None]], axis=1)
     records = PoseRecords(
         FLIC,
-        images=[picture_path(folder, name, path) for name in names],
+        images=PicturePaths(path, images, names).find_all(names),
         boxes=np.where(usable[:, None], boxes, (0.0, 0.0, 1.0)),
         joints=joints,
         visibility=np.where(labelled, 2, 0),

@@ -11,14 +11,13 @@ import numpy as np
 from keras_hourglass.data.annotations import (
     check_split,
     field,
-    find_pictures,
     numbers,
-    picture_path,
     read_hdf5,
     read_mat,
     structs,
     text,
 )
+from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
 from keras_hourglass.io.structured import existing, read_json
@@ -81,10 +80,8 @@ def read_mpii(path: Path, split: str | None = None, images: Path | None = None) 
         centre, scale = adjust(centre, scale)
     if not names:
         raise DataError(f"{path} holds nobody with annotated joints. Is it the whole file?")
-    folder = images or find_pictures(path, names)
-    pictures, first = [], {}
+    pictures, first = PicturePaths(path, images, names).find_all(names), {}
     for name in names:
-        pictures.append(picture_path(folder, name, path))
         first.setdefault(name, len(first) + 1)
     usable = np.isfinite(centre).all(axis=1) & np.isfinite(scale) & (scale > 0)
     usable &= (visibility > 0).any(axis=1)

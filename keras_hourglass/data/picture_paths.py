@@ -8,6 +8,7 @@ import urllib.parse
 from collections.abc import Iterable
 from typing import Any
 
+from keras_hourglass.errors import DataError
 from keras_hourglass.io.structured import shorten
 from keras_hourglass.typing import Path
 
@@ -45,6 +46,7 @@ class PicturePaths:
     """
 
     def __init__(self, annotation: Path, images: Path | None = None, names: Iterable = ()):
+        self._annotation = os.fspath(annotation)
         folder = os.path.dirname(os.path.abspath(annotation))
         texts = [text for text in map(_text, dict.fromkeys(filter(_hashable, names))) if text]
         self._shown = os.fspath(images) if images is not None else folder
@@ -100,6 +102,23 @@ class PicturePaths:
             f"must stay inside {self._shown}: {shorten(text)}. Name the folder of pictures by "
             "--images, or make the names relative to it"
         )
+
+    def find_all(self, names: Iterable) -> list[str]:
+        """The paths of pictures of a published set, each of whose names must be right.
+
+        Args:
+            names: as the annotation file has them.
+
+        Raises:
+            DataError: if a name is none, or leaves the folders.
+        """
+        paths = []
+        for name in names:
+            path, reason = self.find(name)
+            if path is None:
+                raise DataError(f"The name of a picture in {self._annotation} {reason}.")
+            paths.append(path)
+        return paths
 
     def _search(self, readings):
         """The one picture whose path ends as the name does, or those that do so equally well."""
@@ -210,7 +229,8 @@ def _inside(folder, absolute, parts):
     if ".." in parts:
         return None
     path = os.path.join(os.sep if absolute else folder, *parts)
-    return path if _below(folder, path) and os.path.isfile(path) else None
+    inside = not absolute or _below(folder, path)
+    return path if inside and os.path.isfile(path) else None
 
 
 def _below(folder, path):

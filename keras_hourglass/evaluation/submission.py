@@ -6,13 +6,12 @@ import numpy as np
 
 from keras_hourglass.data.annotations import (
     field,
-    find_pictures,
-    picture_path,
     read_mat,
     structs,
     text,
 )
 from keras_hourglass.data.mpii import adjust
+from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.evaluation.predictions import Predictions
@@ -52,12 +51,11 @@ def mpii_test_records(path: Path, images: Path | None = None) -> PoseRecords:
             f"{path} lists no single people in test pictures. Is it MPII's official file?"
         )
     names, centre, scale, picture, rectangle = zip(*rows, strict=True)
-    folder = images or find_pictures(path, names)
     centre, scale = adjust(np.array(centre), np.array(scale))
     count = len(rows)
     return PoseRecords(
         MPII,
-        images=[picture_path(folder, name, path) for name in names],
+        images=PicturePaths(path, images, names).find_all(names),
         boxes=np.concatenate([centre - 1, 200 * scale[:, None]], axis=1),
         joints=np.zeros((count, MPII.num_joints, 2)),
         visibility=np.zeros((count, MPII.num_joints)),
