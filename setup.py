@@ -22,6 +22,8 @@ EXTRAS = {
     "openvino": ["onnx", "openvino"],
     "litert": ["ai-edge-litert"],
     "coco": ["pycocotools"],
+    "sleap": ["sleap-io>=0.5"],
+    "heif": ["pillow-heif>=0.16"],
     "demo": ["gradio"],
     # The pedestrian detector left OpenCV with version 5.
     "detect": ["opencv-python-headless>=4.8.1.78,<5"],
@@ -30,7 +32,10 @@ EXTRAS = {
 }
 EXTRAS["test"] = sorted(
     {"hypothesis", "mypy>=2", "pdoc>=15", "pytest", "pytest-xdist", "ruff"}.union(
-        *(EXTRAS[name] for name in ("serving", "onnx", "openvino", "litert", "coco"))
+        *(
+            EXTRAS[name]
+            for name in ("serving", "onnx", "openvino", "litert", "coco", "sleap", "heif")
+        )
     )
 )
 

@@ -3,6 +3,7 @@
 import functools
 
 from keras_hourglass.cli.common import add_own_data, limited_records, report_failures
+from keras_hourglass.errors import UserError
 
 _OCCLUDED = (250, 220, 60)  # RGB of the ring around an occluded joint
 _SPEC = "data set, e.g. lsp:DIR#1-800, mpii:FILE, coco:FILE, synthetic:100@7"
@@ -14,7 +15,9 @@ def add_arguments(parser):
 
     check = actions.add_parser("check", help="look for mistakes in annotations")
     check.add_argument(
-        "path", metavar="PATH", help=f"COCO-keypoints JSON or its folder, or {_SPEC}"
+        "path",
+        metavar="PATH",
+        help=f"file or folder of COCO's, YOLO's, DeepLabCut's or SLEAP's labels, or {_SPEC}",
     )
     check.add_argument("--out", default="data_check", metavar="DIR", help="report (data_check)")
     check.add_argument("--people", type=int, default=48, metavar="N", help="on the sheet (48)")
@@ -28,9 +31,20 @@ def add_arguments(parser):
     show.add_argument("--seed", type=int, default=1, metavar="S", help="of the augmentation (1)")
     show.add_argument("--overwrite", action="store_true", help="replace the picture")
 
-    convert = actions.add_parser("convert", help="write sharded TFRecords")
+    convert = actions.add_parser(
+        "convert", help="write sharded TFRecords, COCO keypoints or YOLO-pose"
+    )
     convert.add_argument("spec", nargs="+", metavar="SPEC", help=_SPEC)
     convert.add_argument("--out", required=True, metavar="DIR", help="folder to make")
+    convert.add_argument(
+        "--format",
+        choices=("tfrecords", "coco", "yolo"),
+        default="tfrecords",
+        help="crops in TFRecords (default), or whole pictures with COCO's or YOLO's annotations",
+    )
+    convert.add_argument(
+        "--val", nargs="+", metavar="SPEC", help="held-out people, of COCO's or YOLO's form"
+    )
     convert.add_argument("--size", type=int, default=256, metavar="PX", help="person's side (256)")
     convert.add_argument("--margin", type=float, default=2.0, help="crop in person boxes (2)")
     convert.add_argument("--quality", type=int, default=95, help="of the JPEGs (95)")
@@ -62,20 +76,18 @@ def _records(args, **options):
 
 def _check(args, progress):
     import json
-    import os
 
     from keras_hourglass.data.check import check_records
+    from keras_hourglass.data.load import guess_spec
     from keras_hourglass.io.files import atomic_write, new_folder
     from keras_hourglass.io.images import write_image
 
-    kind = args.path.partition(":")[0]
-    bare = os.path.exists(os.path.join(args.data_root or "", args.path)) or ":" not in args.path
-    args.spec = [f"coco:{args.path}" if bare else args.path]
-    records = _records(args)
+    args.spec = [guess_spec(args.path, args.data_root)]
+    kind, records = args.spec[0].partition(":")[0], _records(args)
     folder = new_folder(args.out, args.overwrite)
     findings = check_records(records, functools.partial(progress, desc="pictures"))
     print(f"{len(records)} people on {len(set(records.images))} pictures, "
-          f"{records.skeleton.num_joints} joints ({'coco' if bare else kind})")  # fmt: skip
+          f"{records.skeleton.num_joints} joints ({kind})")  # fmt: skip
     print(f"mirroring: {records.skeleton.explain_mirroring()}")
     suspicious = []
     for name, found in findings.items():
@@ -108,8 +120,6 @@ def _check(args, progress):
 def _show(args, progress):
     import os
 
-    from keras_hourglass.errors import UserError
-
     # Asked before anything slow is loaded.
     if os.path.exists(args.out) and not args.overwrite:
         raise UserError(f"{args.out} exists already. Name another file, or pass --overwrite.")
@@ -138,12 +148,32 @@ def _convert(args, progress):
     from keras_hourglass.data.load import open_image
     from keras_hourglass.data.tfrecords import write_tfrecords
 
+    if args.format != "tfrecords":
+        return _write_splits(args, functools.partial(progress, desc="pictures"))
+    if args.val:
+        raise UserError(
+            "TFRecords are of one set of people. Received: --val. Convert it into another folder."
+        )
     records = _records(args)
     written, failures = write_tfrecords(
         records, args.out, args.size, args.margin, args.quality, args.per_shard, args.overwrite,
         open_image, functools.partial(progress, desc="people"),
     )  # fmt: skip
     print(f"{written} people in {args.out}; read them as tfrecords:{args.out}")
+    return report_failures(failures, shown=None)
+
+
+def _write_splits(args, progress):
+    from keras_hourglass.data.convert import write_coco, write_yolo
+
+    splits = {"train" if args.val or args.format == "yolo" else "": _records(args)}
+    if args.val:
+        skeleton, args.spec = next(iter(splits.values())).skeleton, args.val
+        splits["val"] = _records(args, skeleton=skeleton)
+    write = {"coco": write_coco, "yolo": write_yolo}[args.format]
+    written, failures = write(splits, args.out, args.overwrite, progress)
+    read_as = "" if len(splits) == 1 else "@train and @val"
+    print(f"{written} people in {args.out}; read them as {args.format}:{args.out}{read_as}")
     return report_failures(failures, shown=None)
 
 

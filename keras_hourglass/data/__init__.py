@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from keras_hourglass.data.augment import Augmentation
     from keras_hourglass.data.check import check_records, describe_records
     from keras_hourglass.data.coco import read_coco
+    from keras_hourglass.data.convert import write_coco, write_yolo
+    from keras_hourglass.data.deeplabcut import read_deeplabcut
     from keras_hourglass.data.figures import synthetic_records
     from keras_hourglass.data.flic import read_flic
     from keras_hourglass.data.load import load_records, open_image
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from keras_hourglass.data.mpii import read_mpii
     from keras_hourglass.data.pipeline import PoseDataset
     from keras_hourglass.data.records import PoseRecords
+    from keras_hourglass.data.sleap import read_sleap
     from keras_hourglass.data.tfrecords import read_tfrecords, write_tfrecords
+    from keras_hourglass.data.yolo import read_yolo
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
@@ -31,11 +35,16 @@ __getattr__, __dir__, __all__ = lazy(
         "mix_records": "mixture",
         "open_image": "load",
         "read_coco": "coco",
+        "read_deeplabcut": "deeplabcut",
         "read_flic": "flic",
         "read_lsp": "lsp",
         "read_mpii": "mpii",
+        "read_sleap": "sleap",
         "read_tfrecords": "tfrecords",
+        "read_yolo": "yolo",
         "synthetic_records": "figures",
+        "write_coco": "convert",
         "write_tfrecords": "tfrecords",
+        "write_yolo": "convert",
     },
 )

@@ -90,6 +90,30 @@ def numbers(values, shape, what, path, limit=1e9):
     return np.where(np.abs(array) <= limit, array, np.nan)
 
 
+class Tally:
+    """Counts what was left out or derived, by reason, with the first of each."""
+
+    def __init__(self):
+        self._counts = {}
+
+    def add(self, reason, first):
+        """Count one more; `first` names it if it is the first for this reason."""
+        self._counts.setdefault(reason, [0, first])[0] += 1
+
+    def lines(self, path, wording):
+        """One line for each reason, e.g. with `"people left out ({})"`."""
+        return tuple(
+            f"{path}: {count} {wording.format(reason)}, the first is {first}"
+            for reason, (count, first) in self._counts.items()
+        )
+
+    def __bool__(self):
+        return bool(self._counts)
+
+    def __str__(self):
+        return "; ".join(f"{count} × {reason}" for reason, (count, _) in self._counts.items())
+
+
 # Of a person box and its rectangle.
 PADDING = 1.25
 # Longer side of a rectangle in source pixels. Below it lie points, lines and fractions.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_hourglass.data.annotations import MIN_SIDE, numbers, person_box, usable_rectangle
+from keras_hourglass.data.annotations import MIN_SIDE, Tally, numbers, person_box, usable_rectangle
 from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.data.records import PoseRecords, unique_ids
 from keras_hourglass.errors import DataError, UserError
@@ -40,6 +40,7 @@ _NAMES = (
 # What a category may call its table of joints that mirror each other.
 _PAIRS = ("pairs", "flip", "flip_pairs", "flip_idx", "flip_indices")
 # Where an entry of `images` may have its name, if not in `file_name`.
+_NAME = "the name of the picture"
 _FILE_NAMES = ("file_name", "path", "filename", "name", "coco_url", "url")
 
 
@@ -299,7 +300,7 @@ class _People:
         self.skeleton, self.pictures, self.min_keypoints = skeleton, pictures, min_keypoints
         self._categories, self._places = categories, places
         self._ids = Ids(category.key for category in categories)
-        self._left_out, self._mended = {}, {}
+        self._left_out, self._mended = Tally(), Tally()
         self._frames = self._read_frames()
 
     def records(self, remarks):
@@ -312,12 +313,11 @@ class _People:
             if reason is None:
                 rows.append(row)
             elif not self._is_frame(annotation):
-                _count(self._left_out, reason, key)
+                self._left_out.add(reason, f"annotation {key}{self._name_of(annotation, reason)}")
         if not rows:
-            reasons = "; ".join(f"{count} × {why}" for why, (count, _) in self._left_out.items())
             raise DataError(
                 f"Nobody in {self.path} can be used. Received: {len(self.annotations)} annotations "
-                f"({reasons or 'none'}). Correct them, or the folder of pictures."
+                f"({self._left_out or 'none'}). Correct them, or the folder of pictures."
             )
         column = {name: [row[name] for row in rows] for name in rows[0]}
         joints, visibility = np.stack(column["joints"]), np.stack(column["visibility"])
@@ -342,15 +342,16 @@ class _People:
             ids=unique_ids(column["annotation_id"]),
             areas=column["area"],
             extra=extra,
-            notes=self._lines(self._left_out, "people left out ({})"),
-            remarks=(*remarks, *self._lines(self._mended, "people with {}")),
+            notes=self._left_out.lines(self.path, "people left out ({})"),
+            remarks=(*remarks, *self._mended.lines(self.path, "people with {}")),
         )
 
-    def _lines(self, counts, wording):
-        return tuple(
-            f"{self.path}: {count} {wording.format(reason)}, the first is annotation {first}"
-            for reason, (count, first) in counts.items()
-        )
+    def _name_of(self, annotation, reason):
+        """The name of an annotation's picture, in brackets, where that is what is wrong."""
+        if not reason.startswith(_NAME):
+            return ""
+        place, _ = self.pictures.find(annotation.get("image_id"))
+        return f" ({shorten(_file_name(self.pictures.entries[place]))})"
 
     def _person(self, annotation, key):
         """One annotation as a dict of columns, or the reason why it cannot be used."""
@@ -368,10 +369,10 @@ class _People:
         if reason is not None:
             return None, reason
         if odd is not None:
-            _count(self._mended, odd, key)
+            self._mended.add(odd, f"annotation {key}")
         path, wrong = self.pictures.path(picture)
         if wrong is not None:
-            return None, f"the name of the picture {wrong}"
+            return None, f"{_NAME} {wrong}"
         box, rectangle, reason = self._box(annotation, picture, joints, visibility, key)
         if reason is not None:
             return None, reason
@@ -431,7 +432,9 @@ class _People:
                 return None, None, "its joints lie in the boxes of several people"
             if holding:
                 rectangle = min(holding, key=lambda frame: frame[2] * frame[3])
-                _count(self._mended, "the box of another category that holds their joints", key)
+                self._mended.add(
+                    "the box of another category that holds their joints", f"annotation {key}"
+                )
         size = None
         if rectangle is None and np.ptp(labelled, axis=0).max() < MIN_SIDE:
             size, derived = (
@@ -441,7 +444,7 @@ class _People:
             if size is None:
                 return None, None, "no box, and joints in one spot do not tell its size"
         if rectangle is None and (bbox or size is not None):
-            _count(self._mended, f"a box of no size or none: {derived}", key)
+            self._mended.add(f"a box of no size or none: {derived}", f"annotation {key}")
         box, rectangle = person_box(rectangle, joints, visibility, size)
         width, height = self.pictures.announced(picture)
         low, high = box[:2] - box[2] / 2, box[:2] + box[2] / 2
@@ -477,10 +480,6 @@ class _People:
         if not frames:
             return None
         return max(frames.values(), key=lambda found: sum(map(len, found.values())))
-
-
-def _count(counts, reason, key):
-    counts.setdefault(reason, [0, key])[0] += 1
 
 
 def _objects(values):

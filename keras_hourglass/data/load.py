@@ -3,13 +3,15 @@
 A spec is `KIND:WHERE`, optionally followed by
 
 * `@train` or `@valid` for MPII and FLIC, `@person` for FLIC's own left and right,
-* `@SPLIT` of a folder of COCO's form that holds several, `@CATEGORY`, by name or id, of its file,
+* `@SPLIT` of a folder of COCO's form that holds several, `@CATEGORY`, by name or id, of its file;
+  the same for YOLO's `data.yaml`; `@VIDEO` of a project of DeepLabCut,
 * `#FIRST-LAST`, which keeps pictures FIRST to LAST (counted from 1, both ends included),
 * `*SHARE`, how often everybody is shown in an epoch of a mixture.
 
 Several specs in a list are a mixture.
 """
 
+import glob
 import os
 import re
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from keras_hourglass.data.coco import read_coco, splits_of
+from keras_hourglass.data.deeplabcut import read_deeplabcut
 from keras_hourglass.data.figures import PREFIX, render_named, synthetic_records
 from keras_hourglass.data.flic import read_flic
 from keras_hourglass.data.lsp import read_lsp
@@ -25,8 +28,11 @@ from keras_hourglass.data.mixture import match_joints, mix_records
 from keras_hourglass.data.mpii import read_mpii
 from keras_hourglass.data.picture_sizes import follow_pictures
 from keras_hourglass.data.records import PoseRecords
+from keras_hourglass.data.sleap import PREFIX as IN_VIDEO
+from keras_hourglass.data.sleap import frame_is_there, read_sleap, sleap_frame
 from keras_hourglass.data.tfrecords import PREFIX as STORED
 from keras_hourglass.data.tfrecords import read_tfrecords, stored_image
+from keras_hourglass.data.yolo import read_yolo
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.io.images import read_reduced
 from keras_hourglass.skeletons import LSP, Skeleton, get_skeleton
@@ -45,6 +51,19 @@ def _read_coco(where, options, **found):
     return read_coco(where, category=options[0] if options else None, split=split, **found)
 
 
+def _read_yolo(where, options, **found):
+    split, *category = options or [None]
+    return read_yolo(where, split=split, category=category[0] if category else None, **found)
+
+
+def _read_deeplabcut(where, options, **found):
+    return read_deeplabcut(where, video=options[0] if options else None, **found)
+
+
+def _read_sleap(where, options, **found):
+    return read_sleap(where, **found)
+
+
 # kind -> (reader of a path and a list of @ options, options it knows)
 _READERS = {
     "lsp": (lambda where, _: read_lsp(where), ()),
@@ -55,7 +74,12 @@ _READERS = {
     "synthetic": (lambda where, _: read_coco(where, skeleton=LSP), ()),
 }
 # The same for data of one's own: options are any text, and the reader takes `images` and `pairs`.
-_OWN_READERS: dict = {"coco": _read_coco}
+_OWN_READERS: dict = {
+    "coco": _read_coco,
+    "yolo": _read_yolo,
+    "dlc": _read_deeplabcut,
+    "slp": _read_sleap,
+}
 _KINDS = (*_READERS, *_OWN_READERS)
 _SHARE = re.compile(r"(?P<rest>.*?)\s*[*×]\s*(?P<share>\d+(\.\d+)?)$", re.DOTALL)
 _RANGE = re.compile(r"(?P<rest>.*)#(?P<first>\d{1,9})-(?P<last>\d{1,9})$", re.DOTALL)
@@ -74,9 +98,9 @@ def load_records(
     """Read annotated people.
 
     Args:
-        spec: `lsp:`, `lspet:`, `mpii:`, `flic:`, `coco:`, `synthetic:` or `tfrecords:` and a path,
-            see the module's head; `synthetic:NUM@SEED` (or `NUM@SEEDxSIZE`) for figures drawn
-            when asked for; or a list of specs.
+        spec: `lsp:`, `lspet:`, `mpii:`, `flic:`, `coco:`, `yolo:`, `dlc:`, `slp:`, `synthetic:` or
+            `tfrecords:` and a path, see the module's head; `synthetic:NUM@SEED` (or
+            `NUM@SEEDxSIZE`) for figures drawn when asked for; or a list of specs.
         root: folder that relative paths in `spec` start from; the working folder by default.
         need_pictures: leave out people whose picture is missing (counted in `notes`); without,
             annotations alone will do.
@@ -164,6 +188,45 @@ def _read(kind, where, root, own):
     return reader(where if root is None else os.path.join(root, where), options)
 
 
+def guess_spec(path: Path, root: Path | None = None) -> str:
+    """The spec of a file or folder whose kind is not said, by what lies there.
+
+    Args:
+        path: a path, or a spec, which is returned as it is.
+        root: folder that a relative path starts from.
+
+    Returns:
+        `KIND:PATH`; COCO's where nothing tells.
+
+    Example:
+
+    >>> guess_spec("flies.slp"), guess_spec("lsp:lsp_dataset")
+    ('slp:flies.slp', 'lsp:lsp_dataset')
+    """
+    path = os.fspath(path)
+    there = path if root is None else os.path.join(root, path)
+    if path.partition(":")[0] in _KINDS and not os.path.exists(there):
+        return path
+    file = there
+    while "@" in file and not os.path.exists(file):
+        file = file.rpartition("@")[0]
+    name, inside = os.path.basename(file).lower(), os.path.isdir(file)
+    if name.endswith(".slp"):
+        return f"slp:{path}"
+    if name.startswith("collecteddata") or (
+        inside
+        and (glob.glob(os.path.join(glob.escape(file), "CollectedData_*"))
+             or os.path.isdir(os.path.join(file, "labeled-data")))
+    ):  # fmt: skip
+        return f"dlc:{path}"
+    if name.endswith((".yaml", ".yml")):
+        beside = os.path.join(os.path.dirname(file), "labeled-data")
+        return f"{'dlc' if os.path.isdir(beside) else 'yolo'}:{path}"
+    if inside and os.path.isfile(os.path.join(file, "data.yaml")):
+        return f"yolo:{path}"
+    return f"coco:{path}"
+
+
 def _select_range(records, first, last, spec):
     number = records.extra["image_number"]
     kept = (number >= first) & (number <= last)
@@ -178,7 +241,7 @@ def _select_range(records, first, last, spec):
 
 def _with_pictures(records, spec):
     """People whose picture exists; the others are counted."""
-    there = {path: os.path.isfile(path) for path in set(records.images)}
+    there = {path: _is_there(path) for path in set(records.images)}
     kept = np.array([there[path] for path in records.images], dtype=bool)
     if kept.all():
         return records
@@ -195,6 +258,10 @@ def _with_pictures(records, spec):
         f"{missing[0]}{more}"
     )
     return records.select(kept).with_columns(notes=(*records.notes, note))
+
+
+def _is_there(path):
+    return frame_is_there(path) if path.startswith(IN_VIDEO) else os.path.isfile(path)
 
 
 def open_image(path: str) -> np.ndarray:
@@ -238,4 +305,6 @@ def open_reduced(path: str, reduction: int) -> tuple[np.ndarray, int]:
     """
     if path.startswith(PREFIX):
         return render_named(path), 1
+    if path.startswith(IN_VIDEO):
+        return sleap_frame(path), 1
     return read_reduced(stored_image(path) if path.startswith(STORED) else path, reduction)

@@ -41,8 +41,8 @@ class PicturePaths:
     Example:
 
     >>> paths = PicturePaths("set/result.json", names=["C:\\\\photos\\\\1.jpg"])
-    >>> paths.find("C:\\\\photos\\\\1.jpg")[1]  # doctest: +ELLIPSIS
-    'must stay inside ...set: C:\\\\photos\\\\1.jpg. Name the folder of pictures by --images, ...
+    >>> paths.find("C:\\\\photos\\\\1.jpg")  # doctest: +ELLIPSIS
+    (None, 'must stay inside ...set, where no picture has that name: --images names another folder')
     """
 
     def __init__(self, annotation: Path, images: Path | None = None, names: Iterable = ()):
@@ -85,7 +85,7 @@ class PicturePaths:
         text = _text(name)
         readings = _readings(text) if text else []
         if not readings:
-            return None, f"is no file name: {shorten(name)}"
+            return None, "is no file name"
         for reading in readings:
             path = _inside(self.folder, *reading)
             if path:
@@ -94,13 +94,13 @@ class PicturePaths:
         if best:
             return best, None
         if tied:
-            return None, f"is that of several: {', '.join(shorten(path) for path in tied[:3])}"
+            return None, "is that of several in different folders"
         inside = [parts for absolute, parts in readings if not absolute and ".." not in parts]
         if inside:
             return os.path.join(self.folder, *inside[0]), None
         return None, (
-            f"must stay inside {self._shown}: {shorten(text)}. Name the folder of pictures by "
-            "--images, or make the names relative to it"
+            f"must stay inside {self._shown}, where no picture has that name: --images names "
+            "another folder"
         )
 
     def find_all(self, names: Iterable) -> list[str]:
@@ -116,7 +116,10 @@ class PicturePaths:
         for name in names:
             path, reason = self.find(name)
             if path is None:
-                raise DataError(f"The name of a picture in {self._annotation} {reason}.")
+                raise DataError(
+                    f"The name of a picture in {self._annotation} {reason}. "
+                    f"Received: {shorten(name)}."
+                )
             paths.append(path)
         return paths
 

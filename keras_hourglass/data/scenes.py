@@ -10,8 +10,8 @@ import os
 import numpy as np
 
 from keras_hourglass.codec import BOX_MAPS, BoxCodec
-from keras_hourglass.data.annotations import find_pictures, picture_path
 from keras_hourglass.data.augment import Augmentation, Transform
+from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.data.pipeline import CropDataset, recolour
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.io.images import paste_scaled
@@ -130,10 +130,9 @@ def read_scenes(path: Path, images: Path | None = None) -> SceneRecords:
     if not pictures:
         raise DataError(f"{path} needs photographs. Received: an empty list of images.")
     names = [picture.get("file_name") for picture in pictures]
-    folder = find_pictures(path, names) if images is None else images
     rows, notes = _people(parts["annotations"], pictures, _person_ids(content), path)
     return SceneRecords(
-        images=[picture_path(folder, name, path) for name in names],
+        images=PicturePaths(path, images, names).find_all(names),
         boxes=[[person[0] for person in people] for people in rows],
         ignored=[[person[1] for person in people] for people in rows],
         joints=[[person[2] for person in people] for people in rows],

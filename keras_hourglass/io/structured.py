@@ -17,6 +17,7 @@ from keras_hourglass.typing import Path
 
 # Larger than COCO's largest annotation file by far; the text takes a few times that in memory.
 MAX_BYTES = 2 * 2**30
+MAX_YAML = 1_000_000
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
@@ -124,10 +125,58 @@ def read_json(path: Path, what: str = "JSON file") -> Any:
 def _without_twins(pairs):
     values = dict(pairs)
     if len(values) < len(pairs):
-        seen = set()
-        twin = next(key for key, _ in pairs if key in seen or seen.add(key))
+        keys = [key for key, _ in pairs]
+        twin = next(key for place, key in enumerate(keys) if key in keys[:place])
         raise ValueError(f"the key {shorten(twin)!r} stands twice in one object")
     return values
+
+
+def read_yaml(path: Path, what: str = "YAML file") -> Any:
+    """The content of a YAML file of settings.
+
+    Args:
+        path: the file, of at most a megabyte, in UTF-8, UTF-16 or UTF-32.
+        what: what it should be, for the messages.
+
+    Returns:
+        dicts, lists, text, numbers, dates, `True`, `False` and `None`; no other object is made.
+
+    Raises:
+        DataError: naming the file, if it cannot be read, is no YAML, refers to parts of itself
+            (which can grow without end), or has one key twice.
+    """
+    import yaml
+
+    text = read_text(path, what)
+    if len(text) > MAX_YAML:
+        raise DataError(f"A {what} has at most {MAX_YAML:,} characters. Received: {path}.")
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+        _refuse_twins(node)
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else one_line(error)
+        raise DataError(f"Cannot read the {what} {path}: {reason}. Correct it.") from None
+
+
+def _refuse_twins(node):
+    """Walk through a composed document: no part twice, no key of a mapping twice."""
+    import yaml
+
+    waiting, seen = [node], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen and not isinstance(node, yaml.ScalarNode):
+            raise ValueError("a part refers to another (&, *)")
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            twins = [key for place, key in enumerate(keys) if key in keys[:place]]
+            if twins:
+                raise ValueError(f"the key {shorten(twins[0])!r} stands twice")
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
 
 
 def one_line(error: object, limit: int = 160) -> str:
@@ -168,8 +217,8 @@ def as_number(value: Any) -> float:
             return float(value)
         except ValueError:
             return math.nan
-        except OverflowError:
-            return math.inf if value > 0 else -math.inf
+        except OverflowError:  # of an integer
+            return -math.inf if isinstance(value, int) and value < 0 else math.inf
     return math.nan
 
 

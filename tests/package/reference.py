@@ -9,9 +9,9 @@ REFERENCE = tuple(
     for name in (
         "codec evaluation export geometry io.images layers losses metrics network.model "
         "training.optimizers prediction.pose prediction.predictor zoo.store serving skeletons "
-        "training.recipe training.run data.augment data.check data.coco data.flic data.lsp "
-        "data.mixture data.mpii data.pipeline data.py_dataset data.records data.load "
-        "data.figures data.tfrecords"
+        "training.recipe training.run data.augment data.check data.coco data.convert "
+        "data.deeplabcut data.flic data.lsp data.mixture data.mpii data.pipeline data.py_dataset "
+        "data.records data.load data.figures data.sleap data.tfrecords data.yolo"
     ).split()
 )
 # Modules that pdoc takes for parts of a package's interface, as functions are named like them.
