@@ -43,8 +43,8 @@ def measure(part, engine, repetitions):
     for size in sizes:
         key = arguments(size)
         if key not in models:
-            options = {} if engine is None else {"engine": engine}
-            models[key] = Predictor(random_model(*key), flip=False, batch_size=64, **options)
+            options = {"flip": False, "batch_size": 64, "engine": engine or "fastest"}
+            models[key] = Predictor(random_model(*key), **options)
         predictor = models[key]
         crops = rng.integers(0, 256, (batch(size), *predictor.input_size, 3), np.uint8)
         calls[size] = lambda run=predictor.predict_crops, crops=crops: run(crops)

@@ -161,9 +161,8 @@ class HeatmapCodec:
         points[np.isnan(scores)] = np.nan
         return heatmap_to_input(points, self.stride), scores.astype(np.float32)
 
-    def merge_flipped(
-        self, heatmaps: Array, flipped: Array, flip_order: Sequence[int]
-    ) -> np.ndarray:
+    @staticmethod
+    def merge_flipped(heatmaps: Array, flipped: Array, flip_order: Sequence[int]) -> np.ndarray:
         """The mean of a crop's heatmaps and of those of its mirror image, mirrored back.
 
         Args:

@@ -75,7 +75,8 @@ class Demo:
 
             from keras_hourglass.prediction.predictor import Predictor
 
-            predictor = Predictor(self.model(name), stack=stack, flip=flip, heatmaps=True)
+            options = {"engine": "fastest", "heatmaps": True}
+            predictor = Predictor(self.model(name), stack=stack, flip=flip, **options)
             predictor.predict_crops(np.zeros((1, *predictor.input_size, 3), np.uint8))
             self._loaded[key] = predictor
         return self._loaded[key]

@@ -10,18 +10,18 @@ from keras_hourglass.evaluation.measure import Evaluation, evaluate, evaluate_pr
 from keras_hourglass.evaluation.predictions import (
     Collector,
     Predictions,
+    RecordHeatmaps,
     predict_records,
 )
 from keras_hourglass.evaluation.reading import read_keypoints
 from keras_hourglass.evaluation.sweep import sweep
-from keras_hourglass.inference.runner import HeatmapRunner
 from keras_hourglass.metrics import default_threshold, normalizer_name
 
 __all__ = [
     "Collector",
     "Evaluation",
-    "HeatmapRunner",
     "Predictions",
+    "RecordHeatmaps",
     "default_threshold",
     "evaluate",
     "evaluate_predictions",

@@ -1,19 +1,23 @@
 """From a model and annotated people to joints in source pixels."""
 
+import concurrent.futures
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_hourglass.codec import HeatmapCodec, codec_of
+from keras_hourglass.data.load import open_image
 from keras_hourglass.data.mixture import match_joints
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.errors import DataError
-from keras_hourglass.geometry import apply_affine, invert_affine
+from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.geometry import apply_affine, crop_affine, invert_affine
 from keras_hourglass.inference.runner import HeatmapRunner
+from keras_hourglass.io.images import warp
 from keras_hourglass.metrics import normalized_distances
+from keras_hourglass.typing import Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +64,111 @@ class Predictions:
         )
 
 
+class RecordHeatmaps:
+    """Merged heatmaps of annotated people, who are cut out in threads while the network runs.
+
+    Args:
+        model: a `StackedHourglass`.
+        records: `PoseRecords`; joints that the model does not predict are left out.
+        flip: average with the mirrored crop, as the paper does at test time; not done where the
+            joints' sides are not known (`Skeleton.mirrors`).
+        scales: factors on the side of the person box whose heatmaps are averaged.
+        stacks: names of the wanted outputs; all stacks by default.
+        batch_size: people per run of the network.
+        workers: threads that read and crop.
+        engine: what runs the network, see `inference.engines`.
+
+    Attributes:
+        runner: the `HeatmapRunner`.
+        records: the `PoseRecords` in the model's joint order.
+        failures: path of each picture that could not be read so far -> reason.
+        seconds: spent in the network and in merging so far.
+
+    Raises:
+        UserError: if model and data have no joint in common, or an argument is out of range.
+
+    Example:
+
+    >>> people = RecordHeatmaps(model, records, flip=False)  # doctest: +SKIP
+    >>> for numbers, matrices, heatmaps in people.run():  # doctest: +SKIP
+    ...     print(numbers, heatmaps["stack_1"].shape)
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        records: PoseRecords,
+        flip: bool = True,
+        scales: Sequence[float] = (1.0,),
+        stacks: Sequence[str] | None = None,
+        batch_size: int = 16,
+        workers: int = 2,
+        engine: Path | Callable = "fastest",
+    ):
+        skeleton = model.skeleton or records.skeleton
+        if skeleton.num_joints != model.num_keypoints:
+            raise UserError(
+                f"The model predicts {model.num_keypoints} joints and does not name them, so they "
+                f"must be those of the data. Received: {skeleton.num_joints} joints. Name them "
+                "when loading the model: skeleton=…"
+            )
+        if workers < 1:
+            raise UserError(f"The number of workers must be positive. Received: {workers}.")
+        order = skeleton.flip_order if flip and skeleton.mirrors else None
+        self.runner = HeatmapRunner(model, stacks, order, scales, batch_size, engine)
+        self.records = match_joints(records, skeleton)
+        self.workers, self.failures, self.seconds = workers, {}, 0.0
+
+    def run(self, progress: Callable | None = None) -> Iterator:
+        """Yield the heatmaps of one batch after another.
+
+        Args:
+            progress: called with the number of people done after each batch.
+
+        Yields:
+            `(people, matrices, heatmaps)`: indices `(n,)` into the records without those whose
+            picture cannot be read, `(n, 2, 3)` maps from source to input pixels, and a dict from
+            stack name to `(n, h, w, K)` float32 maps.
+        """
+        runner, count = self.runner, len(self.records)
+        starts = range(0, count, runner.batch_size)
+        with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
+
+            def submit(start):
+                people = range(start, min(start + runner.batch_size, count))
+                return [(person, pool.submit(self._crop, person)) for person in people]
+
+            # Two batches ahead, so that memory does not grow with the data set.
+            waiting = [submit(start) for start in starts[:2]]
+            for number in range(len(starts)):
+                jobs = waiting.pop(0)
+                if number + 2 < len(starts):
+                    waiting.append(submit(starts[number + 2]))
+                loaded = [(person, job.result()) for person, job in jobs]
+                loaded = [(person, crops) for person, crops in loaded if crops is not None]
+                if loaded:
+                    people, crops = zip(*loaded, strict=True)
+                    matrices = np.stack([matrix for matrix, _ in crops])
+                    start = time.perf_counter()
+                    heatmaps = runner(np.stack([scaled for _, scaled in crops]))
+                    self.seconds += time.perf_counter() - start
+                    yield np.array(people), matrices, heatmaps
+                if progress is not None:
+                    progress(len(jobs))
+
+    def _crop(self, person):
+        """The matrix of a person and `(scales, height, width, 3)` crops; `None` if unreadable."""
+        records, size = self.records, self.runner.input_size
+        path, box = records.images[person], records.boxes[person]
+        try:
+            image = open_image(path)
+            matrices = [crop_affine(box, size, scale=scale) for scale in (1.0, *self.runner.scales)]
+        except UserError as error:
+            self.failures[path] = str(error)
+            return None
+        return matrices[0], np.stack([warp(image, matrix, size) for matrix in matrices[1:]])
+
+
 def predict_records(
     model: Any,
     records: PoseRecords,
@@ -79,7 +188,7 @@ def predict_records(
             `preprocessing` says, or `"quarter"`.
         scales: factors on the side of the person box whose heatmaps are averaged.
         progress: called with the number of people done after each batch.
-        **options: `stacks`, `batch_size`, `workers`, `engine` of `HeatmapRunner`.
+        **options: `stacks`, `batch_size`, `workers`, `engine` of `RecordHeatmaps`.
 
     Returns:
         `Predictions`; people whose picture cannot be read are left out and listed in `failures`.
@@ -92,14 +201,13 @@ def predict_records(
 
     >>> predictions = predict_records(model, records, flip=False)  # doctest: +SKIP
     """
-    runner = HeatmapRunner(model, records.skeleton, flip, scales, **options)
-    codec = codec_of(model, runner.stacks[-1], decoder)
-    records = match_joints(records, runner.skeleton)
-    collector = Collector(codec, runner.stacks)
-    runner.warm_up()
-    for people, matrices, heatmaps in runner.run(records, progress):
-        collector.add(people, matrices, heatmaps)
-    return collector.predictions(records, runner)
+    people = RecordHeatmaps(model, records, flip, scales, **options)
+    stacks = people.runner.outputs
+    collector = Collector(codec_of(model, stacks[-1], decoder), stacks)
+    people.runner.warm_up()
+    for batch in people.run(progress):
+        collector.add(*batch)
+    return collector.predictions(people)
 
 
 class Collector:
@@ -112,8 +220,8 @@ class Collector:
     Example:
 
     >>> collector = Collector(codec, ("stack_1", "stack_2"))  # doctest: +SKIP
-    >>> for people, matrices, heatmaps in runner.run(records):  # doctest: +SKIP
-    ...     collector.add(people, matrices, heatmaps)
+    >>> for batch in people.run():  # doctest: +SKIP
+    ...     collector.add(*batch)
     """
 
     def __init__(self, codec: HeatmapCodec, stacks: Sequence[str]):
@@ -123,7 +231,7 @@ class Collector:
     def add(
         self, people: np.ndarray, matrices: np.ndarray, heatmaps: dict[str, np.ndarray]
     ) -> None:
-        """Decode what `HeatmapRunner.run` yields."""
+        """Decode what `RecordHeatmaps.run` yields."""
         start = time.perf_counter()
         back = invert_affine(matrices)
         batch = []
@@ -134,18 +242,19 @@ class Collector:
         self.columns.append(batch)
         self.seconds += time.perf_counter() - start
 
-    def predictions(self, records: PoseRecords, runner: Any) -> Predictions:
-        """All that was added, as `Predictions` of the people of `records` that were run.
+    def predictions(self, people: RecordHeatmaps) -> Predictions:
+        """All that was added, as `Predictions` of those of the people who were run.
 
         Raises:
             DataError: if that is nobody.
         """
         if not self.people:
-            first = next(iter(runner.failures.values()), "there is nobody in the data.")
+            first = next(iter(people.failures.values()), "there is nobody in the data.")
             raise DataError(
-                f"None of the {len(records)} people could be cropped. The first reason: {first}"
+                f"None of the {len(people.records)} people could be cropped. "
+                f"The first reason: {first}"
             )
-        people = np.concatenate(self.people)
+        numbers = np.concatenate(self.people)
         keypoints, scores, means = (
             np.stack(
                 [
@@ -156,19 +265,19 @@ class Collector:
             for part in range(3)
         )
         return Predictions(
-            records.select(people),
+            people.records.select(numbers),
             self.stacks,
             keypoints,
             scores,
             means,
-            failures=dict(runner.failures),
+            failures=dict(people.failures),
             milliseconds={
-                "network": 1000 * runner.seconds / len(people),
-                "decode": 1000 * self.seconds / len(people),
+                "network": 1000 * people.seconds / len(numbers),
+                "decode": 1000 * self.seconds / len(numbers),
             },
             settings={
-                "flip": runner.flip,
+                "flip": people.runner.flip_order is not None,
                 "decoder": self.codec.decoder,
-                "scales": list(runner.scales),
+                "scales": list(people.runner.scales),
             },
         )

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_hourglass.codec import DECODERS, codec_of
-from keras_hourglass.data.mixture import match_joints
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.evaluation.measure import evaluate_predictions
-from keras_hourglass.evaluation.predictions import Collector
+from keras_hourglass.evaluation.predictions import Collector, RecordHeatmaps
 from keras_hourglass.inference.engines import make_engine
-from keras_hourglass.inference.runner import HeatmapRunner
 from keras_hourglass.network.config import stack_names
 
 SCALES = (0.85, 1.0, 1.2)
@@ -21,7 +19,7 @@ def sweep(
     threshold: float | None = None,
     mean_over: str = "counted",
     scales: Sequence[float] = SCALES,
-    engine: str = "auto",
+    engine: str = "fastest",
     **options,
 ) -> list[dict]:
     """Accuracy and time of the choices at test time, one row each.
@@ -35,7 +33,7 @@ def sweep(
         threshold, mean_over: as in `evaluate_predictions`.
         scales: factors on the person box of the multi-scale row.
         engine: name of an engine, see `engines.make_engine`.
-        **options: `batch_size` and `workers` of `HeatmapRunner`.
+        **options: `batch_size` and `workers` of `RecordHeatmaps`.
 
     Returns:
         A list of dicts with `stack`, `flip`, `scales`, `decoder`, `mean` (percent), `groups` and
@@ -54,46 +52,29 @@ def sweep(
     rows, engines = [], {}
     for name, flip, factors, decoders in passes:
         if name not in engines:
-            engines[name] = make_engine(engine, _until(model, name), (name,))
-        runner = HeatmapRunner(
-            model,
-            records.skeleton,
-            flip,
-            factors,
-            **options,
-            stacks=(name,),
-            engine=engines[name],
+            engines[name] = make_engine(engine, model, (name,))
+        people = RecordHeatmaps(
+            model, records, flip, factors, (name,), engine=engines[name], **options
         )
-        rows += _rows(model, runner, records, name, decoders, threshold, mean_over)
+        rows += _rows(model, people, name, decoders, threshold, mean_over)
     return rows
 
 
-def _until(model, name):
-    """The part of a network that ends at one stack."""
-    import keras
-
-    return keras.Model(model.input, {name: model.output[name]})
-
-
-def _rows(model, runner, records, name, decoders, threshold, mean_over):
-    aligned = match_joints(records, runner.skeleton)
-    collectors = {
-        decoder: Collector(codec_of(model, name, decoder), (name,)) for decoder in decoders
-    }
-    runner.warm_up()
-    for people, matrices, heatmaps in runner.run(aligned):
-        for collector in collectors.values():
-            collector.add(people, matrices, heatmaps)
+def _rows(model, people, name, decoders, threshold, mean_over):
+    """Rows that share a run of the network."""
+    collectors = [Collector(codec_of(model, name, decoder), (name,)) for decoder in decoders]
+    people.runner.warm_up()
+    for batch in people.run():
+        for collector in collectors:
+            collector.add(*batch)
     rows = []
-    for decoder, collector in collectors.items():
-        predictions = collector.predictions(aligned, runner)
+    for collector in collectors:
+        predictions = collector.predictions(people)
         pck = evaluate_predictions(predictions, threshold, mean_over).pck
         rows.append(
             {
                 "stack": name,
-                "flip": runner.flip,
-                "scales": list(runner.scales),
-                "decoder": decoder,
+                **predictions.settings,
                 "mean": pck.to_dict()["mean"],
                 "groups": pck.to_dict()["groups"],
                 "milliseconds": round(sum(predictions.milliseconds.values()), 3),

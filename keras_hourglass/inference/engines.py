@@ -1,22 +1,28 @@
 """Running a network on crops: one callable per runtime.
 
 An engine is called with `(N, H, W, 3)` uint8 crops and returns a dict from the names of the wanted
-outputs (`"stack_2"`) to `(N, h, w, K)` float32 NumPy arrays.
+outputs (`"stack_2"`) to `(N, h, w, K)` float32 NumPy arrays. `runner.HeatmapRunner` calls it.
 
-All but `"keras"`, the model itself, run the network with its batch norms folded away, as `export`
-writes it: `"folded"` by TensorFlow, `"onnxruntime"`, `"openvino"` and `"litert"` (whose conversion
-takes seconds) by what their names say, and paths of files that were exported before.
+`"keras"` is the model itself, with the weights it has at each call. All others run the network with
+its batch norms folded away, as `export` writes it, and with the weights of the moment they were
+made: `"folded"` by TensorFlow, `"onnxruntime"`, `"openvino"` and `"litert"` (whose conversion takes
+seconds) by what their names say, and paths of files that were exported before. To look at every
+weight before every call would cost more than it saves (588 variables: as long as the smallest
+network runs), so a snapshot is never compared with its model; who wants it anew says so.
 
-`"auto"` takes the fastest that is there and starts at once: on a processor `"onnxruntime"` if it is
-installed (`pip install keras_hourglass[onnx]`) and else, on the TensorFlow backend, `"folded"`; on
-an accelerator what its backend runs, and the model itself where nothing else can run it.
+`"fastest"` takes what is there and starts at once: on a processor `"onnxruntime"` and else, on the
+TensorFlow backend, `"folded"`; on an accelerator what its backend runs, and the model itself where
+nothing else can run it. `"auto"` is `"fastest"` for a network that was loaded by name and is in
+nobody's hands, and `"keras"` for a model, whose weights may change.
 """
 
 import contextlib
+import dataclasses
 import functools
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 
 import numpy as np
 
@@ -27,13 +33,33 @@ from keras_hourglass.network.graph import Snapshot
 
 # Engines that run a converted network, and how its file ends.
 _CONVERTED = {"litert": ".tflite", "onnxruntime": ".onnx", "openvino": ".xml"}
-ENGINES = ("auto", "folded", "keras", *_CONVERTED)
+ENGINES = ("auto", "fastest", "folded", "keras", *_CONVERTED)
 _PACKAGES = {
     "folded": "tensorflow",
     "litert": "ai-edge-litert",
     "onnxruntime": "keras_hourglass[onnx]",
     "openvino": "keras_hourglass[openvino]",
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """What runs, and what its runner must know.
+
+    Args:
+        name: one of `ENGINES`, or the path of the file.
+        run: the callable described above.
+        live: whether it follows the weights of a model, rather than those of one moment.
+        compiles: whether every new number of crops is compiled anew, which takes seconds.
+    """
+
+    name: str
+    run: Callable
+    live: bool = False
+    compiles: bool = False
+
+    def __call__(self, crops):
+        return self.run(crops)
 
 
 def make_engine(engine, model, outputs):
@@ -48,20 +74,22 @@ def make_engine(engine, model, outputs):
         outputs: names of the outputs that are wanted.
 
     Returns:
-        A callable from crops to a dict of heatmaps.
+        An `Engine`, or the callable that was given.
 
     Raises:
-        UserError: if the name is unknown, or the runtime is not installed.
+        UserError: if the name is unknown, the model cannot be folded, or the runtime is not
+            installed.
     """
     if callable(engine):
         return engine
-    if engine == "auto":
-        return auto_engine(model, tuple(outputs))
-    if engine == "keras":
-        return keras_engine(model, tuple(outputs))
+    outputs, live = tuple(outputs), not isinstance(model, Snapshot)
+    if engine == "keras" or (engine == "auto" and live):
+        return _keras_engine(model, outputs)
+    if engine in ("auto", "fastest"):
+        return _fastest(model, outputs)
     kind = kind_of(engine)
     if kind == "saved_model":
-        return load_network(engine, outputs)
+        return Engine(os.fspath(engine), load_network(engine, outputs))
     names = {suffix: name for name, suffix in _CONVERTED.items()}
     name = names.get(kind, engine)
     if name not in _PACKAGES or (kind and not os.path.exists(engine)):
@@ -71,8 +99,8 @@ def make_engine(engine, model, outputs):
         )
     try:
         if kind:
-            return load_network(engine, outputs, _threads(name))
-        return FoldedEngine(model, tuple(outputs), name)
+            return Engine(os.fspath(engine), load_network(engine, outputs, _threads(name)))
+        return _folded_engine(model, outputs, name)
     except ImportError as error:
         raise UserError(
             f"The engine {name!r} needs a package that is not installed ({error}). "
@@ -82,7 +110,7 @@ def make_engine(engine, model, outputs):
 
 def takes_snapshot(engine):
     """Whether an engine runs a network that Keras has not built, a `Snapshot`."""
-    if engine != "auto":
+    if engine not in ("auto", "fastest"):
         return engine != "keras"
     keras = sys.modules.get("keras")
     # Whoever has chosen another policy before wants models in it.
@@ -90,14 +118,14 @@ def takes_snapshot(engine):
     return (not policy or policy.compute_dtype == "float32") and bool(_automatic())
 
 
-def auto_engine(model, outputs):
+def _fastest(model, outputs):
     """The fastest engine that is installed, see above."""
     if isinstance(model, Snapshot) or _in_float32(model):
         for name in _automatic():
             # Other models than this package's cannot be folded.
             with contextlib.suppress(UserError):
-                return FoldedEngine(model, outputs, name)
-    return keras_engine(model, outputs)
+                return _folded_engine(model, outputs, name)
+    return _keras_engine(model, outputs)
 
 
 def _in_float32(model):
@@ -108,7 +136,7 @@ def _in_float32(model):
 
 
 def _automatic():
-    """The engines other than the model itself that `"auto"` may take, best first."""
+    """The engines other than the model itself that `"fastest"` may take, best first."""
     with contextlib.suppress(ImportError):
         import onnx  # noqa: F401 - that it is there, and whole
         import onnxruntime  # noqa: F401
@@ -120,56 +148,18 @@ def _automatic():
     return ["folded"] if keras.backend.backend() == "tensorflow" else []
 
 
-class FoldedEngine:
-    """The network with its batch norms folded away, anew when the model's weights have changed.
+def _folded_engine(model, outputs, name):
+    """The network as it is now, with its batch norms folded away, run by one of `_PACKAGES`."""
+    from keras_hourglass.inference.program import fold
 
-    Args:
-        model: the `StackedHourglass`, or a `Snapshot`.
-        outputs: names of the outputs that are wanted.
-        name: what runs it: `"folded"` (TensorFlow), `"litert"`, `"onnxruntime"` or `"openvino"`.
+    if not isinstance(model, Snapshot):
+        from keras_hourglass.network.model import snapshot
 
-    Raises:
-        UserError: if the model is another one, whose graph is not known.
-        ImportError: if the runtime is not installed.
-    """
-
-    def __init__(self, model, outputs, name="folded"):
-        self.model, self.outputs, self.name = model, outputs, name
-        variables = () if isinstance(model, Snapshot) else model.variables
-        vectors = [variable for variable in variables if len(variable.shape) == 1]
-        # A training step changes the statistics of every norm and, but for frozen layers, every
-        # bias: a few of both, from the first layer to the last, tell whether there was one, and
-        # the heads, where they alone are trained.
-        moving = [variable for variable in vectors if "moving" in variable.name]
-        heads = [variable for variable in vectors if "heatmaps" in variable.path]
-        self.watched = [v for kind in (moving, vectors) for v in kind[:: len(kind) // 2 or 1]]
-        self.watched += heads[-1:] + vectors[-1:]
-        self._fold()
-
-    def _fold(self):
-        from keras_hourglass.inference import fold
-
-        program = fold(*_snapshot(self.model)).only(*self.outputs)
-        start = _start_tensorflow if self.name == "folded" else _start_converted
-        self.run = start(program, self.outputs, self.name)
-        self.seen = self._look()
-
-    def _look(self):
-        return [variable.numpy() for variable in self.watched]
-
-    def __call__(self, crops):
-        pairs = zip(self._look(), self.seen, strict=True)
-        if not all(np.array_equal(now, seen, equal_nan=True) for now, seen in pairs):
-            self._fold()
-        return self.run(crops)
-
-
-def _snapshot(model):
-    if isinstance(model, Snapshot):
-        return model
-    from keras_hourglass.network.model import snapshot
-
-    return snapshot(model)
+        _bring_up_to_date(model)
+        model = snapshot(model)
+    program = fold(*model).only(*outputs)
+    start = _start_tensorflow if name == "folded" else _start_converted
+    return Engine(name, start(program, outputs, name))
 
 
 def _start_tensorflow(program, outputs, _):
@@ -205,22 +195,26 @@ def _threads(name):
     return os.cpu_count() if name == "litert" else None
 
 
-def keras_engine(model, outputs):
-    """The model itself, compiled once for any batch size by its own backend.
+def _keras_engine(model, outputs):
+    """The model itself, compiled for any batch size by its own backend.
 
     `Model.predict` spends milliseconds of Python on each call, which is more than a small network.
     """
     import keras
 
     backend = keras.backend.backend()
+    part = model
+    if set(outputs) != set(model.output):
+        # PyTorch would run what leads to the others, too.
+        part = keras.Model(model.input, {name: model.output[name] for name in outputs})
     if backend == "tensorflow":
-        return _tensorflow_engine(model, outputs)
+        return Engine("keras", _run_by_tensorflow(part, outputs), live=True)
     if backend == "jax":
-        return _jax_engine(model, outputs)
-    return _torch_engine(model, outputs)
+        return Engine("keras", _run_by_jax(model, part, outputs), live=True, compiles=True)
+    return Engine("keras", _run_by_torch(part, outputs), live=True)
 
 
-def _tensorflow_engine(model, outputs):
+def _run_by_tensorflow(model, outputs):
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)])
@@ -231,28 +225,34 @@ def _tensorflow_engine(model, outputs):
     return lambda crops: {name: maps.numpy() for name, maps in run(crops).items()}
 
 
-def _jax_engine(model, outputs):
+def _run_by_jax(model, part, outputs):
     import jax
+    import keras
+
+    # In one order for good: which of them are trained may change between two calls.
+    variables = list(part.variables)
 
     @jax.jit
-    def run(trainable, non_trainable, crops):
-        heatmaps, _ = model.stateless_call(trainable, non_trainable, crops, training=False)
+    def run(values, crops):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            heatmaps = part(crops, training=False)
         return {name: heatmaps[name] for name in outputs}
 
     def engine(crops):
-        # One compilation per batch size would be slow, so sizes are powers of two.
-        count = len(crops)
-        missing = (1 << (count - 1).bit_length()) - count
-        padded = np.concatenate([crops, np.repeat(crops[:1], missing, axis=0)])
-        weights = [variable.value for variable in model.trainable_variables]
-        states = [variable.value for variable in model.non_trainable_variables]
-        heatmaps = run(weights, states, padded)
-        return {name: np.asarray(maps)[:count] for name, maps in heatmaps.items()}
+        _bring_up_to_date(model)
+        heatmaps = run([variable.value for variable in variables], crops)
+        return {name: np.asarray(maps) for name, maps in heatmaps.items()}
 
     return engine
 
 
-def _torch_engine(model, outputs):
+def _bring_up_to_date(model):
+    """Within an epoch of `fit`, JAX's trainer keeps the weights to itself until it is asked."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+
+
+def _run_by_torch(model, outputs):
     import keras
     import torch
 

@@ -1,160 +1,165 @@
-"""Heatmaps of annotated people: crop beside the network, run, mirror, merge."""
+"""From crops to heatmaps: the one place where networks are run and mirror images are merged."""
 
-import concurrent.futures
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_hourglass.codec import HeatmapCodec
-from keras_hourglass.data.load import open_image
-from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import UserError
-from keras_hourglass.geometry import crop_affine
-from keras_hourglass.inference.engines import make_engine
-from keras_hourglass.io.images import warp
+from keras_hourglass.inference.engines import Engine, make_engine
 from keras_hourglass.network.config import stack_names
-from keras_hourglass.skeletons import Skeleton
+from keras_hourglass.network.graph import Snapshot
+from keras_hourglass.typing import Array, Path
 
 
 class HeatmapRunner:
-    """Merged heatmaps of annotated people: crop, network, mirror image, scales.
+    """Heatmaps of crops, averaged over their mirror images and over several scales.
+
+    A crop and its mirror image are run in one batch. Where every new number of crops would be
+    compiled anew (JAX), batches are filled up to a power of two.
 
     Args:
-        model: a `StackedHourglass`.
-        skeleton: names the joints where the model does not.
-        flip: average with the mirrored crop, as the paper does at test time; not done where the
-            joints' sides are not known (`Skeleton.mirrors`).
-        scales: factors on the side of the person box whose heatmaps are averaged.
-        stacks: names of the wanted outputs; all stacks by default.
-        batch_size: people per run of the network.
-        workers: threads that read and crop pictures while the network runs.
-        engine: `"auto"`, another name that `engines.make_engine` knows, or the callable it
-            makes, which several runners may share so that the network is compiled once.
+        model: a `StackedHourglass`, a `Snapshot`, or any Keras model from crops to a dict of
+            heatmaps.
+        outputs: names of the wanted outputs; all stacks by default.
+        flip_order: for each joint, the joint it becomes in the mirror (`Skeleton.flip_order`), to
+            average with mirrored crops; `None` leaves that out.
+        scales: factors on the side of the person box, a crop each, whose heatmaps are averaged.
+        batch_size: people per run of the network, twice as many crops with their mirror images.
+        engine: what runs the network, see `engines`: `"auto"` is the model itself, of a
+            `Snapshot` the fastest; an engine that exists already may be shared.
 
     Raises:
-        UserError: if an argument is out of range.
+        UserError: if an argument is out of range, or the engine is unknown or not installed.
 
     Example:
 
-    >>> runner = HeatmapRunner(model, flip=False)  # doctest: +SKIP
-    >>> for people, matrices, heatmaps in runner.run(records):  # doctest: +SKIP
-    ...     print(people, heatmaps["stack_1"].shape)
+    >>> from keras_hourglass import StackedHourglass
+    >>> model = StackedHourglass(5, num_features=8, depth=1, input_shape=(32, 16, 3))
+    >>> heatmaps = HeatmapRunner(model, ["stack_2"])(np.zeros((3, 32, 16, 3), np.uint8))
+    >>> heatmaps["stack_2"].shape
+    (3, 8, 4, 5)
     """
 
     def __init__(
         self,
         model: Any,
-        skeleton: Skeleton | None = None,
-        flip: bool = True,
+        outputs: Sequence[str] | None = None,
+        flip_order: Sequence[int] | None = None,
         scales: Sequence[float] = (1.0,),
-        stacks: Sequence[str] | None = None,
         batch_size: int = 16,
-        workers: int = 2,
-        engine: str | Callable = "auto",
+        engine: Path | Callable = "auto",
     ):
-        self.stacks = stack_names(model.output) if stacks is None else tuple(stacks)
-        skeleton = model.skeleton or skeleton
-        if skeleton is None or skeleton.num_joints != model.num_keypoints:
+        if batch_size < 1 or not len(scales) or not all(scale > 0 for scale in scales):
             raise UserError(
-                f"The model predicts {model.num_keypoints} joints and does not name them, so they "
-                "must be those of the data. Received: "
-                f"{skeleton and skeleton.num_joints} joints. Name them when loading "
-                "the model: skeleton=…"
+                "Batch size and scales must be positive. Received: "
+                f"batch_size={batch_size}, scales={tuple(scales)}."
             )
-        if batch_size < 1 or workers < 1 or not scales or not all(s > 0 for s in scales):
-            raise UserError(
-                "Batch size, workers and scales must be positive. Received: "
-                f"batch_size={batch_size}, workers={workers}, scales={tuple(scales)}."
-            )
-        self.skeleton = skeleton
-        self.input_size, self.stride = model.input_size, model.stride
-        self.flip, self.scales = (
-            bool(flip) and skeleton.mirrors,
-            tuple(float(scale) for scale in scales),
-        )
-        self.batch_size, self.workers = batch_size, workers
-        self.codec = HeatmapCodec(self.input_size, self.stride)
-        self.engine = make_engine(engine, model, self.stacks)
-        self.failures, self.seconds = {}, 0.0
+        self.outputs = stack_names(_known(model).output) if outputs is None else tuple(outputs)
+        self.input_size, self.shapes = self._sizes(model)
+        self.flip_order = None if flip_order is None else list(flip_order)
+        self.scales = tuple(float(scale) for scale in scales)
+        self.batch_size, self.choice = batch_size, engine
+        self.engine = make_engine(engine, model, self.outputs)
 
-    def run(self, records: PoseRecords, progress: Callable | None = None) -> Iterator:
-        """Yield the heatmaps of one batch after another.
+    def refresh(self, model: Any) -> None:
+        """Run a model's weights as they are now, or an exported file as it is now.
+
+        An engine of one's own is left alone, and so is a model that runs itself.
 
         Args:
-            records: `PoseRecords`.
-            progress: called with the number of people done after each batch.
+            model: the model of before, or another of the same sizes and joints.
 
-        Yields:
-            `(people, matrices, heatmaps)`: indices `(n,)` into the records without those whose
-            picture cannot be read (see `failures`), `(n, 2, 3)` maps from source to input
-            pixels, and a dict from stack name to `(n, h, w, K)` float32 maps.
+        Raises:
+            UserError: if it is one of other sizes or joints.
         """
-        starts = range(0, len(records), self.batch_size)
-        with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
+        before, now = (self.input_size, self.shapes), self._sizes(model)
+        if before != now:
+            raise UserError(
+                "Weights are taken anew from a network of the same input and heatmaps. Received: "
+                f"{now} instead of {before}. Make a new predictor for another network."
+            )
+        self.engine = make_engine(self.choice, model, self.outputs)
 
-            def submit(start):
-                people = range(start, min(start + self.batch_size, len(records)))
-                return [(person, pool.submit(self._crop, records, person)) for person in people]
-
-            # Two batches ahead, so that memory does not grow with the data set.
-            waiting = [submit(start) for start in starts[:2]]
-            for number in range(len(starts)):
-                jobs = waiting.pop(0)
-                if number + 2 < len(starts):
-                    waiting.append(submit(starts[number + 2]))
-                loaded = [(person, job.result()) for person, job in jobs]
-                loaded = [(person, crops) for person, crops in loaded if crops is not None]
-                if loaded:
-                    people, crops = zip(*loaded, strict=True)
-                    matrices = np.stack([matrix for matrix, _ in crops])
-                    heatmaps = self._heatmaps(np.stack([scaled for _, scaled in crops]))
-                    yield np.array(people), matrices, heatmaps
-                if progress is not None:
-                    progress(len(jobs))
+    def _sizes(self, model):
+        """`(height, width)` of crops, and `(h, w, K)` of each output."""
+        known = _known(model)
+        shapes = {name: tuple(known.output[name].shape[1:]) for name in self.outputs}
+        return tuple(known.input_shape[1:3]), shapes
 
     def warm_up(self) -> None:
-        """Let the network compile for this batch size, so that timings leave it out."""
-        self._heatmaps(np.zeros((self.batch_size, len(self.scales), *self.input_size, 3), np.uint8))
-        self.seconds = 0.0
+        """Run black crops, so that what is compiled at first use does not count in timings."""
+        shape = (self.batch_size, len(self.scales), *self.input_size, 3)
+        self(np.zeros(shape, np.uint8))
 
-    def _crop(self, records, person):
-        """The matrix of a person and `(scales, height, width, 3)` crops; `None` if unreadable."""
-        path = records.images[person]
-        try:
-            image = open_image(path)
-            matrices = [
-                crop_affine(records.boxes[person], self.input_size, scale=scale)
-                for scale in (1.0, *self.scales)
-            ]
-        except UserError as error:
-            self.failures[path] = str(error)
-            return None
-        return matrices[0], np.stack([warp(image, m, self.input_size) for m in matrices[1:]])
+    def __call__(self, crops: Array, mirrored: bool = True) -> dict[str, np.ndarray]:
+        """Run the network.
 
-    def _heatmaps(self, crops):
-        """`(n, scales, H, W, 3)` crops -> stack name -> `(n, h, w, K)` merged maps."""
-        start = time.perf_counter()
-        count = len(crops)
-        total = dict.fromkeys(self.stacks, 0)
+        Args:
+            crops: `(N, H, W, 3)` uint8 RGB in input pixels, or `(N, scales, H, W, 3)`, where each
+                was cut from a box that is larger by the factor of its scale.
+            mirrored: average with mirrored crops, if that is known how.
+
+        Returns:
+            A dict from the name of each output to `(N, h, w, K)` float32 maps in the frame of a
+            crop of scale 1.
+
+        Raises:
+            UserError: if the crops have another size.
+        """
+        crops = np.asarray(crops)
+        crops = crops[:, None] if crops.ndim == 4 else crops
+        if crops.shape[1:] != (len(self.scales), *self.input_size, 3):
+            height, width = self.input_size
+            raise UserError(
+                f"Crops are (N, {height}, {width}, 3), and (N, {len(self.scales)}, {height}, "
+                f"{width}, 3) for the scales {self.scales}. Received: {crops.shape}. "
+                "Cut people out by `geometry.crop_affine` and `io.images.warp`."
+            )
+        mirrored = mirrored and self.flip_order is not None
+        starts = range(0, len(crops), self.batch_size)
+        parts = [self._merged(crops[at : at + self.batch_size], mirrored) for at in starts]
+        if len(parts) == 1:
+            return parts[0]
+        empty = {name: np.zeros((0, *shape), np.float32) for name, shape in self.shapes.items()}
+        return {name: np.concatenate([p[name] for p in [empty, *parts]]) for name in self.outputs}
+
+    def _merged(self, crops, mirrored):
+        """`(n, scales, H, W, 3)` crops -> output -> `(n, h, w, K)` maps."""
+        total: dict = dict.fromkeys(self.outputs, 0)
         for number, scale in enumerate(self.scales):
-            batch = crops[:, number]
-            if count < self.batch_size:
-                # One shape for every batch: some backends compile anew for each.
-                missing = np.zeros((self.batch_size - count, *batch.shape[1:]), batch.dtype)
-                batch = np.concatenate([batch, missing])
-            maps = self.engine(batch)
-            mirrored = self.engine(np.ascontiguousarray(batch[:, :, ::-1])) if self.flip else {}
-            for name in self.stacks:
-                merged = maps[name][:count]
-                if self.flip:
-                    merged = self.codec.merge_flipped(
-                        merged, mirrored[name][:count], self.skeleton.flip_order
-                    )
-                total[name] = total[name] + _rescale(merged, scale) / len(self.scales)
-        self.seconds += time.perf_counter() - start
+            for name, maps in self._run(crops[:, number], mirrored).items():
+                total[name] = total[name] + _rescale(maps, scale) / np.float32(len(self.scales))
         return total
+
+    def _run(self, crops, mirrored):
+        """`(n, H, W, 3)` crops -> output -> `(n, h, w, K)` maps of one run of the engine."""
+        count = len(crops)
+        batch = np.concatenate([crops, crops[:, :, ::-1]]) if mirrored else crops
+        if isinstance(self.engine, Engine) and self.engine.compiles:
+            batch = self._filled_up(batch, mirrored)
+        heatmaps = self.engine(np.ascontiguousarray(batch))
+        result = {}
+        for name in self.outputs:
+            maps = np.asarray(heatmaps[name], np.float32)
+            if mirrored:
+                both = maps[:count], maps[count : 2 * count]
+                result[name] = HeatmapCodec.merge_flipped(*both, self.flip_order)
+            else:
+                result[name] = maps[:count]
+        return result
+
+    def _filled_up(self, batch, mirrored):
+        """A batch with black crops up to a power of two, or to the size of full ones."""
+        full = self.batch_size * (2 if mirrored else 1)
+        missing = min(1 << (len(batch) - 1).bit_length(), full) - len(batch)
+        return np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)])
+
+
+def _known(model):
+    """What has the model's `output` and `input_shape`."""
+    return model.graph if isinstance(model, Snapshot) else model
 
 
 def _rescale(heatmaps, scale):

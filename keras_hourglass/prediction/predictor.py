@@ -11,7 +11,8 @@ import numpy as np
 from keras_hourglass.codec import codec_of, present_from
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine, invert_affine
-from keras_hourglass.inference.engines import make_engine, takes_snapshot
+from keras_hourglass.inference.engines import takes_snapshot
+from keras_hourglass.inference.runner import HeatmapRunner
 from keras_hourglass.network.config import stack_name
 from keras_hourglass.network.graph import Snapshot
 from keras_hourglass.prediction.boxes import Rectangles
@@ -54,15 +55,18 @@ class Predictor:
     pictures share its batches.
 
     Args:
-        model: a `StackedHourglass`, or the name, path or address of one, which starts sooner: Keras
-            is left out where another engine runs the network.
+        model: a `StackedHourglass`, which runs itself, with the weights it has at each call; or the
+            name, path or address of one, which starts sooner and runs faster: Keras is left out
+            where another engine runs the network.
         flip: average the heatmaps of each crop and of its mirror image, as the paper does; not
             done where the joints' sides are not known (`Skeleton.mirrors`).
         decoder: how heatmaps become joints, see `HeatmapCodec`; by default as the model's
             `preprocessing` says, or `"quarter"`.
         batch_size: people per run of the network (twice as many crops with `flip`).
         stack: which stack's heatmaps count, 1 to S; the last by default.
-        engine: what runs the network, see `engines`.
+        engine: what runs the network, see `inference.engines`. `"auto"` is the model itself or, of
+            a name, `"fastest"`. All but `"keras"` keep the weights of the moment they were made:
+            `engine="fastest"` of a model answers from them until `refresh` is called.
         thresholds: least score of a present joint: one number, or a dict by joint name for
             those that differ; by default the model's own, or 0.2.
         skeleton: names the joints; by default the model's own, or, for a model without one, that
@@ -104,18 +108,16 @@ class Predictor:
         heatmaps: bool = False,
         workers: int = 2,
     ):
-        source: Any = None
-        if not hasattr(model, "input_shape"):
-            from keras_hourglass.zoo.store import load_model, load_snapshot
-
-            source = model
-            model = load_snapshot(model) if takes_snapshot(engine) else load_model(model)
+        source = None if hasattr(model, "input_shape") else model
+        model = model if source is None else _load(source, engine)
         for name, value in (("batch_size", batch_size), ("workers", workers)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UserError(f"`{name}` must be a positive integer. Received: {value!r}.")
         if not (is_number(padding) and padding > 0):
             raise UserError(f"`padding` must be a positive number. Received: {padding!r}.")
         self._model, self._source, self._choice = model, source, engine
+        if isinstance(model, Snapshot):
+            self._model = None  # arrays that the engine has made its own
         known = model.graph if isinstance(model, Snapshot) else model
         self.output = stack_name(known.output, stack)
         self.batch_size, self.padding = batch_size, float(padding)
@@ -134,17 +136,45 @@ class Predictor:
         self._readers = concurrent.futures.ThreadPoolExecutor(
             workers, initializer=setattr, initargs=(self._reading, "here", True)
         )
-        self._engine = make_engine(engine, model, (self.output,))
+        order = self.skeleton.flip_order if self.skeleton.mirrors else None
+        self._runner = HeatmapRunner(model, (self.output,), order, (1.0,), batch_size, engine)
 
     @property
     def model(self) -> Any:
-        """The Keras model, built when it is first asked for; from then on, it is what runs."""
-        if isinstance(self._model, Snapshot):
-            from keras_hourglass.zoo.store import load_model
-
-            self._model = load_model(self._source)
-            self._engine = make_engine(self._choice, self._model, (self.output,))
+        """The Keras model, built when it is first asked for; from then on, its weights count."""
+        if self._source is not None:
+            if self._model is None:
+                self._model = _load(self._source, "keras")
+            self._source = None
+            self.refresh()
         return self._model
+
+    def refresh(self) -> None:
+        """Take the weights anew, in an engine that keeps those of the moment it was made.
+
+        They are taken from the model; where a path was given and `model` was never asked for, from
+        there. The file of an exported network is read again. An engine of your own is left alone.
+
+        Raises:
+            UserError: if another network lies under the path now.
+
+        Example:
+
+        >>> from keras_hourglass import StackedHourglass
+        >>> model = StackedHourglass(
+        ...     num_features=8, num_stacks=1, depth=2, input_shape=(32, 32, 3), skeleton="lsp"
+        ... )
+        >>> predictor = Predictor(model, engine="fastest")
+        >>> model.set_weights([0 * weights for weights in model.get_weights()])
+        >>> predictor.refresh()
+        >>> float(predictor.predict_crops(np.zeros((1, 32, 32, 3), np.uint8)).max())
+        0.0
+        """
+        model = self._model
+        if self._source is not None:
+            model = _load(self._source, self._choice)
+            self._model = None if isinstance(model, Snapshot) else model
+        self._network.submit(self._runner.refresh, model).result()
 
     def __call__(self, source: Any, boxes: Any = None) -> list[Pose] | Iterator[Pose]:
         """Predict everybody in a source.
@@ -198,22 +228,14 @@ class Predictor:
 
         Returns:
             `(N, h, w, K)` float32 heatmaps of the chosen stack.
+
+        Raises:
+            UserError: if the crops have another size.
         """
         return self._network.submit(self._heatmaps, crops, flip).result()
 
     def _heatmaps(self, crops, flip=None):
-        crops = np.asarray(crops)
-        flip = self.flip if flip is None else flip and self.skeleton.mirrors
-        parts = []
-        for start in range(0, len(crops), self.batch_size):
-            part = crops[start : start + self.batch_size]
-            batch = np.concatenate([part, part[:, :, ::-1]]) if flip else part
-            maps = self._engine(batch)[self.output]
-            if flip:
-                order = self.skeleton.flip_order
-                maps = self.codec.merge_flipped(maps[: len(part)], maps[len(part) :], order)
-            parts.append(maps)
-        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+        return self._runner(crops, self.flip if flip is None else flip)[self.output]
 
     def _stream(self, pictures, rectangles, on_error):
         """Three things at once: threads read, one runs the network, the caller uses results."""
@@ -277,3 +299,10 @@ def _finish(group, future, on_error):
             raise prepared.error
         picture = prepared.picture
         yield PicturePoses(picture.name, poses, prepared.image, picture.frame, prepared.error)
+
+
+def _load(source, engine):
+    """The model behind a name, path or address; without Keras where the engine needs none."""
+    from keras_hourglass.zoo.store import load_model, load_snapshot
+
+    return load_snapshot(source) if takes_snapshot(engine) else load_model(source)

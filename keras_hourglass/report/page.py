@@ -41,7 +41,7 @@ def write_report(evaluation, folder, model=None, facts=None, sweep=None, gallery
         facts: label -> text, e.g. `model`, `data`, `command`.
         sweep: rows of `evaluation.sweep`, if it was run.
         gallery: people shown of each kind: best, median, worst.
-        engine: what runs the model for them, see `HeatmapRunner`.
+        engine: what runs the model for them, see `inference.engines`.
     """
     folder, facts = pathlib.Path(folder), dict(facts or {})
     predictions = evaluation.predictions
@@ -165,7 +165,7 @@ def _people(evaluation, model, gallery, engine):
     """Best, median and worst -> cards, where there is a picture."""
     predictions, threshold = evaluation.predictions, evaluation.pck.threshold
     distances = predictions.distances()[evaluation.stack]
-    if model is not None and isinstance(engine, str):
+    if model is not None and set(predictions.stacks) <= set(model.output):
         engine = make_engine(engine, model, predictions.stacks)  # once for all of them
     found = {}
     for kind, people in choose_people(distances, threshold, gallery).items():

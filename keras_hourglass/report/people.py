@@ -10,7 +10,7 @@ from matplotlib import patheffects
 from keras_hourglass.analysis import person_scores
 from keras_hourglass.data.load import open_image
 from keras_hourglass.errors import UserError
-from keras_hourglass.evaluation import HeatmapRunner
+from keras_hourglass.evaluation import RecordHeatmaps
 from keras_hourglass.geometry import apply_affine, crop_affine
 from keras_hourglass.io.images import encode_image, warp
 from keras_hourglass.prediction.drawing import OUTLINE
@@ -79,7 +79,7 @@ def person_cards(predictions, stack, people, captions, model=None, engine="keras
         people: indices into the predictions.
         captions: for each of them, text that says how well it went.
         model: the model that predicted, for the heatmaps; `None` leaves them out.
-        engine: what runs it, see `HeatmapRunner`.
+        engine: what runs it, see `inference.engines`.
 
     Returns:
         A list of `Card`s; people whose picture cannot be read are left out.
@@ -145,24 +145,16 @@ def _stick_figure(skeleton, points, shown, kind=None):
 
 def _heatmaps(model, engine, records, predictions):
     """Row -> one transparent PNG per stack with all joints' heatmaps, coloured by side."""
-    if not len(records):
+    stacks, skeleton = predictions.stacks, records.skeleton
+    if not len(records) or not set(stacks) <= set(model.output):
         return {}
-    runner = HeatmapRunner(
-        model,
-        records.skeleton,
-        predictions.settings.get("flip", True),
-        batch_size=8,
-        engine=engine,
-    )
-    if runner.stacks != predictions.stacks:
-        return {}
+    flip = predictions.settings.get("flip", True)
+    people = RecordHeatmaps(model, records, flip, stacks=stacks, batch_size=8, engine=engine)
     result = {}
-    colours = np.array(
-        [SIDE_COLOURS[runner.skeleton.side(joint)] for joint in runner.skeleton.joints], np.float32
-    )
-    for rows, _, heatmaps in runner.run(records):
+    colours = np.array([SIDE_COLOURS[skeleton.side(joint)] for joint in skeleton.joints], "f4")
+    for rows, _, heatmaps in people.run():
         for place, row in enumerate(rows):
-            result[int(row)] = [_colour(heatmaps[name][place], colours) for name in runner.stacks]
+            result[int(row)] = [_colour(heatmaps[name][place], colours) for name in stacks]
     return result
 
 

@@ -10,12 +10,11 @@ import cv2
 import numpy as np
 import pytest
 from colour_engine import paint
-from networks import save_untrained
+from networks import engines_once, save_untrained
 
 from keras_hourglass.cli import main
 from keras_hourglass.io.download import ALLOW_LOCAL
 from keras_hourglass.io.images import read_image, write_image
-from keras_hourglass.prediction import predictor as prediction
 from keras_hourglass.zoo import store as presets
 
 POINTS = ((40, 30), (70, 60), (90, 20))
@@ -31,7 +30,8 @@ def once():
     """Build and compile the network once: nothing here is about that."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(presets, "load_model", functools.cache(presets.load_model))
-        patch.setattr(prediction, "make_engine", functools.cache(prediction.make_engine))
+        patch.setattr(presets, "load_snapshot", functools.cache(presets.load_snapshot))
+        engines_once(patch)
         yield
 
 

@@ -13,7 +13,7 @@ from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.data.load import load_records
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.evaluation import (
-    HeatmapRunner,
+    RecordHeatmaps,
     evaluate,
     evaluate_predictions,
     load_predictions,
@@ -121,16 +121,16 @@ def test_unreadable_pictures_are_counted_named_and_skipped(network, faces, tmp_p
 
 
 def test_pictures_are_cropped_in_other_threads_while_the_network_runs(network, faces, monkeypatch):
-    from keras_hourglass.inference import runner
+    from keras_hourglass.evaluation import predictions
 
     threads = set()
-    original = runner.open_image
+    original = predictions.open_image
 
     def remember(path):
         threads.add(threading.current_thread())
         return original(path)
 
-    monkeypatch.setattr(runner, "open_image", remember)
+    monkeypatch.setattr(predictions, "open_image", remember)
     predict_records(network, faces, batch_size=2, workers=2)
     assert threads and threading.main_thread() not in threads
 
@@ -163,9 +163,8 @@ def test_arguments_out_of_range(network, faces):
         predict_records(network, faces, decoder="best")
 
 
-def test_the_runner_yields_merged_maps_and_their_frames(network, faces):
-    runner = HeatmapRunner(network, batch_size=4)
-    batches = list(runner.run(faces))
+def test_merged_maps_come_with_their_frames(network, faces):
+    batches = list(RecordHeatmaps(network, faces, batch_size=4).run())
     assert [people.tolist() for people, _, _ in batches] == [[0, 1, 2, 3], [4, 5, 6]]
     people, matrices, heatmaps = batches[1]
     assert heatmaps["stack_2"].shape == (3, 16, 24, 3)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_hourglass import StackedHourglass
+from keras_hourglass.inference import runner
 
 # What is said of weights that are published.
 FACTS = {
@@ -44,3 +45,21 @@ def save_untrained(folder):
     )
     model.save_to_preset(folder)
     return str(folder)
+
+
+def engines_once(patch):
+    """Fold and compile every network once, for tests that are about something else.
+
+    Args:
+        patch: a `pytest.MonkeyPatch`.
+    """
+    kept, make_engine = {}, runner.make_engine
+
+    def once(engine, model, outputs):
+        key = repr(engine), id(model), outputs
+        if key not in kept:
+            # The model is kept, too, so that no other gets its number.
+            kept[key] = make_engine(engine, model, outputs), model
+        return kept[key][0]
+
+    patch.setattr(runner, "make_engine", once)

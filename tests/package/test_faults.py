@@ -4,7 +4,6 @@ The table in `faults.md` lists these and the ones that are tested beside what th
 """
 
 import contextlib
-import functools
 import gc
 import json
 import locale
@@ -19,14 +18,14 @@ import threading
 import h5py
 import numpy as np
 import pytest
+from networks import engines_once
 
-from keras_hourglass import StackedHourglass
+from keras_hourglass import Predictor, StackedHourglass
 from keras_hourglass.cli import main
 from keras_hourglass.data.figures import write_dataset
 from keras_hourglass.errors import UserError
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.io.images import write_image
-from keras_hourglass.prediction import predictor as prediction
 from keras_hourglass.zoo import store as presets
 
 FIGURES = "synthetic:3@1x64"
@@ -57,7 +56,7 @@ def once(network, tmp_path_factory):
             "load_model",
             lambda source: network if str(source) == str(folder) else load(source),
         )
-        patch.setattr(prediction, "make_engine", functools.cache(prediction.make_engine))
+        engines_once(patch)
         yield str(folder)
 
 
@@ -518,7 +517,7 @@ def resident():
 @pytest.mark.full
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs Linux's /proc")
 def test_memory_stays_flat_over_ten_thousand_predictions(network):
-    predictor = prediction.Predictor(network, flip=False)
+    predictor = Predictor(network, flip=False)
     image = np.random.default_rng(0).integers(0, 256, (48, 40, 3), np.uint8)
     for _ in range(200):
         predictor(image)

@@ -8,7 +8,7 @@ import numpy as np
 from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.errors import DataError
 from keras_hourglass.geometry import apply_affine, crop_affine, invert_affine
-from keras_hourglass.inference.engines import keras_engine
+from keras_hourglass.inference.runner import HeatmapRunner
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.metrics import (
     default_threshold,
@@ -20,12 +20,12 @@ from keras_hourglass.metrics import (
 _LOG = logging.getLogger("keras_hourglass")
 
 
-def measure_source(model, engine, batches, threshold):
+def measure_source(model, runner, batches, threshold):
     """PCK of every stack on annotated people, in source pixels, without mirroring.
 
     Args:
         model: a `StackedHourglass`.
-        engine: an engine of the model, see `engines`.
+        runner: a `HeatmapRunner` of the model.
         batches: a `PoseDataset` without augmentation.
         threshold: largest correct distance in reference lengths.
 
@@ -38,11 +38,9 @@ def measure_source(model, engine, batches, threshold):
     found = {name: np.full((len(records), model.num_keypoints, 2), np.nan) for name in names}
     for start in range(0, len(records), batches.batch_size):
         people = np.arange(start, min(start + batches.batch_size, len(records)))
-        crops = np.zeros((batches.batch_size, *model.input_size, 3), np.uint8)
-        crops[: len(people)] = np.stack([batches.sample(person)[0] for person in people])
-        heatmaps = engine(crops)
+        heatmaps = runner(np.stack([batches.sample(person)[0] for person in people]))
         for name in names:
-            points, _ = codec.decode(heatmaps[name][: len(people)])
+            points, _ = codec.decode(heatmaps[name])
             back = np.stack(
                 [invert_affine(crop_affine(records.boxes[p], model.input_size)) for p in people]
             )
@@ -68,17 +66,17 @@ class SourceValidation(keras.callbacks.Callback):
 
     def __init__(self, batches, every, averages):
         super().__init__()
-        self.batches, self.every, self.averages, self.engine = batches, every, averages, None
+        self.batches, self.every, self.averages, self.runner = batches, every, averages, None
         self.threshold = default_threshold(normalizer_name(batches.records))
 
     def on_epoch_end(self, epoch, logs=None):
         model, names = self.model, self.model.stack_names
         values = dict.fromkeys(names, float("nan"))
         if (epoch + 1) % self.every == 0 or epoch + 1 == self.params["epochs"]:
-            if self.engine is None:
-                self.engine = keras_engine(model, tuple(names))
+            if self.runner is None:
+                self.runner = HeatmapRunner(model, batch_size=self.batches.batch_size)
             with self.averages.shown(epoch):
-                values = measure_source(model, self.engine, self.batches, self.threshold)
+                values = measure_source(model, self.runner, self.batches, self.threshold)
         if logs is not None:
             logs.update({f"val_{name}_source_pck": values[name] / 100 for name in names})
 
@@ -101,7 +99,7 @@ class Warn(keras.callbacks.Callback):
     def __init__(self, batches, averages, epochs=5):
         super().__init__()
         self.batches, self.averages, self.epochs = batches, averages, epochs
-        self.engine, self.told, self.apart = None, set(), 0
+        self.runner, self.told, self.apart = None, set(), 0
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
@@ -123,11 +121,11 @@ class Warn(keras.callbacks.Callback):
     def _look_for_empty_maps(self, epoch):
         model = self.model
         name = model.output_names[-1]
-        if self.engine is None:
-            self.engine = keras_engine(model, (name,))
         crops, targets = self.batches.batch(0)
+        if self.runner is None:
+            self.runner = HeatmapRunner(model, (name,), batch_size=len(crops))
         with self.averages.shown(epoch):
-            peaks = self.engine(crops)[name].max(axis=(1, 2))
+            peaks = self.runner(crops)[name].max(axis=(1, 2))
         there = (targets[..., 2] > 0) & (targets[..., 3] > 0)
         if there.any() and peaks[there].mean() < self.EMPTY:
             self._tell(

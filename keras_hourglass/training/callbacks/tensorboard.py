@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_hourglass import compat
-from keras_hourglass.inference.engines import keras_engine
+from keras_hourglass.inference.runner import HeatmapRunner
 from keras_hourglass.prediction.drawing import draw_poses, heatmap_sheet
 from keras_hourglass.prediction.pose import Pose
 
@@ -80,7 +80,7 @@ class Board(keras.callbacks.Callback):
         super().__init__()
         self.averages = averages
         self.folder, self.batches, self.images = folder, batches, images
-        self.files, self.engine = {}, None
+        self.files, self.runner = {}, None
 
     def on_epoch_end(self, epoch, logs=None):
         # TensorBoard compares a value in training and validation if they share a tag.
@@ -110,12 +110,12 @@ class Board(keras.callbacks.Callback):
     def _pictures(self, epoch):
         model, batches = self.model, self.batches
         name = model.output_names[-1]
-        if self.engine is None:
-            self.engine = keras_engine(model, (name,))
         count = min(self.images, len(batches.records))
+        if self.runner is None:
+            self.runner = HeatmapRunner(model, (name,), batch_size=count)
         crops = np.stack([batches.sample(person)[0] for person in range(count)])
         with self.averages.shown(epoch):
-            maps = self.engine(crops)[name]
+            maps = self.runner(crops)[name]
         joints, scores = batches.codec.decode(maps)
         height, width = model.input_size
         skeleton = batches.records.skeleton
