@@ -94,7 +94,7 @@ def start_from(model, source):
 
 
 def grow_from(model, source, seed):
-    """Load the weights of a narrower network of the same form; see `widening.widen`.
+    """Load the weights of a narrower network of the same form; see `zoo.widen`.
 
     Args:
         model: a `StackedHourglass`.

@@ -12,7 +12,13 @@ from keras_hourglass.faces import lazy
 if TYPE_CHECKING:
     from keras_hourglass.zoo.porting import from_torch, read_checkpoint
     from keras_hourglass.zoo.presets import PRESETS
-    from keras_hourglass.zoo.store import describe, list_presets, load_model, save_preset
+    from keras_hourglass.zoo.store import (
+        describe,
+        list_presets,
+        load_model,
+        load_snapshot,
+        save_preset,
+    )
     from keras_hourglass.zoo.transfer import widen
     from keras_hourglass.zoo.weights import load_weights, save_weights
 
@@ -24,6 +30,7 @@ __getattr__, __dir__, __all__ = lazy(
         "from_torch": "porting",
         "list_presets": "store",
         "load_model": "store",
+        "load_snapshot": "store",
         "load_weights": "weights",
         "read_checkpoint": "porting",
         "save_preset": "store",
