@@ -4,9 +4,10 @@ import numpy as np
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.metrics.pck import TOLERANCE
+from keras_hourglass.typing import Array
 
 
-def calibration(scores, distances, threshold, bins=10):
+def calibration(scores: Array, distances: Array, threshold: float, bins: int = 10) -> dict:
     """Accuracy against score.
 
     Args:

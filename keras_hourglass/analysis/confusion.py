@@ -1,14 +1,25 @@
 """What wrong joints were taken for: the other side, another joint, another person."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from keras_hourglass.metrics.pck import TOLERANCE
-from keras_hourglass.skeletons import get_skeleton
+from keras_hourglass.skeletons import Skeleton, get_skeleton
+from keras_hourglass.typing import Array
 
 KINDS = ("correct", "swapped", "other_joint", "other_person", "nowhere")
 
 
-def confusion(predictions, joints, visibility, reference, skeleton, images, threshold):
+def confusion(
+    predictions: Array,
+    joints: Array,
+    visibility: Array,
+    reference: Array,
+    skeleton: Skeleton | str | dict,
+    images: Sequence[str],
+    threshold: float,
+) -> dict:
     """Sort every counted joint by what its prediction lies on.
 
     A prediction within the threshold of its own joint is correct. A wrong one is `"swapped"` if

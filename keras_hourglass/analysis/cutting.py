@@ -2,14 +2,18 @@
 
 import numpy as np
 
+from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import UserError
+from keras_hourglass.typing import Array
 
 SIDES = ("top", "bottom", "left", "right")  # the part of the person that stays
 SHARES = (0.4, 0.7)  # least and largest part of a person's extent that stays
 PADDING = 1.25  # crop around the joints that stay, as the readers leave around a whole person
 
 
-def cut_person(joints, visibility, side, share):
+def cut_person(
+    joints: Array, visibility: Array, side: str, share: float
+) -> tuple[np.ndarray, np.ndarray] | None:
     """The square crop that shows only a part of a person.
 
     A level or upright line crosses the person; the crop ends at the line and encloses the joints
@@ -52,7 +56,7 @@ def cut_person(joints, visibility, side, share):
     return box, np.where(depth <= line, visibility, 0)
 
 
-def whole_and_cut(records, times=1, seed=1):
+def whole_and_cut(records: PoseRecords, times: int = 1, seed: int = 1) -> PoseRecords:
     """Everybody whole and cut off at random lines, as often the one as the other.
 
     Args:

@@ -3,12 +3,16 @@
 And the thresholds of `Pose.present`, which follow from it: chosen on people, tried on others.
 """
 
+from typing import Any
+
 import numpy as np
 
 from keras_hourglass.errors import UserError
+from keras_hourglass.skeletons import Skeleton
+from keras_hourglass.typing import Array
 
 
-def precision_recall(scores, present):
+def precision_recall(scores: Array, present: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Precision and recall at every useful threshold.
 
     Args:
@@ -45,7 +49,7 @@ def _cumulate(scores, present):
     return ordered[ends], np.cumsum(present[order])[ends], ends + 1
 
 
-def best_threshold(scores, present):
+def best_threshold(scores: Array, present: Array) -> tuple[float, float]:
     """The threshold that decides most cases right.
 
     Args:
@@ -67,7 +71,7 @@ def best_threshold(scores, present):
     return float(thresholds[best]), float(shares[best])
 
 
-def accuracies(scores, present):
+def accuracies(scores: Array, present: Array) -> tuple[np.ndarray, np.ndarray]:
     """All thresholds that make a difference, falling, with the share of right answers of each.
 
     Args:
@@ -93,7 +97,7 @@ def accuracies(scores, present):
     return np.append(np.nextafter(steps[0], np.inf), halves), right / len(scores)
 
 
-def roc_auc(scores, present):
+def roc_auc(scores: Array, present: Array) -> float:
     """How often a present joint scores higher than an absent one (the area under the ROC curve).
 
     Args:
@@ -123,7 +127,7 @@ def roc_auc(scores, present):
     return float((np.diff(alarms) * (found[1:] + found[:-1]) / 2).sum())
 
 
-def presence(statistics, visibility, skeleton):
+def presence(statistics: dict[str, Array], visibility: Array, skeleton: Skeleton) -> dict:
     """How well numbers of the heatmaps tell annotated joints from those that are not.
 
     Args:
@@ -135,6 +139,12 @@ def presence(statistics, visibility, skeleton):
         joint or group name -> `{"annotated": share, "joints": M, statistic: {"accuracy",
         "threshold", "average_precision", "recall", "precision"}}`, shares and accuracies in
         percent. Kinds that are always or never annotated have no entry: there is nothing to tell.
+
+    Example:
+
+    >>> found = presence({"maximum": [[0.8], [0.3]]}, [[2], [0]], Skeleton("nose", ("nose",)))
+    >>> found["nose"]["annotated"], found["nose"]["maximum"]["accuracy"]
+    (50.0, 100.0)
 
     Reference:
         [Newell et al., 2016](https://arxiv.org/abs/1603.06937), Figure 11: 96.0 % for knees and
@@ -148,7 +158,7 @@ def presence(statistics, visibility, skeleton):
         truth = annotated[:, index].ravel()
         if truth.all() or not truth.any():
             continue
-        row = {"annotated": float(100 * truth.mean()), "joints": len(truth)}
+        row: dict[str, Any] = {"annotated": float(100 * truth.mean()), "joints": len(truth)}
         for name, values in statistics.items():
             scores = np.asarray(values, np.float64)[:, index].ravel()
             _, precision, recall = precision_recall(scores, truth)
@@ -165,7 +175,7 @@ def presence(statistics, visibility, skeleton):
     return result
 
 
-def cautious_threshold(scores, present, slack=0.005):
+def cautious_threshold(scores: Array, present: Array, slack: float = 0.005) -> float:
     """The highest threshold that decides almost as many cases right as the best one.
 
     Where accuracy hardly changes over a range of thresholds, the upper end of the range finds the
@@ -187,7 +197,9 @@ def cautious_threshold(scores, present, slack=0.005):
     return float(thresholds[np.flatnonzero(shares >= shares.max() - slack)[0]])
 
 
-def presence_thresholds(scores, visibility, skeleton, default, folds):
+def presence_thresholds(
+    scores: Array, visibility: Array, skeleton: Skeleton, default: float, folds: Array
+) -> dict:
     """One threshold for each joint and its mirror image, tried on people who did not choose it.
 
     Args:

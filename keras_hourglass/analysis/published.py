@@ -1,5 +1,9 @@
 """Published numbers to stand beside one's own."""
 
+from typing import Any
+
+from keras_hourglass.skeletons import Skeleton
+
 _MPII = ("head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle", "mean")
 
 
@@ -10,7 +14,7 @@ def _mpii(*percents):
 # Skeleton -> metric, threshold and source -> percent by group. FLIC and MPII test: the tables of
 # arXiv 1603.06937. MPII validation: the last row of its Table 1 (eight stacks), with the wrist
 # of the predictions its authors published, 83.4, where the paper prints 88.3.
-PUBLISHED = {
+PUBLISHED: dict[str, dict[str, Any]] = {
     "mpii": {
         "metric": "PCKh",
         "threshold": 0.5,
@@ -46,7 +50,7 @@ PUBLISHED = {
 }
 
 
-def published_rows(skeleton, metric, threshold):
+def published_rows(skeleton: Skeleton, metric: str, threshold: float) -> dict:
     """Published percentages that may stand beside a result.
 
     Args:

@@ -4,9 +4,11 @@ import numpy as np
 
 from keras_hourglass.metrics import summarize
 from keras_hourglass.metrics.pck import TOLERANCE
+from keras_hourglass.skeletons import Skeleton
+from keras_hourglass.typing import Array
 
 
-def person_scores(distances, threshold):
+def person_scores(distances: Array, threshold: float) -> np.ndarray:
     """How well each person is predicted.
 
     Args:
@@ -16,6 +18,11 @@ def person_scores(distances, threshold):
     Returns:
         `(N, 2)`: share of correct joints (0 to 1) and, to break ties, minus the mean distance;
         NaN for people without a counted joint. Larger is better in both.
+
+    Example:
+
+    >>> person_scores([[0.1, 0.3], [0.1, float("nan")]], threshold=0.2).tolist()
+    [[0.5, -0.2], [1.0, -0.1]]
     """
     distances = np.asarray(distances, np.float64)
     counted = ~np.isnan(distances)
@@ -27,7 +34,14 @@ def person_scores(distances, threshold):
     return np.stack([correct / known, -error / known], axis=1)
 
 
-def stack_changes(distances, skeleton, threshold, first=0, last=-1, mean_over="counted"):
+def stack_changes(
+    distances: Array,
+    skeleton: Skeleton | str,
+    threshold: float,
+    first: int = 0,
+    last: int = -1,
+    mean_over: str = "counted",
+) -> dict:
     """Compare two stacks.
 
     Args:

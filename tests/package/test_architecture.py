@@ -17,8 +17,8 @@ ORDER = """
 errors typing faces
 io geometry skeletons hardware compat
 codec layers losses metrics
-network data analysis
-inference zoo
+network data
+inference zoo analysis
 evaluation prediction
 training export serving
 report
