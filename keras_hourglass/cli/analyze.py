@@ -346,7 +346,7 @@ def _evaluate(args, source):
 
 
 def _threshold(args, records):
-    from keras_hourglass.evaluation import default_threshold, normalizer_name
+    from keras_hourglass.metrics import default_threshold, normalizer_name
 
     normalizer = normalizer_name(records)
     threshold = default_threshold(normalizer) if args.threshold is None else args.threshold

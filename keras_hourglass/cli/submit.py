@@ -34,7 +34,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    from keras_hourglass.evaluation.submission import coco_results, write_mpii
+    from keras_hourglass.evaluation.exchange import coco_results, write_mpii
     from keras_hourglass.io.files import atomic_write
 
     out = pathlib.Path(args.out)
@@ -61,7 +61,7 @@ def _predictions(args):
     """Predictions of the model or of the file for the people the benchmark asks for."""
     from keras_hourglass.data.coco import read_coco
     from keras_hourglass.evaluation import Predictions, predict_records, read_keypoints
-    from keras_hourglass.evaluation.submission import mpii_test_records
+    from keras_hourglass.evaluation.exchange import mpii_test_records
 
     if args.limit is not None and args.limit < 1:
         raise UserError(f"The limit must be at least 1. Received: {args.limit}.")

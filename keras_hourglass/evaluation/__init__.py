@@ -1,36 +1,49 @@
 """Evaluation: predictions for annotated people, their accuracy, and files of both."""
 
-from keras_hourglass.evaluation.files import (
-    load_predictions,
-    predictions_to_dict,
-    save_predictions,
-    save_thresholds,
-)
-from keras_hourglass.evaluation.measure import Evaluation, evaluate, evaluate_predictions
-from keras_hourglass.evaluation.predictions import (
-    Collector,
-    Predictions,
-    RecordHeatmaps,
-    predict_records,
-)
-from keras_hourglass.evaluation.reading import read_keypoints
-from keras_hourglass.evaluation.sweep import sweep
-from keras_hourglass.metrics import default_threshold, normalizer_name
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Collector",
-    "Evaluation",
-    "Predictions",
-    "RecordHeatmaps",
-    "default_threshold",
-    "evaluate",
-    "evaluate_predictions",
-    "load_predictions",
-    "normalizer_name",
-    "predict_records",
-    "predictions_to_dict",
-    "read_keypoints",
-    "save_predictions",
-    "save_thresholds",
-    "sweep",
-]
+from keras_hourglass.faces import lazy
+
+if TYPE_CHECKING:
+    from keras_hourglass.evaluation.exchange import (
+        load_predictions,
+        predictions_to_dict,
+        read_keypoints,
+        save_predictions,
+        save_thresholds,
+    )
+    from keras_hourglass.evaluation.measure import (
+        Evaluation,
+        default_threshold,
+        evaluate,
+        evaluate_predictions,
+        normalizer_name,
+        sweep,
+    )
+    from keras_hourglass.evaluation.predictions import (
+        Collector,
+        Predictions,
+        RecordHeatmaps,
+        predict_records,
+    )
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "Collector": "predictions",
+        "Evaluation": "measure",
+        "Predictions": "predictions",
+        "RecordHeatmaps": "predictions",
+        "default_threshold": "measure",
+        "evaluate": "measure",
+        "evaluate_predictions": "measure",
+        "load_predictions": "exchange",
+        "normalizer_name": "measure",
+        "predict_records": "predictions",
+        "predictions_to_dict": "exchange",
+        "read_keypoints": "exchange",
+        "save_predictions": "exchange",
+        "save_thresholds": "exchange",
+        "sweep": "measure",
+    },
+)

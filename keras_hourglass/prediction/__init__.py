@@ -1,1 +1,24 @@
 """From pictures to poses."""
+
+from typing import TYPE_CHECKING
+
+from keras_hourglass.faces import lazy
+
+if TYPE_CHECKING:
+    from keras_hourglass.prediction.boxes import read_boxes
+    from keras_hourglass.prediction.drawing import draw_poses
+    from keras_hourglass.prediction.pose import Pose
+    from keras_hourglass.prediction.predictor import PicturePoses, Predictor
+    from keras_hourglass.prediction.tracking import PoseSmoother
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "PicturePoses": "predictor",
+        "Pose": "pose",
+        "PoseSmoother": "tracking",
+        "Predictor": "predictor",
+        "draw_poses": "drawing",
+        "read_boxes": "boxes",
+    },
+)

@@ -1,5 +1,6 @@
 """From pictures to poses: read, crop, run, mirror-average, decode."""
 
+import collections
 import concurrent.futures
 import dataclasses
 import threading
@@ -13,15 +14,15 @@ from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine, invert_affine
 from keras_hourglass.inference.engines import takes_snapshot
 from keras_hourglass.inference.runner import HeatmapRunner
+from keras_hourglass.io.images import warp
 from keras_hourglass.network.config import stack_name
 from keras_hourglass.network.graph import Snapshot
-from keras_hourglass.prediction.boxes import Rectangles
-from keras_hourglass.prediction.cropping import Cropper, Here, groups
+from keras_hourglass.prediction.boxes import Rectangles, check_overlap, person_affines
 from keras_hourglass.prediction.detection import make_detector
 from keras_hourglass.prediction.pictures import open_pictures
 from keras_hourglass.prediction.pose import Pose
 from keras_hourglass.skeletons import Skeleton, skeleton_of
-from keras_hourglass.typing import Array, Path, is_number
+from keras_hourglass.typing import Array, Column, Path, is_number
 
 
 @dataclasses.dataclass
@@ -241,8 +242,8 @@ class Predictor:
         """Three things at once: threads read, one runs the network, the caller uses results."""
         # One picture gains nothing; a detector that calls the predictor must not wait for itself.
         alone = pictures.kind == "picture" or hasattr(self._reading, "here")
-        cropper = Cropper(rectangles, self.detector, self.input_size, self.padding)
-        ready = groups(pictures, cropper, Here() if alone else self._readers, self.batch_size)
+        cropper = _Cropper(rectangles, self.detector, self.input_size, self.padding)
+        ready = _groups(pictures, cropper, _Here() if alone else self._readers, self.batch_size)
         running = started = None
         try:
             for group in ready:
@@ -306,3 +307,108 @@ def _load(source, engine):
     from keras_hourglass.zoo.store import load_model, load_snapshot
 
     return load_snapshot(source) if takes_snapshot(engine) else load_model(source)
+
+
+@dataclasses.dataclass
+class _Prepared:
+    """A picture that has been read and cropped, or the `error` that prevented it.
+
+    Attributes:
+        picture: the opened picture.
+        image: `(height, width, 3)` RGB array.
+        rectangles: `(P, 4)` or, with scores, `(P, 5)` people in source pixels.
+        matrices: `(P, 2, 3)` maps from source to input pixels.
+        crops: P `(H, W, 3)` arrays.
+        error: a `UserError`, or `None`.
+    """
+
+    picture: object
+    image: np.ndarray | None = None
+    rectangles: Column = ()
+    matrices: Column = ()
+    crops: list = dataclasses.field(default_factory=list)
+    error: Exception | None = None
+
+
+class _Cropper:
+    """Reads a picture and cuts out its people; may be called from several threads.
+
+    Args:
+        rectangles: the given `Rectangles`.
+        detector: finds people where none are given, see `Predictor`; `None` for the whole picture.
+        input_size: `(height, width)` of crops in input pixels.
+        padding: factor by which given and found boxes grow.
+    """
+
+    def __init__(self, rectangles, detector, input_size, padding):
+        self.rectangles, self.detector = rectangles, detector
+        self.input_size, self.padding = input_size, padding
+
+    def __call__(self, picture, index):
+        """The `_Prepared` picture; `index` is its place in the source."""
+        prepared = _Prepared(picture)
+        try:
+            prepared.image = image = picture.read()
+            found, padding = self._people(picture, index, image)
+            check_overlap(found, image, picture.name)
+            matrices = person_affines(found, self.input_size, padding)
+            prepared.crops = [warp(image, matrix, self.input_size) for matrix in matrices]
+            prepared.rectangles, prepared.matrices = found, matrices
+        except UserError as error:
+            prepared.error = error
+        return prepared
+
+    def _people(self, picture, index, image):
+        """Rectangles, and by how much they grow."""
+        found = self.rectangles.of(picture, index)
+        if found is None and self.detector is not None:
+            found = np.asarray(self.detector(image), np.float64)
+            found = found if found.size else np.zeros((0, 4))
+        if found is None:
+            return np.array([[0.0, 0.0, image.shape[1], image.shape[0]]]), 1.0
+        return found, self.padding
+
+
+def _groups(pictures, cropper, readers, batch_size):
+    """Lists of whole `_Prepared` pictures, in order, that together fill a batch.
+
+    Args:
+        pictures: the opened `Pictures`.
+        cropper: prepares one, see `_Cropper`.
+        readers: the executor it runs in, ahead of what is asked for.
+        batch_size: people that fill a batch.
+    """
+    ahead = 1 if pictures.kind == "camera" else 2 * batch_size
+    waiting: collections.deque = collections.deque()
+    group, people = [], 0
+    source = enumerate(pictures)
+    try:
+        while True:
+            while len(waiting) < ahead:
+                index, picture = next(source, (None, None))
+                if picture is None:
+                    break
+                waiting.append(readers.submit(cropper, picture, index))
+            if not waiting:
+                break
+            prepared = waiting.popleft().result()
+            group.append(prepared)
+            people += len(prepared.crops)
+            # A camera shows every picture at once; a long row of pictures without anybody
+            # should not pile up either.
+            if people >= batch_size or len(group) >= ahead:
+                yield group
+                group, people = [], 0
+        if group:
+            yield group
+    finally:  # also where nobody wants the rest
+        concurrent.futures.wait([future for future in waiting if not future.cancel()])
+
+
+class _Here:
+    """An executor without threads: what is handed over is done at once."""
+
+    def submit(self, function, *arguments):
+        future: concurrent.futures.Future = concurrent.futures.Future()
+        future.set_result(function(*arguments))
+        return future

@@ -12,7 +12,7 @@ import numpy as np
 from keras_hourglass import __version__
 from keras_hourglass.analysis import KINDS, calibration, confusion, published_rows
 from keras_hourglass.evaluation import predictions_to_dict, save_predictions
-from keras_hourglass.evaluation.files import ARRAYS
+from keras_hourglass.evaluation.exchange import ARRAYS
 from keras_hourglass.inference.engines import make_engine
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.metrics import group_curves

@@ -12,7 +12,7 @@ from keras_hourglass.data.load import load_records
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.evaluation import Predictions, predictions_to_dict, read_keypoints
-from keras_hourglass.evaluation.submission import coco_results, mpii_test_records, write_mpii
+from keras_hourglass.evaluation.exchange import coco_results, mpii_test_records, write_mpii
 from keras_hourglass.skeletons import MPII, Skeleton
 
 HANDS = Skeleton("hands", ("left_hand", "right_hand", "left_thumb", "right_thumb"))

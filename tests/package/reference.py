@@ -15,7 +15,7 @@ REFERENCE = tuple(
     ).split()
 )
 # Modules that pdoc takes for parts of a package's interface, as functions are named like them.
-TWINS = ("keras_hourglass.evaluation.sweep", "keras_hourglass.metrics.(oks|pck)")
+TWINS = ("keras_hourglass.metrics.(oks|pck)",)
 
 
 def write(folder):
