@@ -621,13 +621,16 @@ COCO = Skeleton(
 
 SKELETONS = {skeleton.name: skeleton for skeleton in (MPII, LSP, FLIC, COCO)}
 
+# What the maps of a network mean that finds people instead of joints, see `codec.BoxCodec`.
+BOXES = Skeleton("boxes", ("centre", "log_width", "log_height", "offset_x", "offset_y"))
+
 
 def get_skeleton(skeleton: "Skeleton | str | dict") -> Skeleton:
     """A `Skeleton` from its name, its dict or itself.
 
     Args:
-        skeleton: `"mpii"`, `"lsp"`, `"flic"`, `"coco"`, a dict as `Skeleton.to_dict` makes it, or
-            a `Skeleton`.
+        skeleton: `"mpii"`, `"lsp"`, `"flic"`, `"coco"`, `"boxes"` (of a network that finds people),
+            a dict as `Skeleton.to_dict` makes it, or a `Skeleton`.
 
     Returns:
         The `Skeleton`.
@@ -644,6 +647,8 @@ def get_skeleton(skeleton: "Skeleton | str | dict") -> Skeleton:
         return skeleton
     if isinstance(skeleton, dict):
         return Skeleton.from_dict(skeleton)
+    if skeleton == BOXES.name:
+        return BOXES
     if skeleton not in SKELETONS:
         raise UserError(
             f"Unknown skeleton. Received: {skeleton!r}. "

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from keras_hourglass.data.deeplabcut import read_deeplabcut
     from keras_hourglass.data.figures import synthetic_records
     from keras_hourglass.data.flic import read_flic
-    from keras_hourglass.data.load import load_records, open_image
+    from keras_hourglass.data.load import load_records, load_scenes, open_image
     from keras_hourglass.data.lsp import read_lsp
     from keras_hourglass.data.mixture import match_joints, mix_records
     from keras_hourglass.data.mpii import read_mpii
-    from keras_hourglass.data.pipeline import PoseDataset
+    from keras_hourglass.data.pipeline import PoseDataset, SceneDataset
     from keras_hourglass.data.records import PoseRecords
+    from keras_hourglass.data.scenes import SceneRecords, read_scenes
     from keras_hourglass.data.sleap import read_sleap
     from keras_hourglass.data.tfrecords import read_tfrecords, write_tfrecords
     from keras_hourglass.data.yolo import read_yolo
@@ -28,9 +29,12 @@ __getattr__, __dir__, __all__ = lazy(
         "Augmentation": "augment",
         "PoseDataset": "pipeline",
         "PoseRecords": "records",
+        "SceneDataset": "pipeline",
+        "SceneRecords": "scenes",
         "check_records": "check",
         "describe_records": "check",
         "load_records": "load",
+        "load_scenes": "load",
         "match_joints": "mixture",
         "mix_records": "mixture",
         "open_image": "load",
@@ -40,6 +44,7 @@ __getattr__, __dir__, __all__ = lazy(
         "read_lsp": "lsp",
         "read_mpii": "mpii",
         "read_sleap": "sleap",
+        "read_scenes": "scenes",
         "read_tfrecords": "tfrecords",
         "read_yolo": "yolo",
         "synthetic_records": "figures",

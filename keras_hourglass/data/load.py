@@ -8,7 +8,8 @@ A spec is `KIND:WHERE`, optionally followed by
 * `#FIRST-LAST`, which keeps pictures FIRST to LAST (counted from 1, both ends included),
 * `*SHARE`, how often everybody is shown in an epoch of a mixture.
 
-Several specs in a list are a mixture.
+Several specs in a list are a mixture. `boxes:FILE.json` are whole photographs with everybody's
+box, to train a network that finds people.
 """
 
 import glob
@@ -28,6 +29,7 @@ from keras_hourglass.data.mixture import match_joints, mix_records
 from keras_hourglass.data.mpii import read_mpii
 from keras_hourglass.data.picture_sizes import follow_pictures
 from keras_hourglass.data.records import PoseRecords
+from keras_hourglass.data.scenes import SceneRecords, mix_scenes, read_scenes
 from keras_hourglass.data.sleap import PREFIX as IN_VIDEO
 from keras_hourglass.data.sleap import frame_is_there, read_sleap, sleap_frame
 from keras_hourglass.data.tfrecords import PREFIX as STORED
@@ -64,6 +66,7 @@ def _read_sleap(where, options, **found):
     return read_sleap(where, **found)
 
 
+_SCENES = "boxes"  # the kind that has no joints
 # kind -> (reader of a path and a list of @ options, options it knows)
 _READERS = {
     "lsp": (lambda where, _: read_lsp(where), ()),
@@ -72,6 +75,7 @@ _READERS = {
     "flic": (_read_flic, ("train", "valid", "person", "observer")),
     "tfrecords": (lambda where, _: read_tfrecords(where), ()),
     "synthetic": (lambda where, _: read_coco(where, skeleton=LSP), ()),
+    _SCENES: (lambda where, _: read_scenes(where), ()),
 }
 # The same for data of one's own: options are any text, and the reader takes `images` and `pairs`.
 _OWN_READERS: dict = {
@@ -131,11 +135,67 @@ def load_records(
             f"{' and '.join(own)} can be said of {', '.join(_OWN_READERS)}; other data sets bring "
             f"theirs. Received: {', '.join(specs)}. Leave it out."
         )
+    if is_scenes(specs):
+        raise UserError(
+            "People with joints are needed. Received: "
+            f"{', '.join(specs)}, which are photographs with boxes, for training a network that "
+            "finds people. Name other data."
+        )
     parts = [_load_one(one, root, need_pictures, own) for one in specs]
     if len(parts) == 1 and parts[0][1] == 1.0:
         records = parts[0][0]
         return records if skeleton is None else match_joints(records, get_skeleton(skeleton))
     return mix_records(parts, skeleton)
+
+
+def load_scenes(
+    spec: Path | Sequence[Path], root: Path | None = None, need_pictures: bool = True
+) -> SceneRecords:
+    """Read photographs with everybody's box.
+
+    Args:
+        spec: `boxes:` and the path of a COCO annotation file, perhaps with a range and a share, see
+            the module's head; or a list of such specs.
+        root: folder that relative paths in `spec` start from; the working folder by default.
+        need_pictures: leave out photographs that are missing (counted in `notes`).
+
+    Returns:
+        `SceneRecords` in the order of the files.
+
+    Raises:
+        UserError: if the spec cannot be understood, or names other data.
+        DataError: if the data cannot be read, or no photograph is left.
+
+    Example:
+
+    >>> load_scenes("boxes:coco/instances_val2017.json#1-100")  # doctest: +SKIP
+    """
+    specs = [os.fspath(one) for one in ([spec] if isinstance(spec, (str, os.PathLike)) else spec)]
+    if not specs or not all(map(is_scenes, specs)):
+        raise UserError(
+            f"Photographs with boxes are named {_SCENES}:PATH, and mix with no other data. "
+            f"Received: {', '.join(specs) or 'none'}. Use one kind of data."
+        )
+    parts = [_load_one(one, root, need_pictures, {}) for one in specs]
+    return parts[0][0] if len(parts) == 1 and parts[0][1] == 1.0 else mix_scenes(parts)
+
+
+def is_scenes(spec: Any) -> bool:
+    """Whether a spec, or any of a list, names photographs with boxes instead of people with joints.
+
+    Args:
+        spec: as for `load_records`.
+
+    Returns:
+        A bool.
+
+    Example:
+
+    >>> is_scenes("boxes:train.json"), is_scenes(["lsp:lsp_dataset", "coco:val.json"])
+    (True, False)
+    """
+    specs = [spec] if isinstance(spec, (str, os.PathLike)) else list(spec or ())
+    return any(str(one).partition(":")[0] == _SCENES for one in specs)
 
 
 def _load_one(spec, root, need_pictures, own):

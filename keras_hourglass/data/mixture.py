@@ -34,17 +34,13 @@ def mix_records(parts: Sequence, skeleton: Skeleton | str | None = None) -> Pose
     14
     """
     parts = list(parts)
-    if not parts or any(not 0 < share < np.inf for _, share in parts):
-        raise UserError(
-            "A mixture needs at least one data set, each with a positive share. "
-            f"Received: shares {[share for _, share in parts]}."
-        )
+    check_shares(parts)
     found = [records.skeleton for records, _ in parts]
     skeleton = _union(found) if skeleton is None else get_skeleton(skeleton)
     chosen = []
     for number, (records, share) in enumerate(parts):
         records = match_joints(records, skeleton)
-        index, turn = _repeat(len(records), share)
+        index, turn = repeat(len(records), share)
         chosen.append((records.select(index), turn, number))
     return _concatenate(chosen, skeleton)
 
@@ -102,8 +98,41 @@ def _union(skeletons):
     return Skeleton(name, tuple(joints), tuple(limbs), reference=first.reference)
 
 
-def _repeat(count, share):
-    """Row numbers of `share` times `count` people, evenly spread, and which copy each is."""
+def check_shares(parts: Sequence) -> None:
+    """Refuse a mixture without parts, or with a part that nobody would see.
+
+    Args:
+        parts: pairs of records and their share.
+
+    Raises:
+        UserError: if there are no parts, or a share is not positive.
+
+    Example:
+
+    >>> check_shares([("records", 0.5)])
+    """
+    if not parts or any(not 0 < share < np.inf for _, share in parts):
+        raise UserError(
+            "A mixture needs at least one data set, each with a positive share. "
+            f"Received: shares {[share for _, share in parts]}."
+        )
+
+
+def repeat(count: int, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of `share` times `count` people, evenly spread, and which copy each is.
+
+    Args:
+        count: people, or photographs, of a data set.
+        share: how often each is shown in an epoch.
+
+    Returns:
+        Two integer arrays of `share * count` entries, rounded.
+
+    Example:
+
+    >>> [part.tolist() for part in repeat(2, 1.5)]
+    [[0, 1, 0], [0, 0, 1]]
+    """
     whole = int(share)
     index = np.tile(np.arange(count), whole)
     turn = np.repeat(np.arange(whole), count)

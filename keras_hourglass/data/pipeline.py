@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_hourglass.codec import HeatmapCodec
+from keras_hourglass.codec import BOX_MAPS, BoxCodec, HeatmapCodec
 from keras_hourglass.data.augment import (
     Augmentation,
     Transform,
@@ -19,10 +19,14 @@ from keras_hourglass.data.augment import (
 )
 from keras_hourglass.data.load import open_reduced
 from keras_hourglass.data.records import PoseRecords
+from keras_hourglass.data.scenes import SceneRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import apply_affine, crop_affine
-from keras_hourglass.io.images import warp
+from keras_hourglass.io.images import paste_scaled, warp
 from keras_hourglass.typing import Array
+
+# Share of photographs that show somebody's surroundings; the others may show any part of them.
+_AT_PEOPLE = 0.6
 
 
 class CropDataset(abc.ABC):
@@ -337,6 +341,108 @@ class PoseDataset(CropDataset):
         )
         maps.set_shape((crops.shape[0], *self.codec.heatmap_size, targets.shape[1]))
         return crops, dict.fromkeys(self.outputs, maps)
+
+
+class SceneDataset(CropDataset):
+    """Batches of photographs and of the maps that a network that finds people should answer.
+
+    Without an augmentation every photograph is shown whole, fitted into the middle of the input;
+    with one, at a random size and place, most often near somebody.
+
+    Args:
+        records: `SceneRecords`.
+        codec: the `BoxCodec` that fixes sizes and maps.
+        augmentation: an `Augmentation` without rotation and half bodies, or `None`.
+        **options: as for `CropDataset`.
+
+    Raises:
+        UserError: if the augmentation would turn photographs, whose boxes would no longer fit.
+
+    Example:
+
+    >>> dataset = SceneDataset(load_scenes("boxes:train.json"))  # doctest: +SKIP
+    >>> photographs, maps = dataset.batch(0)  # doctest: +SKIP
+    >>> photographs.shape, maps.shape  # doctest: +SKIP
+    ((16, 256, 256, 3), (16, 64, 64, 7))
+    """
+
+    def __init__(
+        self,
+        records: SceneRecords,
+        codec: BoxCodec | None = None,
+        augmentation: Augmentation | None = None,
+        **options,
+    ):
+        drawn = augmentation
+        if drawn is not None and (drawn.half_body or drawn.rotation * drawn.rotation_probability):
+            raise UserError(
+                "Photographs with boxes are neither turned nor cut to half bodies. Received: "
+                f"rotation={drawn.rotation}, half_body={drawn.half_body}. "
+                "In a recipe, set augmentation.preset to scenes."
+            )
+        super().__init__(records, codec or BoxCodec(), augmentation=augmentation, **options)
+
+    @property
+    def target_shape(self) -> tuple:
+        """Shape of the maps of one photograph with their weights, see `BoxCodec.encode`."""
+        return (*self.codec.heatmap_size, len(BOX_MAPS) + 2)
+
+    def sample(self, person: int, epoch: int = 0, out: np.ndarray | None = None) -> tuple:
+        """One photograph and its maps.
+
+        Args:
+            person: index into the records.
+            epoch: picks the augmentation.
+            out: `(height, width, 3)` uint8 array to put the input into.
+
+        Returns:
+            `(height, width, 3)` uint8 input and `(h, w, 7)` maps. A photograph that cannot be read
+            gives a black input of weight 0 and is remembered in `failures`.
+        """
+        rng = np.random.default_rng([self.seed, epoch, person, 1])
+        transform = self.augmentation.draw(rng) if self.augmentation else Transform()
+        size = self.codec.input_size
+        image, reduction = self._image(self.records.images[person], 1)
+        if image is None:
+            return recolour(np.zeros((*size, 3), np.uint8), Transform(), out), np.zeros(
+                self.target_shape, np.float32
+            )
+        height, width = image.shape[:2]
+        factor = min(size[0] / height, size[1] / width) / transform.scale
+        boxes, ignored = self.records.boxes[person] / reduction, self.records.ignored[person]
+        corner = self._corner(rng, factor, image.shape, boxes[~ignored])
+        crop, factors = paste_scaled(image, factor, corner, size)
+        boxes = boxes * np.tile(factors, 2)
+        boxes[:, :2] += corner
+        if transform.flip:
+            crop = crop[:, ::-1]
+            boxes[:, 0] = size[1] - boxes[:, 0] - boxes[:, 2]
+        crop = recolour(np.ascontiguousarray(crop), transform, out)
+        return crop, self.codec.encode(boxes, ignored)
+
+    def _corner(self, rng, factor, shape, people):
+        """Where the upper left corner of the scaled picture lies in the input, `(x, y)`."""
+        size = np.array(self.codec.input_size[::-1])
+        room = size - np.round(np.array(shape[1::-1]) * factor)  # negative: the picture is larger
+        if self.augmentation is None:
+            return np.floor(room / 2).astype(int)
+        if len(people) and rng.random() < _AT_PEOPLE:
+            box = people[rng.integers(len(people))]
+            there = (box[:2] + box[2:] * rng.uniform(0, 1, 2)) * factor
+            corner = rng.uniform(0.2, 0.8, 2) * size - there
+        else:
+            corner = rng.uniform(0, 1, 2) * room
+        # No more of the surroundings than there must be.
+        return np.round(np.clip(corner, np.minimum(room, 0), np.maximum(room, 0))).astype(int)
+
+    def targets(self, *labels: np.ndarray) -> np.ndarray:
+        """What the model's outputs are compared with: the maps as they are."""
+        return labels[0]
+
+    @staticmethod
+    def weigh(targets: np.ndarray, factor: float) -> None:
+        """Multiply the weights of targets in place."""
+        targets[..., len(BOX_MAPS) :] *= factor
 
 
 def recolour(crop: np.ndarray, transform: Transform, out: np.ndarray | None) -> np.ndarray:

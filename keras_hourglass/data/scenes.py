@@ -6,24 +6,18 @@ The files are COCO's, of key points or instances: `images`, and `annotations` wi
 
 import dataclasses
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
-from keras_hourglass.codec import BOX_MAPS, BoxCodec
-from keras_hourglass.data.augment import Augmentation, Transform
+from keras_hourglass.data.mixture import check_shares, repeat
 from keras_hourglass.data.picture_paths import PicturePaths
-from keras_hourglass.data.pipeline import CropDataset, recolour
-from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.io.images import paste_scaled
+from keras_hourglass.errors import DataError
 from keras_hourglass.io.structured import Ids, as_flag, as_number, existing, read_json
-from keras_hourglass.skeletons import Skeleton
+from keras_hourglass.skeletons import BOXES
 from keras_hourglass.typing import Column, Path
 
-# Names the maps of a network that finds people, as other skeletons name those of joints.
-BOXES = Skeleton("boxes", BOX_MAPS)
 _PERSON = 1  # COCO's category number, where the file names no categories
-# Share of the crops that show somebody's surroundings; the others may show any part of a picture.
-_AT_PEOPLE = 0.6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +52,7 @@ class SceneRecords:
     notes: tuple = ()
 
     skeleton = BOXES
+    remarks = ()  # readers of joints have some
 
     def __post_init__(self):
         count = len(self.images)
@@ -93,6 +88,45 @@ class SceneRecords:
     def with_columns(self, **columns) -> "SceneRecords":
         """A copy with some columns replaced."""
         return dataclasses.replace(self, **columns)
+
+
+def mix_scenes(parts: Sequence) -> SceneRecords:
+    """Join photographs of several data sets.
+
+    Args:
+        parts: pairs `(SceneRecords, share)`: a share of 3 shows every photograph three times in an
+            epoch, 0.5 every other one once.
+
+    Returns:
+        `SceneRecords`; `extra` holds `part`, the position of the set in `parts`, and
+        `image_number`.
+
+    Raises:
+        UserError: if a share is not positive.
+
+    Example:
+
+    >>> one = SceneRecords(["a.jpg", "b.jpg"], [[], []], [[], []], [[], []], ["a", "b"])
+    >>> mix_scenes([(one, 1), (one, 1.5)]).images.tolist()
+    ['a.jpg', 'b.jpg', 'a.jpg', 'b.jpg', 'a.jpg']
+    """
+    parts = list(parts)
+    check_shares(parts)
+    chosen, columns = [], ("images", "boxes", "ignored", "joints", "ids")
+    for number, (records, share) in enumerate(parts):
+        index, _ = repeat(len(records), share)
+        chosen.append((records.select(index), np.full(len(index), number)))
+    numbers = [
+        records.extra.get("image_number", np.arange(1, len(records) + 1)) for records, _ in chosen
+    ]
+    return SceneRecords(
+        **{name: np.concatenate([getattr(one, name) for one, _ in chosen]) for name in columns},
+        extra={
+            "part": np.concatenate([part for _, part in chosen]),
+            "image_number": np.concatenate(numbers),
+        },
+        notes=tuple(note for records, _ in chosen for note in records.notes),
+    )
 
 
 def read_scenes(path: Path, images: Path | None = None) -> SceneRecords:
@@ -191,105 +225,3 @@ def _read_box(annotation):
     visible = points[2::3] if isinstance(points, list) else []
     labelled = sum(as_number(value) > 0 for value in visible)
     return (box, as_flag(annotation.get("iscrowd")), labelled), None
-
-
-class SceneDataset(CropDataset):
-    """Batches of photographs and of the maps that a network that finds people should answer.
-
-    Without an augmentation every photograph is shown whole, fitted into the middle of the input;
-    with one, at a random size and place, most often near somebody.
-
-    Args:
-        records: `SceneRecords`.
-        codec: the `BoxCodec` that fixes sizes and maps.
-        augmentation: an `Augmentation` without rotation and half bodies, or `None`.
-        **options: as for `CropDataset`.
-
-    Raises:
-        UserError: if the augmentation would turn photographs, whose boxes would no longer fit.
-
-    Example:
-
-    >>> dataset = SceneDataset(read_scenes("train.json"), BoxCodec((256, 256)))  # doctest: +SKIP
-    >>> photographs, maps = dataset.batch(0)  # doctest: +SKIP
-    >>> photographs.shape, maps.shape  # doctest: +SKIP
-    ((16, 256, 256, 3), (16, 64, 64, 7))
-    """
-
-    def __init__(
-        self,
-        records: SceneRecords,
-        codec: BoxCodec | None = None,
-        augmentation: Augmentation | None = None,
-        **options,
-    ):
-        drawn = augmentation
-        if drawn is not None and (drawn.half_body or drawn.rotation * drawn.rotation_probability):
-            raise UserError(
-                "Photographs with boxes are neither turned nor cut to half bodies. Received: "
-                f"rotation={drawn.rotation}, half_body={drawn.half_body}. "
-                "Use the augmentation 'scenes'."
-            )
-        super().__init__(records, codec or BoxCodec(), augmentation=augmentation, **options)
-
-    @property
-    def target_shape(self) -> tuple:
-        """Shape of the maps of one photograph with their weights, see `BoxCodec.encode`."""
-        return (*self.codec.heatmap_size, len(BOX_MAPS) + 2)
-
-    def sample(self, person: int, epoch: int = 0, out: np.ndarray | None = None) -> tuple:
-        """One photograph and its maps.
-
-        Args:
-            person: index into the records.
-            epoch: picks the augmentation.
-            out: `(height, width, 3)` uint8 array to put the input into.
-
-        Returns:
-            `(height, width, 3)` uint8 input and `(h, w, 7)` maps. A photograph that cannot be read
-            gives a black input of weight 0 and is remembered in `failures`.
-        """
-        rng = np.random.default_rng([self.seed, epoch, person, 1])
-        transform = self.augmentation.draw(rng) if self.augmentation else Transform()
-        size = self.codec.input_size
-        image, reduction = self._image(self.records.images[person], 1)
-        if image is None:
-            return recolour(np.zeros((*size, 3), np.uint8), Transform(), out), np.zeros(
-                self.target_shape, np.float32
-            )
-        height, width = image.shape[:2]
-        factor = min(size[0] / height, size[1] / width) / transform.scale
-        boxes, ignored = self.records.boxes[person] / reduction, self.records.ignored[person]
-        corner = self._corner(rng, factor, image.shape, boxes[~ignored])
-        crop, factors = paste_scaled(image, factor, corner, size)
-        boxes = boxes * np.tile(factors, 2)
-        boxes[:, :2] += corner
-        if transform.flip:
-            crop = crop[:, ::-1]
-            boxes[:, 0] = size[1] - boxes[:, 0] - boxes[:, 2]
-        crop = recolour(np.ascontiguousarray(crop), transform, out)
-        return crop, self.codec.encode(boxes, ignored)
-
-    def _corner(self, rng, factor, shape, people):
-        """Where the upper left corner of the scaled picture lies in the input, `(x, y)`."""
-        size = np.array(self.codec.input_size[::-1])
-        room = size - np.round(np.array(shape[1::-1]) * factor)  # negative: the picture is larger
-        if self.augmentation is None:
-            return np.floor(room / 2).astype(int)
-        if len(people) and rng.random() < _AT_PEOPLE:
-            box = people[rng.integers(len(people))]
-            there = (box[:2] + box[2:] * rng.uniform(0, 1, 2)) * factor
-            corner = rng.uniform(0.2, 0.8, 2) * size - there
-        else:
-            corner = rng.uniform(0, 1, 2) * room
-        # No more of the surroundings than there must be.
-        return np.round(np.clip(corner, np.minimum(room, 0), np.maximum(room, 0))).astype(int)
-
-    def targets(self, *labels: np.ndarray) -> np.ndarray:
-        """What the model's outputs are compared with: the maps as they are."""
-        return labels[0]
-
-    @staticmethod
-    def weigh(targets: np.ndarray, factor: float) -> None:
-        """Multiply the weights of targets in place."""
-        targets[..., len(BOX_MAPS) :] *= factor

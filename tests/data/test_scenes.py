@@ -7,7 +7,9 @@ import pytest
 
 from keras_hourglass.codec import BoxCodec
 from keras_hourglass.data.augment import AUGMENTATIONS, Augmentation
-from keras_hourglass.data.scenes import SceneDataset, SceneRecords, read_scenes
+from keras_hourglass.data.load import is_scenes, load_records, load_scenes
+from keras_hourglass.data.pipeline import SceneDataset
+from keras_hourglass.data.scenes import SceneRecords, mix_scenes, read_scenes
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.io.images import paste_scaled, write_image
 
@@ -130,3 +132,28 @@ def test_pasting_cuts_what_lies_outside():
     assert canvas[2, 0].tolist() != [7, 7, 7]
     beside, _ = paste_scaled(image, 1.0, (9, 9), (4, 5), fill=7)
     assert (beside == 7).all()
+
+
+def test_by_name_in_a_range_and_as_a_mixture(tmp_path):
+    write_scenes(tmp_path)
+    whole = load_scenes("boxes:scenes.json", tmp_path)
+    assert [len(boxes) for boxes in whole.boxes] == [2, 0]
+    second = load_scenes(["boxes:scenes.json#2-2"], tmp_path)
+    assert second.ids.tolist() == ["9"]
+    mixed = load_scenes(["boxes:scenes.json#1-1*3", "boxes:scenes.json"], tmp_path)
+    assert mixed.ids.tolist() == ["7", "7", "7", "7", "9"]
+    assert mixed.extra["part"].tolist() == [0, 0, 0, 1, 1]
+    (tmp_path / "empty.png").unlink()
+    left = load_scenes("boxes:scenes.json", tmp_path)
+    assert left.ids.tolist() == ["7"] and "left out (picture missing)" in left.notes[-1]
+    with pytest.raises(UserError, match="positive share"):
+        mix_scenes([])
+
+
+def test_boxes_and_joints_do_not_mix(tmp_path):
+    write_scenes(tmp_path)
+    with pytest.raises(UserError, match="mix with no other data"):
+        load_scenes(["boxes:scenes.json", "synthetic:3@1"], tmp_path)
+    with pytest.raises(UserError, match="People with joints are needed"):
+        load_records("boxes:scenes.json", tmp_path)
+    assert is_scenes(["lsp:x", "boxes:y"]) and not is_scenes(None)
