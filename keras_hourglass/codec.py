@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import heatmap_to_input, input_to_heatmap, suppress_overlaps
-from keras_hourglass.skeletons import Skeleton
+from keras_hourglass.skeletons import BOXES, Skeleton
 from keras_hourglass.typing import Array, Size, is_number
 
 DECODERS = ("max", "quarter", "dark")
@@ -213,6 +213,12 @@ def codec_of(model: Any, output: str, decoder: str | None = None) -> HeatmapCode
     >>> codec_of(model, "stack_2", decoder="dark").heatmap_size  # doctest: +SKIP
     (64, 64)
     """
+    skeleton = getattr(model, "skeleton", None)
+    if skeleton is not None and skeleton.joints == BOXES.joints:
+        raise UserError(
+            "A network of joints is needed. Received: one that finds people, whose maps are "
+            f"{', '.join(BOXES.joints)}. Use it as the detector (detector=..., --detect)."
+        )
     size = tuple(model.input_shape[1:3])
     stride = size[0] // model.output[output].shape[1]
     settings = getattr(model, "preprocessing", {})
@@ -339,8 +345,8 @@ def _newton_steps(maps, rows, columns, sigma):
     return np.where(usable[..., None], np.clip(step, -1, 1), 0)
 
 
-# The maps of a network that finds people, in their order; `Skeleton("boxes", BOX_MAPS)` names them.
-BOX_MAPS = ("centre", "log_width", "log_height", "offset_x", "offset_y")
+# The maps of a network that finds people, in their order.
+BOX_MAPS = BOXES.joints
 
 
 class BoxCodec:
@@ -359,6 +365,8 @@ class BoxCodec:
         unit: size in input pixels whose logarithm is 0.
         least: longer side in input pixels below which a person is not asked for.
         overlap: greatest intersection over union of two people that are found.
+        prior: how much likelier a large box is right than a small one where the map is as high:
+            scores are multiplied by the area in units of `unit` squared to this power.
 
     Raises:
         UserError: if an argument is out of range.
@@ -387,6 +395,7 @@ class BoxCodec:
         unit: float = 64.0,
         least: float = 10.0,
         overlap: float = 0.5,
+        prior: float = 0.0,
     ):
         self.input_size = tuple(int(edge) for edge in input_size)
         if len(self.input_size) != 2 or any(e <= 0 or e % stride for e in self.input_size):
@@ -395,14 +404,16 @@ class BoxCodec:
                 f"Received: {self.input_size}."
             )
         low, high = limits
-        if not (spread > 0 and unit > 0 and 0 < low <= high and least >= 0 and 0 < overlap <= 1):
+        usable = spread > 0 and unit > 0 and 0 < low <= high and min(least, prior) >= 0
+        if not (usable and 0 < overlap <= 1):
             raise UserError(
-                "Spread, limits and unit must be positive, the overlap lies in 0–1. Received: "
-                f"spread={spread}, limits={tuple(limits)}, unit={unit}, least={least}, "
-                f"overlap={overlap}."
+                "Spread, limits and unit must be positive, least and prior not negative, the "
+                f"overlap lies in 0–1. Received: spread={spread}, limits={tuple(limits)}, "
+                f"unit={unit}, least={least}, overlap={overlap}, prior={prior}."
             )
         self.stride, self.spread, self.limits = stride, float(spread), (float(low), float(high))
         self.unit, self.least, self.overlap = float(unit), float(least), float(overlap)
+        self.prior = float(prior)
 
     @property
     def heatmap_size(self) -> Size:
@@ -460,9 +471,8 @@ class BoxCodec:
         height = along_y[:, None] * along_x
         closer = height > maps[..., 0]
         near = closer & (height > 0.1)
-        # Large people cover more pixels; their weight grows with the root of the area only.
-        weight = 1 + 30 * height / np.sqrt(2 * spread.prod())
-        maps[..., 5] = np.where(closer, weight, maps[..., 5])
+        # The same at every size: what weighs more where it is small is thought likelier there.
+        maps[..., 5] = np.where(closer, 1 + 10 * height, maps[..., 5])
         maps[..., 0] = np.maximum(maps[..., 0], height)
         maps[near, 1:3] = np.log(size / self.unit)
         maps[..., 3][near] = np.broadcast_to(steps[0], near.shape)[near]
@@ -474,12 +484,13 @@ class BoxCodec:
 
         Args:
             maps: `(N, h, w, 5)`, see `BOX_MAPS`; any floating dtype.
-            least: least height of a maximum.
+            least: least score of a person.
             most: how many people of one picture are returned at most.
 
         Returns:
             For each picture `(P, 5)` float64 rectangles `x, y, w, h, score` in input pixels, best
-            first; the score is the height of the maximum. Pixels that are not finite show nobody.
+            first; the score is the height of the maximum, with a `prior` by the box's area.
+            Pixels that are not finite show nobody.
         """
         maps = np.asarray(maps)
         if maps.ndim != 4 or maps.shape[-1] != len(BOX_MAPS):
@@ -500,7 +511,8 @@ class BoxCodec:
             ],
             axis=0,
         )
-        rows, columns = np.nonzero((centre >= highest) & (centre > least))
+        # With a prior, scores of large boxes are higher than their maxima.
+        rows, columns = np.nonzero((centre >= highest) & (centre > (0 if self.prior else least)))
         best = np.argsort(-centre[rows, columns], kind="stable")[: 4 * most]
         rows, columns = rows[best], columns[best]
         values = maps[rows, columns]
@@ -508,8 +520,24 @@ class BoxCodec:
         size = np.exp(np.clip(values[:, 1:3], -8, 8)) * self.unit
         middle = heatmap_to_input(np.stack([columns, rows], axis=-1) + values[:, 3:], self.stride)
         boxes = np.concatenate([middle + 0.5 - size / 2, size], axis=-1)
-        kept = suppress_overlaps(boxes, values[:, 0], self.overlap, most)
-        return np.concatenate([boxes, values[:, :1]], axis=-1)[kept]
+        scores = values[:, 0] * (size.prod(axis=1) / self.unit**2) ** self.prior
+        kept = suppress_overlaps(boxes, scores, self.overlap, most)
+        found = np.column_stack([boxes, scores])[kept]
+        return found[found[:, 4] > least]
+
+    def merge_flipped(self, maps: Array, flipped: Array) -> np.ndarray:
+        """The mean of maps and of those of the mirror image, mirrored back.
+
+        Args:
+            maps: `(N, h, w, 5)` maps of an input.
+            flipped: `(N, h, w, 5)` maps of the mirrored input.
+
+        Returns:
+            `(N, h, w, 5)` maps.
+        """
+        back = np.asarray(flipped)[:, :, ::-1].copy()
+        back[..., BOX_MAPS.index("offset_x")] *= -1
+        return (np.asarray(maps) + back) / 2
 
     def get_config(self) -> dict:
         """The constructor's arguments, JSON-ready."""
@@ -521,6 +549,7 @@ class BoxCodec:
             "unit": self.unit,
             "least": self.least,
             "overlap": self.overlap,
+            "prior": self.prior,
         }
 
     @classmethod

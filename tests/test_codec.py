@@ -389,7 +389,7 @@ def test_box_maps_by_hand():
     assert maps[6, 9, 0] == pytest.approx(two)
     np.testing.assert_allclose(maps[6, 7, 1:5], [np.log(24 / 64), np.log(40 / 64), 0.5, 0.5])
     np.testing.assert_allclose(maps[7, 9, 3:5], [-1.5, -0.5])
-    assert maps[6, 7, 5] == pytest.approx(1 + 30 * nearest / np.sqrt(2 * 0.8 * 1.0))
+    assert maps[6, 7, 5] == pytest.approx(1 + 10 * nearest)
     np.testing.assert_allclose(maps[0, 0], [0, 0, 0, 0, 0, 1, 0], atol=1e-6)
     assert maps[..., 6].sum() == pytest.approx(1)
     assert (maps[..., 6] > 0).sum() == (maps[..., 0] > 0.1).sum()
@@ -457,9 +457,33 @@ def test_broken_maps_show_nobody():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"input_size": (30, 32)}, {"spread": 0}, {"limits": (2, 1)}, {"unit": -1}, {"overlap": 1.5}],
+    [
+        {"input_size": (30, 32)},
+        {"spread": 0},
+        {"limits": (2, 1)},
+        {"unit": -1},
+        {"overlap": 1.5},
+        {"prior": -1},
+    ],
 )
 def test_box_codecs_that_cannot_be(wrong):
     with pytest.raises(UserError):
         BoxCodec(**wrong)
     assert BoxCodec.from_config(BoxCodec((32, 48)).get_config()).heatmap_size == (8, 12)
+
+
+def test_a_prior_of_sizes_by_hand():
+    maps = np.zeros((1, 16, 24, 5), np.float32)
+    maps[0, 8, 4] = [0.6, np.log(32 / 64), np.log(16 / 64), 0, 0]  # an eighth of the unit's area
+    maps[0, 8, 16] = [0.5, 0, np.log(32 / 64), 0, 0]  # a half
+    plain, by_size = (BoxCodec((64, 96), prior=prior).decode(maps)[0] for prior in (0, 0.5))
+    np.testing.assert_allclose(plain[:, 4], [0.6, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(by_size[:, 4], [0.5 * 0.5**0.5, 0.6 * 0.125**0.5], rtol=1e-6)
+    assert len(BoxCodec((64, 96), prior=0.5).decode(maps, least=0.3)[0]) == 1
+
+
+def test_maps_of_the_mirror_image_come_back():
+    codec = BoxCodec((64, 96))
+    there = codec.encode([[20, 8, 24, 40]])[None, ..., :5]
+    mirrored = codec.encode([[96 - 44, 8, 24, 40]])[None, ..., :5]
+    np.testing.assert_allclose(codec.merge_flipped(there, mirrored), there, atol=1e-5)

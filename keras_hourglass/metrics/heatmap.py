@@ -105,3 +105,81 @@ class HeatmapPCK(keras.metrics.Metric):
             "heatmap_size": list(self.heatmap_size),
             "threshold": self.threshold,
         }
+
+
+@keras.saving.register_keras_serializable(package="keras_hourglass")
+class BoxOverlap(keras.metrics.Metric):
+    """How well people are framed around their middles, straight from maps of boxes.
+
+    The mean over people of the intersection over union of their box and of the boxes that the
+    maps give around its middle, each times the height of the centre map there (at most 1): a
+    network that frames everybody exactly and is sure of them reaches 1. What it finds where nobody
+    is does not count here; `metrics.detection` measures that.
+
+    Args:
+        stride: input pixels per heatmap pixel.
+        unit: size in input pixels whose logarithm is 0, see `BoxCodec`.
+        name, dtype: as in `keras.metrics.Metric`.
+
+    Call arguments:
+        y_true: `(N, h, w, 7)` as `BoxCodec.encode` makes them.
+        y_pred: `(N, h, w, 5)` maps, see `codec.BOX_MAPS`.
+        sample_weight: optional `(N,)` weight of each photograph's people.
+
+    Raises:
+        UserError: if stride or unit is not positive.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_hourglass.codec import BoxCodec
+    >>> maps = BoxCodec((32, 48)).encode([[8, 4, 20, 24]])[None]
+    >>> metric = BoxOverlap()
+    >>> metric.update_state(maps, np.maximum(maps[..., :5], [1, -9, -9, -9, -9]))
+    >>> round(float(metric.result()), 4)
+    1.0
+    """
+
+    def __init__(
+        self,
+        stride: int = 4,
+        unit: float = 64.0,
+        name: str = "overlap",
+        dtype: str | None = None,
+    ):
+        super().__init__(name=name, dtype=dtype)
+        if not min(stride, unit) > 0:
+            raise UserError(
+                "Stride and unit of a BoxOverlap must be positive. "
+                f"Received: stride={stride}, unit={unit}."
+            )
+        self.stride, self.unit = stride, unit
+        self.total = self.add_weight(name="total", shape=(), initializer="zeros", dtype="float32")
+        self.people = self.add_weight(name="people", shape=(), initializer="zeros", dtype="float32")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch."""
+        true = ops.cast(ops.convert_to_tensor(y_true), "float32")
+        said = ops.cast(ops.convert_to_tensor(y_pred), "float32")
+        shared, areas = 1.0, [1.0, 1.0]
+        for size, offset in ((1, 3), (2, 4)):
+            lengths = [ops.exp(maps[..., size]) * self.unit for maps in (true, said)]
+            middles = [maps[..., offset] * self.stride for maps in (true, said)]
+            low = ops.maximum(*(m - e / 2 for m, e in zip(middles, lengths, strict=True)))
+            high = ops.minimum(*(m + e / 2 for m, e in zip(middles, lengths, strict=True)))
+            shared = shared * ops.maximum(high - low, 0.0)
+            areas = [area * length for area, length in zip(areas, lengths, strict=True)]
+        overlap = ops.divide_no_nan(shared, areas[0] + areas[1] - shared)
+        sure = ops.clip(said[..., 0], 0.0, 1.0)
+        weight = true[..., 6]
+        if sample_weight is not None:
+            weight = weight * ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1, 1))
+        self.total.assign_add(ops.sum(weight * overlap * sure))
+        self.people.assign_add(ops.sum(weight))
+
+    def result(self) -> Any:
+        """The mean over people, 0 to 1; 0 before anybody was counted."""
+        return ops.divide_no_nan(self.total, self.people)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "stride": self.stride, "unit": self.unit}

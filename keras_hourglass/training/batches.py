@@ -5,19 +5,19 @@ import sys
 import keras
 import numpy as np
 
-from keras_hourglass.codec import HeatmapCodec
-from keras_hourglass.data.load import load_records
-from keras_hourglass.data.pipeline import PoseDataset
+from keras_hourglass.codec import BoxCodec, HeatmapCodec
+from keras_hourglass.data.load import is_scenes, load_records, load_scenes
+from keras_hourglass.data.pipeline import CropDataset, PoseDataset, SceneDataset
 from keras_hourglass.errors import UserError
 from keras_hourglass.training.checks import model_config
 from keras_hourglass.training.distribution import Layout
 
 
-class Batches(PoseDataset):
-    """A `PoseDataset` whose epochs may be cut shorter or longer than the data.
+class Batches(CropDataset):
+    """A data set whose epochs may be cut shorter or longer than the data.
 
     Args:
-        records, codec, **options: as for `PoseDataset`.
+        records, codec, **options: as for `CropDataset`.
         steps: batches per epoch; a pass over the data by default. The order of the people goes on
             from epoch to epoch, so everybody is seen equally often.
         layout: the `Layout`; every batch can be shared evenly among its devices, and each
@@ -47,7 +47,7 @@ class Batches(PoseDataset):
         return super().__len__()
 
     def batch(self, step, epoch=0):
-        """As in `PoseDataset`, this process's share; a last batch that the devices cannot share
+        """As in `CropDataset`, this process's share; a last batch that the devices cannot share
         evenly is filled up with empty crops whose weights are 0."""
         epoch, step = divmod(epoch * len(self) + step, self.passes)
         people = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
@@ -55,19 +55,26 @@ class Batches(PoseDataset):
         missing = -count % self.layout.devices
         size = (count + missing) // parts
         own = people[self.layout.process * size : (self.layout.process + 1) * size]
-        joints = self.records.skeleton.num_joints
         # Losses divide by the batch's size, so the weights make up for the filling.
         factor = np.float32((count + missing) / count)
         crops = np.zeros((size, *self.codec.input_size, 3), np.uint8)
-        targets = np.zeros((size, joints, 4), np.float32)
+        targets = np.zeros((size, *self.target_shape), np.float32)
         if len(own):
             columns = zip(*(self.sample(person, epoch) for person in own), strict=True)
             shown, *labels = (np.stack(column) for column in columns)
             crops[: len(own)] = shown
-            targets[: len(own)] = self.codec.targets(*labels)
+            targets[: len(own)] = self.targets(*labels)
             if missing:
-                targets[..., 3] *= factor
+                self.weigh(targets, factor)
         return crops, targets
+
+
+class JointBatches(Batches, PoseDataset):
+    """People and their joints, see `Batches` and `PoseDataset`."""
+
+
+class SceneBatches(Batches, SceneDataset):
+    """Photographs and everybody's boxes, see `Batches` and `SceneDataset`."""
 
 
 def build_data(recipe, data_root=None, layout=None):
@@ -82,15 +89,17 @@ def build_data(recipe, data_root=None, layout=None):
         Two `Batches`; the second is `None` without `data.validation`.
     """
     data, training = recipe.data, recipe.training
-    config = model_config(recipe)
-    codec = HeatmapCodec(config["input_shape"][:2], sigma=data.sigma, missing=data.missing)
-    records = _records("train", data.train, data_root, recipe.model.get("skeleton"))
+    size = model_config(recipe)["input_shape"][:2]
+    scenes = is_scenes(data.train)
+    kind: type[Batches] = SceneBatches if scenes else JointBatches
+    codec = BoxCodec(size) if scenes else HeatmapCodec(size, sigma=data.sigma, missing=data.missing)
+    records = _records("train", data.train, data_root, scenes, recipe.model.get("skeleton"))
     augmentation = recipe.augmentation.build()
-    if augmentation is not None and augmentation.flip and not records.skeleton.mirrors:
+    if not scenes and augmentation and augmentation.flip and not records.skeleton.mirrors:
         print(f"note: data.train: {records.skeleton.explain_mirroring()}", file=sys.stderr)
     shared = {"codec": codec, "batch_size": training.batch_size, "cache": data.cache}
     shared["layout"] = layout
-    train = Batches(
+    train = kind(
         records,
         steps=training.steps_per_epoch,
         augmentation=augmentation,
@@ -100,14 +109,17 @@ def build_data(recipe, data_root=None, layout=None):
     )
     if data.validation is None:
         return train, None
-    held_out = _records("validation", data.validation, data_root, records.skeleton)
-    return train, Batches(held_out, **shared)
+    held_out = _records("validation", data.validation, data_root, scenes, records.skeleton)
+    return train, kind(held_out, **shared)
 
 
-def _records(key, spec, data_root, skeleton):
+def _records(key, spec, data_root, scenes, skeleton):
     """The people of a data set of the recipe; whatever is wrong with it, the key is named."""
     try:
-        records = load_records(spec, data_root, skeleton=skeleton)
+        if scenes:
+            records = load_scenes(spec, data_root)
+        else:
+            records = load_records(spec, data_root, skeleton=skeleton)
     except UserError as error:
         raise type(error)(
             f"data.{key}: {error} Recipes take other data with --set data.{key}=KIND:PATH, and "

@@ -8,9 +8,11 @@ import numpy as np
 from keras_hourglass import compat
 from keras_hourglass.errors import RecipeError, UserError, WeightsError
 from keras_hourglass.layers.recomputation import recompute
-from keras_hourglass.losses import HeatmapMSE
+from keras_hourglass.losses import BoxLoss, HeatmapMSE
 from keras_hourglass.metrics import HeatmapPCK
+from keras_hourglass.metrics.heatmap import BoxOverlap
 from keras_hourglass.network.model import StackedHourglass
+from keras_hourglass.skeletons import BOXES
 from keras_hourglass.zoo.store import joints_of, load_model, resolve
 from keras_hourglass.zoo.transfer import match_heads, widen
 from keras_hourglass.zoo.weights import (
@@ -52,6 +54,11 @@ def build_model(recipe, skeleton):
             raise
         except (UserError, TypeError, ValueError) as error:
             raise RecipeError(f"model: {' '.join(str(error).split())}") from error
+    if finds_people(model) and set(model.output_strides) != set(model.stack_names):
+        raise RecipeError(
+            "model.supervision: a network that finds people has maps of one resolution. Received: "
+            f"{model.get_config()['supervision']}. Use all or last."
+        )
     if recipe.training.weights is not None:
         start_from(model, recipe.training.weights)
     if recipe.training.widen is not None:
@@ -125,6 +132,10 @@ def compile_model(model, recipe, steps_per_epoch, epochs=None):
     losses, metrics = {}, {}
     for name, stride in model.output_strides.items():
         size = tuple(edge // stride for edge in model.input_size)
+        if finds_people(model):
+            losses[name] = BoxLoss(stride, scale=recipe.optimizer.loss_scale)
+            metrics[name] = [BoxOverlap(stride, name="overlap")]
+            continue
         losses[name] = HeatmapMSE(
             size, recipe.data.sigma, recipe.optimizer.loss_scale, stride // model.stride
         )
@@ -144,13 +155,21 @@ def compile_model(model, recipe, steps_per_epoch, epochs=None):
         _build_trackers(model)
 
 
+def finds_people(model):
+    """Whether a network's maps are boxes of people instead of joints."""
+    return model.skeleton is not None and model.skeleton.joints == BOXES.joints
+
+
 def _build_trackers(model):
     """Make the variables that follow each output's loss.
 
     Keras makes them in the first step, and TensorFlow traces a step that made variables twice.
     """
     maps = {name: np.zeros((1, *output.shape[1:])) for name, output in model.output.items()}
-    answers = dict.fromkeys(maps, np.zeros((1, model.num_keypoints, 4), "float32"))
+    one = (1, model.num_keypoints, 4)
+    if finds_people(model):  # their targets are maps with two weights
+        one = (1, *(edge // model.stride for edge in model.input_size), len(BOXES.joints) + 2)
+    answers = dict.fromkeys(maps, np.zeros(one, "float32"))
     model.compute_loss(y=answers, y_pred=maps)
     model.reset_metrics()
 

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import keras
 
 from keras_hourglass import compat
+from keras_hourglass.data.pipeline import SceneDataset
 from keras_hourglass.errors import RecipeError
 from keras_hourglass.io.files import new_folder
 from keras_hourglass.network.model import StackedHourglass
 from keras_hourglass.training.batches import build_data, feed
-from keras_hourglass.training.building import build_model, compile_model
+from keras_hourglass.training.building import build_model, compile_model, finds_people
 from keras_hourglass.training.callbacks.averages import Averages, ValidateAverages
 from keras_hourglass.training.callbacks.checkpoints import (
     Keeper,
@@ -129,7 +130,8 @@ def _fit(
     train_data, validation = data
     first = max(span[0], state["epoch"] if state else 0)
     # Keras leaves out the output's name where there is only one.
-    watched = "pck" if len(model.output_names) == 1 else f"{model.output_names[-1]}_pck"
+    watched = "overlap" if finds_people(model) else "pck"
+    watched = watched if len(model.output_names) == 1 else f"{model.output_names[-1]}_{watched}"
     watched = watched if validation is None else f"val_{watched}"
     # A network spread over processes cannot be run by one of them alone.
     averages = Averages(model, train_data if found.processes == 1 else None)
@@ -166,11 +168,12 @@ def _callbacks(recipe, out, watched, data, state, found, averages):
     train_data, validation = data
     monitoring, schedule = recipe.monitoring, recipe.schedule
     shown = train_data if validation is None else validation
+    scenes = isinstance(shown, SceneDataset)
     listed, remembering = [], []
     if averages.active:
         listed.append(ValidateAverages(averages))
     if found.processes == 1:
-        if validation is not None and monitoring.source_every:
+        if validation is not None and monitoring.source_every and not scenes:
             listed.append(SourceValidation(validation, monitoring.source_every, averages))
         listed.append(Warn(shown, averages))
     if schedule.name == "plateau":
@@ -206,7 +209,8 @@ def _logs(recipe, out, shown, found, averages):
     if monitoring.tensorboard:
         from keras_hourglass.training.callbacks.tensorboard import Board
 
-        images = monitoring.images if found.processes == 1 else 0
+        joints = not isinstance(shown, SceneDataset)
+        images = monitoring.images if found.processes == 1 and joints else 0
         listed.append(Board(os.fspath(out / "tensorboard"), shown, averages, images))
     if monitoring.profile:
         if keras.backend.backend() != "tensorflow":

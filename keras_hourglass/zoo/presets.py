@@ -74,6 +74,16 @@ PRESETS = {
         "description": "Figure 8, HG-Stacked-Add: heatmaps added under a single loss",
         "architecture": {"num_stacks": 2, "supervision": "sum", "skeleton": "mpii"},
     },
+    "hourglass_detector": {
+        "description": "finds people: a map of centres and of the sizes beside it",
+        "architecture": {
+            **_SMALL,
+            "input_shape": [256, 256, 3],
+            "num_stacks": 1,
+            "num_features": 64,
+            "skeleton": "boxes",
+        },
+    },
     "hourglass_tiny": {
         "description": "for phones and browsers",
         "architecture": {**_SMALL, "num_stacks": 2, "num_features": 64},

@@ -30,6 +30,7 @@ from keras_hourglass.metrics import (
     reference_lengths,
     summarize,
 )
+from keras_hourglass.metrics.heatmap import BoxOverlap
 from keras_hourglass.metrics.oks import COCO_SIGMAS
 from keras_hourglass.skeletons import MPII, Skeleton
 
@@ -453,3 +454,26 @@ def test_training_accuracy_inside_fit():
     targets = {"stack_1": np.tile(np.array([[[10, 3, 1, 1], [10, 3, 1, 1]]], "float32"), (5, 1, 1))}
     logs = model.evaluate(maps, targets, batch_size=2, verbose=0, return_dict=True)
     assert [value for key, value in logs.items() if key.endswith("pck")] == [0.5]
+
+
+def test_box_overlap_by_hand():
+    # Two people at two pixels of a map 1 high and 2 wide; heatmap pixels are 4.
+    true, said = np.zeros((1, 1, 2, 7), "float32"), np.zeros((1, 1, 2, 5), "float32")
+    true[0, 0, 0] = [1, np.log(32 / 64), np.log(64 / 64), 0, 0, 9, 1]
+    true[0, 0, 1] = [1, np.log(16 / 64), np.log(16 / 64), 0, 0, 9, 1]
+    # Half as wide and 4 px to the right, still inside: 1 / 2.
+    said[0, 0, 0] = [0.5, np.log(16 / 64), 0, 1, 0]
+    # As large and half a width to the left: 8 / 24; surer than 1 does not count.
+    said[0, 0, 1] = [1.5, np.log(16 / 64), np.log(16 / 64), -2, 0]
+    metric = BoxOverlap(stride=4, unit=64)
+    metric.update_state(true, said)
+    assert float(metric.result()) == pytest.approx((0.5 * 0.5 + 1 / 3) / 2, rel=1e-5)
+    true[0, 0, 1, 6] = 0
+    metric.update_state(true, said, sample_weight=np.array([2.0]))
+    expected = (0.25 + 1 / 3 + 2 * 0.25) / 4
+    assert float(metric.result()) == pytest.approx(expected, rel=1e-5)
+    metric.reset_state()
+    assert float(metric.result()) == 0
+    with pytest.raises(UserError, match="must be positive"):
+        BoxOverlap(unit=0)
+    assert BoxOverlap.from_config(BoxOverlap(unit=32.0).get_config()).unit == 32.0

@@ -122,6 +122,8 @@ class Warn(keras.callbacks.Callback):
         model = self.model
         name = model.output_names[-1]
         crops, targets = self.batches.batch(0)
+        if targets.ndim != 3:  # maps of boxes, of whose weights most people are a part
+            return
         if self.runner is None:
             self.runner = HeatmapRunner(model, (name,), batch_size=len(crops))
         with self.averages.shown(epoch):
