@@ -1,5 +1,7 @@
 """`keras-hourglass evaluate`."""
 
+import sys
+
 from keras_hourglass.cli.common import (
     add_decoder,
     add_flip,
@@ -15,9 +17,16 @@ from keras_hourglass.errors import UserError
 
 
 def add_arguments(parser):
-    parser.add_argument("--model", required=True, help="preset name, folder or .keras file")
     parser.add_argument(
-        "--data", required=True, metavar="KIND:DIR[#FIRST-LAST]", help="e.g. lsp:DIR#801-1000"
+        "--model",
+        required=True,
+        help="preset name, folder or .keras file; on photographs with boxes any detector",
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="KIND:DIR[#FIRST-LAST]",
+        help="e.g. lsp:DIR#801-1000; boxes:FILE.json measures how well people are found",
     )
     parser.add_argument("--data-root", help="folder that a relative data path starts from")
     parser.add_argument("--out", required=True, help="new folder for metrics, predictions, report")
@@ -52,8 +61,11 @@ def add_arguments(parser):
 
 
 def run(args):
+    from keras_hourglass.data.load import is_scenes
     from keras_hourglass.io.files import new_folder
 
+    if is_scenes(args.data):
+        return _run_detector(args)
     if args.gallery < 0 or (args.threshold is not None and not args.threshold > 0):
         raise UserError(
             "The threshold must be positive and the gallery not negative. Received: "
@@ -107,3 +119,37 @@ def run(args):
         f"\nwritten: {out}/metrics.json, predictions.json, predictions.npz, report.md, report.html"
     )
     return report_failures(evaluation.predictions.failures)
+
+
+def _run_detector(args):
+    """Recall, precision and AP50 of a detector on photographs with boxes."""
+    import json
+
+    from keras_hourglass.data.load import load_scenes
+    from keras_hourglass.evaluation import evaluate_detector
+    from keras_hourglass.io.files import atomic_write, new_folder
+    from keras_hourglass.prediction.detection import make_detector
+
+    if args.limit is not None and args.limit < 1:
+        raise UserError(f"The limit must be at least 1. Received: {args.limit}.")
+    records = load_scenes(args.data, args.data_root)
+    for note in records.notes:
+        print(f"note: {note}", file=sys.stderr)
+    records = records if args.limit is None else records.select(slice(args.limit))
+    # Down to scores that nobody would use, so that the whole curve is there.
+    detect = make_detector(args.model, least_score=0.02)
+    out = new_folder(args.out, args.overwrite)
+    with progress_bar(len(records), "photographs") as bar:
+        finding = evaluate_detector(detect, records, progress=bar.update)
+    figures = {"model": args.model, "data": args.data, **finding.to_dict()}
+    atomic_write(out / "metrics.json", json.dumps(figures, indent=1) + "\n")
+    atomic_write(out / "detections.json", json.dumps(finding.to_coco()) + "\n")
+    score = "none" if figures["score"] is None else f"{figures['score']:.3f}"
+    print(
+        f"AP50 {100 * figures['ap50']:.1f} of {figures['people']} people; "
+        f"{100 * figures['recall']:.1f} % of {figures['clear_people']} clear people at the least "
+        f"score ({score}) at which 70 % of the boxes are people; "
+        f"{figures['milliseconds']:.0f} ms a photograph"
+    )
+    print(f"\nwritten: {out}/metrics.json, detections.json")
+    return report_failures(finding.failures)

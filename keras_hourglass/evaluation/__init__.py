@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         save_predictions,
         save_thresholds,
     )
+    from keras_hourglass.evaluation.finding import Finding, evaluate_detector
     from keras_hourglass.evaluation.measure import (
         Evaluation,
         default_threshold,
@@ -32,10 +33,12 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "Collector": "predictions",
         "Evaluation": "measure",
+        "Finding": "finding",
         "Predictions": "predictions",
         "RecordHeatmaps": "predictions",
         "default_threshold": "measure",
         "evaluate": "measure",
+        "evaluate_detector": "finding",
         "evaluate_predictions": "measure",
         "load_predictions": "exchange",
         "normalizer_name": "measure",
