@@ -25,8 +25,6 @@ EXTRAS = {
     "sleap": ["sleap-io>=0.5"],
     "heif": ["pillow-heif>=0.16"],
     "demo": ["gradio"],
-    # The pedestrian detector left OpenCV with version 5.
-    "detect": ["opencv-python-headless>=4.8.1.78,<5"],
     # TensorFlow Addons ended with TensorFlow 2.15 and Keras 2; Python 3.11 at most.
     "addons": ["tensorflow==2.15.*", "keras==2.15.*", "tensorflow-addons==0.23.*", "numpy<2"],
 }

@@ -31,8 +31,10 @@ def add_arguments(parser):
         "detections",
     )  # fmt: skip
     people.add_argument(
-        "--detect", nargs="?", const="auto", choices=("auto", "search", "hog"),
-        help="find people first: by the network itself (search) or OpenCV 4's detector (hog)",
+        "--detect", nargs="?", const="auto", metavar="DETECTOR",
+        help="find people first: by the package's own detector, or by another one, a file of "
+        "TensorFlow Object Detection (.pb, SavedModel), YOLOX, RTMDet or YOLO (.onnx), or "
+        "COCO detections (.json)",
     )  # fmt: skip
     people.add_argument(
         "--padding", type=float, default=1.0,
@@ -132,9 +134,6 @@ class Job:
         self.video_kinds = set(args.save or ("video", "json"))
         self.window = _Window() if args.show else None
         self._name_files([picture.name for picture in stills])
-        for others in filter(None, (pictures.passed_over for pictures in opened)):
-            more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-            self._report(f"no pictures, passed over: {', '.join(others[:5])}{more}")
         self.pictures, self.people, self.failed, self.empty, self.doubtful = 0, 0, 0, 0, 0
         self.unsure = None  # the first box in which no joint is present
 

@@ -6,6 +6,7 @@ from keras_hourglass.faces import lazy
 
 if TYPE_CHECKING:
     from keras_hourglass.prediction.boxes import read_boxes
+    from keras_hourglass.prediction.detection import HourglassDetector, make_detector
     from keras_hourglass.prediction.drawing import draw_poses
     from keras_hourglass.prediction.pose import Pose
     from keras_hourglass.prediction.predictor import PicturePoses, Predictor
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "HourglassDetector": "detection",
         "PicturePoses": "predictor",
         "Pose": "pose",
         "PoseSmoother": "tracking",
         "Predictor": "predictor",
         "draw_poses": "drawing",
+        "make_detector": "detection",
         "read_boxes": "boxes",
     },
 )

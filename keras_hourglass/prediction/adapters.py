@@ -173,7 +173,7 @@ class TensorFlowDetector:
         except Exception as error:  # TensorFlow's own, DecodeError of protobuf, KeyError, …
             raise _unknown(self.path, f"TensorFlow cannot load it: {_first_line(error)}") from error
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
         """People in a `(height, width, 3)` uint8 RGB picture, `(P, 5)` in source pixels."""
         height, width = image.shape[:2]
         factor = min(1.0, _EDGE / max(height, width))
@@ -257,7 +257,7 @@ class OnnxDetector:
         self.family = FAMILIES[family or said or self._guess()]
         self._decoded = self._has_decoding()
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
         """People in a `(height, width, 3)` uint8 RGB picture, `(P, 5)` in source pixels."""
         batch, factors, corner = self._show(image)
         corners, scores, final = self._layout(self, self._run(batch))

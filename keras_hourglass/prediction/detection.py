@@ -1,155 +1,221 @@
 """Finding people where no boxes are given.
 
 A detector is a callable from an RGB picture to `(P, 5)` rectangles `x, y, w, h, score` in source
-pixels, with the margin around the person that the network was trained with.
+pixels. The package's own is a small hourglass that answers with a map of centres and of the sizes
+beside it; files of other people's detectors are read by `adapters`, and any callable will do.
 """
 
-import cv2
+import logging
+import os
+import pathlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from keras_hourglass.codec import BoxCodec
 from keras_hourglass.errors import UserError
-from keras_hourglass.geometry import apply_affine, boxes_from_joints, boxes_to_xywh, invert_affine
-from keras_hourglass.io.images import warp
-from keras_hourglass.prediction.boxes import person_affines
-from keras_hourglass.prediction.tracking import overlap
+from keras_hourglass.inference.engines import takes_snapshot
+from keras_hourglass.inference.runner import HeatmapRunner
+from keras_hourglass.io.images import paste_scaled
+from keras_hourglass.network.config import stack_name
+from keras_hourglass.network.graph import Snapshot
+from keras_hourglass.prediction.adapters import FAMILIES, load_detector, rectangles
+from keras_hourglass.prediction.boxes import MIN_SIDE, read_boxes
+from keras_hourglass.skeletons import BOXES
+from keras_hourglass.typing import Path
 
-# Longer edge to which pictures are reduced before the pedestrian detector sees them.
-HOG_EDGE = 800
-# OpenCV's confidence from which a pedestrian counts.
-HOG_SCORE = 0.3
+_LOG = logging.getLogger("keras_hourglass")
+OWN = "hourglass_detector_coco"
+# Least score of a box where neither the caller nor the model names one.
+LEAST_SCORE = 0.3
+_SUFFIXES = (".pb", ".onnx")
 
 
-def make_detector(name, predictor):
-    """The detector of a name.
+def make_detector(detector: Any, least_score: float | None = None) -> Callable:
+    """The detector that somebody means.
 
     Args:
-        name: `"search"` (the pose network itself, nothing extra), `"hog"` (OpenCV's pedestrian
-            detector, extra `[detect]`), or `"auto"`, which is `"search"`.
-        predictor: the `Predictor` that will use it.
+        detector: `"auto"` or `True`: the package's own; its name in the zoo, a folder or an address
+            of a network like it; a file of another detector (see `adapters`); a JSON file of boxes
+            by picture, as COCO detections or as `boxes.read_boxes` takes them; or a callable from
+            an RGB array to `(P, 4)` or, with scores, `(P, 5)` rectangles `x, y, w, h, score`.
+        least_score: boxes below are left out; by default what belongs to the detector.
+
+    Returns:
+        A callable from `(height, width, 3)` uint8 RGB and, optionally, the picture's name to
+        `(P, 5)` (from a callable without scores `(P, 4)`) float64 rectangles in source pixels,
+        without any that show nothing.
 
     Raises:
-        UserError: if the name is unknown or OpenCV comes without that detector.
+        UserError: if there is no such detector, or its file is of no layout that is known.
+
+    Example:
+
+    >>> detect = make_detector(lambda image: [[2, 3, 20, 40]])
+    >>> detect(np.zeros((60, 90, 3), np.uint8)).tolist()
+    [[2.0, 3.0, 20.0, 40.0]]
     """
-    detectors = {"auto": NetworkSearch, "search": NetworkSearch, "hog": _hog}
-    if name not in detectors:
+    if detector is True or detector == "auto":
+        return HourglassDetector(OWN, least_score)
+    if callable(detector):
+        return _Checked(detector, least_score)
+    if not isinstance(detector, (str, os.PathLike)):
         raise UserError(
-            f"Unknown detector. Received: {name!r}. Choose one of {', '.join(detectors)}."
+            "A detector is 'auto', a name, a file, or a callable from a picture to boxes. "
+            f"Received: {detector!r}."
         )
-    return detectors[name](predictor)
+    path = os.fspath(detector)
+    if path.lower().endswith(".json"):
+        return _FromFile(path, least_score)
+    if _of_others(path):
+        return load_detector(path, *(() if least_score is None else (least_score,)))
+    return HourglassDetector(path, least_score)
 
 
-class NetworkSearch:
-    """Look for people with the pose network itself, in windows of several sizes.
+def _of_others(path):
+    """Whether a path names a file of somebody else's detector."""
+    prefix = path.partition(":")[0]
+    is_saved_model = os.path.isfile(os.path.join(path, "saved_model.pb"))
+    return prefix in FAMILIES or pathlib.Path(path).suffix in _SUFFIXES or is_saved_model
 
-    Each window whose heatmaps answer is moved to the joints it shows and looked at again; of
-    windows that end up on the same person the best is kept. It finds who the network can pose,
-    and needs no further package or file.
+
+class HourglassDetector:
+    """Find people with an hourglass trained for it.
+
+    The picture is fitted into the middle of the network's input, small ones enlarged.
 
     Args:
-        predictor: the `Predictor`.
-        sizes: sides of the square windows as shares of the longer edge of the picture.
-        step: distance of windows as a share of their side.
-        min_score: least mean score of all joints of a person.
-        rounds: how often windows are moved.
-        max_people: how many candidates are followed.
-        padding: side of a person's square over the extent of their joints.
+        model: a `StackedHourglass` whose maps are `codec.BOX_MAPS`, or name, folder or address of
+            one.
+        least_score: least height of the centre map at a person; by default the model's own.
+        engine: what runs the network, see `engines`.
+        flip: average with the mirrored picture.
+
+    Raises:
+        UserError: if the model finds joints instead of people.
+
+    Example:
+
+    >>> detect = HourglassDetector("hourglass_detector_coco")  # doctest: +SKIP
+    >>> detect(photo).shape  # doctest: +SKIP
+    (3, 5)
+
+    Reference:
+        [Zhou et al., 2019](https://arxiv.org/abs/1904.07850), *Objects as Points*.
     """
 
     def __init__(
-        self, predictor, sizes=(1.0, 0.7, 0.5, 0.35, 0.25), step=0.4, min_score=0.25, rounds=2,
-        max_people=20, padding=1.25,
-    ):  # fmt: skip
-        self.predictor, self.sizes, self.step = predictor, sizes, step
-        self.min_score, self.rounds, self.max_people = min_score, rounds, max_people
-        self.padding = padding
+        self,
+        model: Any = OWN,
+        least_score: float | None = None,
+        engine: Path | Callable = "auto",
+        flip: bool = True,
+    ):
+        if isinstance(model, (str, os.PathLike)):
+            from keras_hourglass.zoo.store import load_model, load_snapshot
 
-    def __call__(self, image):
-        """Find people.
+            model = (load_snapshot if takes_snapshot(engine) else load_model)(model)
+        known = model.graph if isinstance(model, Snapshot) else model
+        skeleton = getattr(known, "skeleton", None)
+        if skeleton is None or skeleton.joints != BOXES.joints:
+            joints = ", ".join(skeleton.joints[:3]) + ", …" if skeleton else "unnamed joints"
+            raise UserError(
+                f"A network that finds people has the maps {', '.join(BOXES.joints)}. "
+                f"Received: one of {joints}. Use {OWN!r}, or train one on boxes:FILE.json."
+            )
+        output = stack_name(known.output)
+        size = tuple(known.input_shape[1:3])
+        prior = getattr(known, "preprocessing", {}).get("size_prior", 0.0)
+        self.codec = BoxCodec(size, size[0] // known.output[output].shape[1], prior=prior)
+        self.flip = bool(flip)
+        own = getattr(known, "thresholds", {}).get("centre", LEAST_SCORE)
+        self.least_score = float(own if least_score is None else least_score)
+        self._runner = HeatmapRunner(model, (output,), batch_size=2, engine=engine)
+        self._output = output
+        self._lock = threading.Lock()  # pictures are read in several threads
+
+    def __call__(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
+        """People in a picture.
 
         Args:
             image: `(height, width, 3)` uint8 RGB.
+            name: of the picture, which does not matter here.
 
         Returns:
-            `(P, 5)` rectangles `x, y, w, h, score` in source pixels, best first.
+            `(P, 5)` float64 rectangles `x, y, w, h, score` in source pixels, best first.
         """
-        windows = self.windows(image.shape[:2])
-        found = self._look(image, windows)
-        # Half the score may do at first: a window rarely fits.
-        found = _best(found[found[:, 4] >= 0.5 * self.min_score], self.max_people, 0.5)
-        for _ in range(self.rounds):
-            if len(found):
-                found = _best(self._look(image, found), self.max_people, 0.4)
-        return found[found[:, 4] >= self.min_score]
-
-    def windows(self, shape):
-        """Overlapping squares over a picture of `(height, width)`, `(N, 4)` rectangles."""
-        height, width = shape
-        windows = []
-        for size in self.sizes:
-            side = size * max(height, width)
-            if size < 1 and side < 32:  # too few pixels for a person
-                continue
-            for y in _places(height, side, self.step):
-                windows += [[x, y, side, side] for x in _places(width, side, self.step)]
-        return np.array(windows)
-
-    def _look(self, image, windows):
-        """Where the person in each window is, and how sure the network is of it."""
-        predictor, found = self.predictor, []
-        # Few at a time, so that memory does not grow with the number of windows.
-        for start in range(0, len(windows), 32):
-            part = windows[start : start + 32]
-            matrices = person_affines(part, predictor.input_size)
-            crops = np.stack([warp(image, matrix, predictor.input_size) for matrix in matrices])
-            points, scores = predictor.codec.decode(predictor.predict_crops(crops, flip=False))
-            points = apply_affine(invert_affine(matrices), points)
-            sure = scores >= 0.5 * scores.max(axis=1, keepdims=True)
-            squares = boxes_to_xywh(boxes_from_joints(points, sure, self.padding))
-            found.append(np.column_stack([squares, scores.mean(axis=1)]))
-        found = np.concatenate(found)
-        return found[np.isfinite(found).all(axis=1)]
+        height, width = image.shape[:2]
+        size = self.codec.input_size
+        factor = min(size[0] / height, size[1] / width)
+        room = size[1] - max(1, round(width * factor)), size[0] - max(1, round(height * factor))
+        corner = room[0] // 2, room[1] // 2
+        shown, factors = paste_scaled(image, factor, corner, size)
+        batch = np.stack([shown, shown[:, ::-1]]) if self.flip else shown[None]
+        with self._lock:
+            maps = self._runner(batch)[self._output]
+        if self.flip:
+            maps = self.codec.merge_flipped(maps[:1], maps[1:])
+        [found] = self.codec.decode(maps, self.least_score)
+        low = (found[:, :2] - corner) / factors
+        corners = np.concatenate([low, low + found[:, 2:4] / factors], axis=1)
+        return rectangles(corners, found[:, 4], self.least_score, (height, width))
 
 
-def _places(extent, side, step):
-    """Starts of windows along one axis, spread evenly and centred where one is enough."""
-    if side >= extent:
-        return [(extent - side) / 2]
-    count = int(np.ceil((extent - side) / (side * step))) + 1
-    return np.linspace(0, extent - side, count)
+class _Checked:
+    """Boxes of a callable of somebody's own, without those that are broken."""
+
+    def __init__(self, detector, least_score):
+        self._detector, self.least_score = detector, least_score
+
+    def __call__(self, image, name=None):
+        found = self._detector(image)
+        return _usable(found, image.shape[:2], self.least_score, "The detector", name)
 
 
-def _best(found, count, most):
-    """The best rectangles that do not overlap more than `most`."""
-    kept = []
-    for candidate in found[np.argsort(-found[:, 4], kind="stable")]:
-        if all(overlap(candidate[:4], other[:4]) <= most for other in kept):
-            kept.append(candidate)
-    return np.reshape(kept[:count], (-1, 5))
+class _FromFile:
+    """Boxes by picture from a JSON file."""
+
+    def __init__(self, path, least_score):
+        self._path, self.least_score = path, least_score
+        self._boxes = read_boxes(path)
+
+    def __call__(self, image, name=None):
+        path = pathlib.PurePath(name or "")
+        keys = [key for key in (name, path.name, path.stem) if key in self._boxes]
+        found = self._boxes[keys[0]] if keys else np.zeros((0, 5))
+        return _usable(found, image.shape[:2], self.least_score, self._path, name)
 
 
-def _hog(_predictor):
-    """OpenCV's pedestrian detector: upright people as a whole, nothing else."""
-    if not hasattr(cv2, "HOGDescriptor"):
+def _usable(found, shape, least_score, origin, name):
+    """Boxes as they came, `(P, 4)` or with scores `(P, 5)`, without those that show nothing.
+
+    What is left out is said, in one line, and costs nobody else their pose.
+    """
+    try:
+        boxes = np.asarray(found, np.float64)
+    except (TypeError, ValueError):
+        boxes = np.zeros(())
+    if boxes.size == 0 and boxes.ndim:
+        return np.zeros((0, 5))
+    boxes = boxes[None] if boxes.ndim == 1 else boxes
+    if boxes.ndim != 2 or boxes.shape[1] not in (4, 5):
         raise UserError(
-            f"OpenCV {cv2.__version__} comes without its pedestrian detector. Received: "
-            "detector='hog'. Run: pip install 'keras_hourglass[detect]', or choose 'search'."
+            f"{origin} must give x, y, w, h, with or without a score, for each person. "
+            f"Received: {type(found).__name__} of shape {boxes.shape} for {name}. Correct it."
         )
-    descriptor = cv2.HOGDescriptor()
-    descriptor.setSVMDetector(cv2.HOGDescriptor.getDefaultPeopleDetector())
-
-    def detect(image):
-        factor = min(1.0, HOG_EDGE / max(image.shape[:2]))
-        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        # Its window has a margin, which people who fill the picture would not get.
-        margin = round(0.15 * max(small.shape[:2]))
-        small = cv2.copyMakeBorder(small, *[margin] * 4, cv2.BORDER_REPLICATE)
-        small = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
-        boxes, scores = descriptor.detectMultiScale(small, winStride=(8, 8), scale=1.05)
-        boxes = np.reshape(boxes, (-1, 4)).astype(np.float64)
-        boxes[:, :2] -= margin
-        found = np.column_stack([boxes / factor, np.ravel(scores)])
-        found = _best(found[found[:, 4] >= HOG_SCORE], len(found), 0.4)
-        found[:, 4] = np.minimum(found[:, 4], 1)
-        return found
-
-    return detect
+    with np.errstate(invalid="ignore"):
+        low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]
+        shown = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:4].max(axis=1) >= MIN_SIDE)
+        shown &= (boxes[:, 2:4] > 0).all(axis=1) & (high > 0).all(axis=1)
+        shown &= (low < shape[::-1]).all(axis=1)
+    if not shown.all():
+        _LOG.warning(
+            "%s gave %d of %d boxes that are not finite, have no area or lie beside the picture; "
+            "they are left out of %s.", origin, (~shown).sum(), len(boxes), name,
+        )  # fmt: skip
+    boxes = boxes[shown]
+    if boxes.shape[1] == 5 and least_score is not None:
+        boxes = boxes[boxes[:, 4] >= least_score]
+    return boxes

@@ -72,9 +72,8 @@ class Predictor:
             those that differ; by default the model's own, or 0.2.
         skeleton: names the joints; by default the model's own, or, for a model without one, that
             of the package with as many joints.
-        detector: finds people where no boxes are given: a name (see `detection`) or a callable
-            from an RGB array to `(P, 4)` or, with scores, `(P, 5)` rectangles. Without one, the
-            whole picture is the box.
+        detector: finds people where no boxes are given, see `detection.make_detector`: `"auto"`,
+            a name, a file or a callable. Without one, the whole picture is the box.
         padding: factor by which given or found boxes grow about their centre; 1 takes them as
             they are. The whole picture never grows.
         heatmaps: keep the heatmaps in the poses.
@@ -129,7 +128,7 @@ class Predictor:
         self.flip = bool(flip) and self.skeleton.mirrors
         self.codec = codec_of(known, self.output, decoder)
         self.thresholds = present_from(self.skeleton, getattr(known, "thresholds", {}), thresholds)
-        self.detector = make_detector(detector, self) if isinstance(detector, str) else detector
+        self.detector = None if detector is None else make_detector(detector)
         # Threads for as long as the predictor lives: TensorFlow and OpenCV keep up to a kilobyte
         # of every thread that they ever ran in. Detectors call the network from those that read.
         self._network = concurrent.futures.ThreadPoolExecutor(1)
@@ -362,8 +361,7 @@ class _Cropper:
         """Rectangles, and by how much they grow."""
         found = self.rectangles.of(picture, index)
         if found is None and self.detector is not None:
-            found = np.asarray(self.detector(image), np.float64)
-            found = found if found.size else np.zeros((0, 4))
+            found = self.detector(image, picture.name)
         if found is None:
             return np.array([[0.0, 0.0, image.shape[1], image.shape[0]]]), 1.0
         return found, self.padding
