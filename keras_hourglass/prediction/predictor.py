@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,6 +24,10 @@ from keras_hourglass.prediction.pictures import open_pictures
 from keras_hourglass.prediction.pose import Pose
 from keras_hourglass.skeletons import Skeleton, skeleton_of
 from keras_hourglass.typing import Array, Column, Path, is_number
+
+# Batches whose crops and heatmaps are held at once, and people of a picture who are cut out beside
+# the network; more of them wait.
+_CROPS_AHEAD, _CROPS_OF_A_PICTURE = 4, 32
 
 
 @dataclasses.dataclass
@@ -262,22 +267,21 @@ class Predictor:
 
     def _run(self, group):
         """Run the network on the people of some pictures and make their poses."""
-        crops = [crop for prepared in group for crop in prepared.crops]
-        if not crops:
-            return [[] for _ in group]
-        maps = self._heatmaps(np.stack(crops))
-        points, scores = self.codec.decode(maps)
-        numbers, results = iter(range(len(maps))), []
-        for prepared in group:
-            poses = []
-            for rectangle, matrix in zip(prepared.rectangles, prepared.matrices, strict=True):
-                number = next(numbers)
+        people = [(one, place) for one in group for place in range(len(one.matrices))]
+        poses, step = [], _CROPS_AHEAD * self.batch_size
+        # Crops and heatmaps of a crowd, all at once, would fill the memory.
+        for start in range(0, len(people), step):
+            part = people[start : start + step]
+            maps = self._heatmaps(
+                np.stack([one.crop(place, self.input_size) for one, place in part])
+            )
+            points, scores = self.codec.decode(maps)
+            for number, (one, place) in enumerate(part):
                 kept = maps[number] if self.keep_heatmaps else None
-                poses.append(
-                    self._pose(prepared, rectangle, matrix, points[number], scores[number], kept)
-                )
-            results.append(poses)
-        return results
+                shown = one.rectangles[place], one.matrices[place]
+                poses.append(self._pose(one, *shown, points[number], scores[number], kept))
+        made = iter(poses)
+        return [list(itertools.islice(made, len(one.matrices))) for one in group]
 
     def _pose(self, prepared, rectangle, matrix, points, scores, heatmaps):
         return Pose(
@@ -317,16 +321,23 @@ class _Prepared:
         image: `(height, width, 3)` RGB array.
         rectangles: `(P, 4)` or, with scores, `(P, 5)` people in source pixels.
         matrices: `(P, 2, 3)` maps from source to input pixels.
-        crops: P `(H, W, 3)` arrays.
+        crops: `(H, W, 3)` arrays of the first of them; of a crowd the others are cut when the
+            network is there for them.
         error: a `UserError`, or `None`.
     """
 
     picture: object
-    image: np.ndarray | None = None
+    image: Column = None
     rectangles: Column = ()
     matrices: Column = ()
     crops: list = dataclasses.field(default_factory=list)
     error: Exception | None = None
+
+    def crop(self, place, size):
+        """The crop of one person."""
+        if place < len(self.crops):
+            return self.crops[place]
+        return warp(self.image, self.matrices[place], size)
 
 
 class _Cropper:
@@ -351,7 +362,8 @@ class _Cropper:
             found, padding = self._people(picture, index, image)
             check_overlap(found, image, picture.name)
             matrices = person_affines(found, self.input_size, padding)
-            prepared.crops = [warp(image, matrix, self.input_size) for matrix in matrices]
+            ahead = matrices[:_CROPS_OF_A_PICTURE]
+            prepared.crops = [warp(image, matrix, self.input_size) for matrix in ahead]
             prepared.rectangles, prepared.matrices = found, matrices
         except UserError as error:
             prepared.error = error
@@ -391,7 +403,7 @@ def _groups(pictures, cropper, readers, batch_size):
                 break
             prepared = waiting.popleft().result()
             group.append(prepared)
-            people += len(prepared.crops)
+            people += len(prepared.matrices)
             # A camera shows every picture at once; a long row of pictures without anybody
             # should not pile up either.
             if people >= batch_size or len(group) >= ahead:

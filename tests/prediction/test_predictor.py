@@ -2,6 +2,7 @@
 
 import io
 import threading
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -399,3 +400,27 @@ def test_a_detector_may_call_the_predictor(model):
     poses = predictor([paint(120, 200, *POINTS)] * 3)
     assert len(poses) == 3 and all(close(pose) for pose in poses)
     np.testing.assert_allclose(poses[0].box, [20, 0, 160, 110], atol=1)
+
+
+def test_a_crowd_is_everybody_in_little_memory(model):
+    """4,000 boxes: nobody is lost, and the network never sees more than a few batches at once."""
+    largest = 0
+
+    class Watched(ColourEngine):
+        def __call__(self, crops):
+            nonlocal largest
+            largest = max(largest, len(crops))
+            return super().__call__(crops)
+
+    rng = np.random.default_rng(2)
+    boxes = np.column_stack([rng.uniform(0, 300, (4000, 2)), rng.uniform(20, 60, (4000, 2))])
+    image = np.zeros((400, 400, 3), np.uint8)
+    predictor = Predictor(model, engine=Watched(SIZE), batch_size=8, flip=False)
+    tracemalloc.start()
+    poses = predictor(image, boxes=boxes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose([pose.box for pose in poses], boxes)
+    assert largest <= 8
+    # All crops and heatmaps at once would be more than 4,000 × 64 × 64 × 3 bytes.
+    assert peak < 30e6
