@@ -5,8 +5,9 @@
 
 import importlib
 
+from keras_hourglass.metrics.coco_eval import average_precision
 from keras_hourglass.metrics.curves import auc, group_curves, nme, pck_curve
-from keras_hourglass.metrics.oks import average_precision, oks
+from keras_hourglass.metrics.oks import joint_sigmas, oks
 from keras_hourglass.metrics.pck import (
     MEANS,
     PCK,
@@ -28,6 +29,7 @@ __all__ = [
     "average_precision",
     "default_threshold",
     "group_curves",
+    "joint_sigmas",
     "merge_counts",
     "nme",
     "normalized_distances",

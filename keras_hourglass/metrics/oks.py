@@ -1,9 +1,12 @@
-"""Object keypoint similarity and average precision, as on COCO (NumPy, `pycocotools` for AP)."""
+"""Object keypoint similarity, as on COCO (NumPy)."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.typing import Array, Path
+from keras_hourglass.skeletons import COCO, own_names
+from keras_hourglass.typing import Array
 
 # Per-joint constants of the COCO evaluation, in the order of the COCO skeleton.
 COCO_SIGMAS = (
@@ -13,7 +16,8 @@ COCO_SIGMAS = (
     )
     / 10
 )
-_STATISTICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+# Of joints that COCO does not have: the mean of those that it measured.
+DEFAULT_SIGMA = 0.067
 
 
 def oks(
@@ -62,50 +66,25 @@ def oks(
     return np.where(number > 0, similarity / np.maximum(number, 1), np.nan)
 
 
-def average_precision(annotations: Path, results: Path | list) -> dict[str, float]:
-    """COCO keypoint AP and AR through `pycocotools`.
+def joint_sigmas(joints: Sequence[str]) -> np.ndarray:
+    """Constants of joints for `oks`: how far apart people place them, in shares of a person's size.
+
+    COCO measured those of its own joints; every other joint gets their mean, 0.067.
 
     Args:
-        annotations: path of a COCO person-keypoints JSON.
-        results: list of dicts with `image_id`, `category_id`, `keypoints`, `score`, or the path
-            of a JSON file that holds one. Only the images of `annotations` count.
+        joints: K names; COCO's are known in any spelling.
 
     Returns:
-        A dict of percent: AP, AP50, AP75, APM, APL, AR, …; NaN where COCO reports -1 (no such
-        person).
-
-    Raises:
-        UserError: if `pycocotools` is not installed or there are no results.
+        `(K,)` float64.
 
     Example:
 
-    >>> average_precision("person_keypoints_val2017.json", "results.json")["AP"]  # doctest: +SKIP
-    71.2
+    >>> joint_sigmas(["LeftEye", "RightEye", "tail"]).round(3).tolist()
+    [0.025, 0.025, 0.067]
     """
     try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError:
-        raise UserError(
-            "COCO's average precision needs pycocotools, which is not installed. "
-            "Install it with: pip install pycocotools"
-        ) from None
-    import contextlib
-    import io
-    import json
-    import pathlib
-
-    if not isinstance(results, list):
-        results = json.loads(pathlib.Path(results).read_text(encoding="utf-8"))
-    if not results:
-        raise UserError("COCO's average precision needs at least one result. Received: none.")
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
-        truth = COCO(str(annotations))
-        evaluation = COCOeval(truth, truth.loadRes(results), "keypoints")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return {
-        name: float(100 * value) if value >= 0 else float("nan")
-        for name, value in zip(_STATISTICS, evaluation.stats, strict=True)
-    }
+        names = own_names(tuple(joints)) if len(set(joints)) == len(joints) else tuple(joints)
+    except UserError:
+        names = tuple(joints)  # half a pair
+    known = dict(zip(COCO.joints, COCO_SIGMAS, strict=True))
+    return np.array([known.get(name, DEFAULT_SIGMA) for name in names])
