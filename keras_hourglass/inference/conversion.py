@@ -12,7 +12,7 @@ def write_program(program, path, calibration=None):
     """Write a program for the runtime that the file's name ends for.
 
     Args:
-        program: a `folding.Program`.
+        program: a `Program`.
         path: an `.onnx`, `.xml` (OpenVINO, beside it a `.bin` file) or `.tflite` file.
         calibration: `(N, height, width, 3)` crops for 8-bit integers in an `.tflite` file.
 

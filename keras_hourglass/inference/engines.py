@@ -8,7 +8,8 @@ its batch norms folded away, as `export` writes it, and with the weights of the 
 made: `"folded"` by TensorFlow, `"onnxruntime"`, `"openvino"` and `"litert"` (whose conversion takes
 seconds) by what their names say, and paths of files that were exported before. To look at every
 weight before every call would cost more than it saves (588 variables: as long as the smallest
-network runs), so a snapshot is never compared with its model; who wants it anew says so.
+network runs), so a snapshot is never compared with its model; who wants it anew says so. Only a
+`StackedHourglass` is folded, whose graph is known; a functional model of one's own runs as itself.
 
 `"fastest"` takes what is there and starts at once: on a processor `"onnxruntime"` and else, on the
 TensorFlow backend, `"folded"`; on an accelerator what its backend runs, and the model itself where
@@ -37,8 +38,8 @@ ENGINES = ("auto", "fastest", "folded", "keras", *_CONVERTED)
 _PACKAGES = {
     "folded": "tensorflow",
     "litert": "ai-edge-litert",
-    "onnxruntime": "keras_hourglass[onnx]",
-    "openvino": "keras_hourglass[openvino]",
+    "onnxruntime": "onnx onnxruntime",
+    "openvino": "'keras_hourglass[openvino]'",
 }
 
 
@@ -104,7 +105,7 @@ def make_engine(engine, model, outputs):
     except ImportError as error:
         raise UserError(
             f"The engine {name!r} needs a package that is not installed ({error}). "
-            f"Run: pip install '{_PACKAGES[name]}'."
+            f"Run: pip install {_PACKAGES[name]}."
         ) from error
 
 

@@ -13,7 +13,7 @@ def to_onnx(program):
     Inside, it computes with channels first, as ONNX's operators do; both ends have channels last.
 
     Args:
-        program: a `folding.Program`.
+        program: a `Program`.
 
     Returns:
         `onnx.ModelProto` from `images` `(N, height, width, 3)` float32 to one output per stack.

@@ -124,12 +124,6 @@ class Block(keras.layers.Layer):
         return next(layer for layer in held if layer.name == node.name)
 
 
-def check_positive(name, value):
-    """Refuse anything but a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"Expected `{name}` to be a positive integer. Received: {name}={value!r}")
-
-
 def check_channels_last(shape, layer):
     """Refuse inputs without a static channel axis of rank 4."""
     if len(shape) != 4 or shape[-1] is None:

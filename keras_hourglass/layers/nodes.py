@@ -13,6 +13,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from keras_hourglass.errors import UserError
+
 # Of batch normalisation: Torch's defaults, with which the paper's networks were trained; Keras has
 # 1e-3 and 0.99.
 EPSILON, MOMENTUM = 1e-5, 0.9
@@ -167,6 +169,12 @@ class Builder:
                 "Residual", f"{key}{index}", x, place=place or key, listed=True, filters=width
             )
         return x
+
+
+def check_positive(name, value):
+    """Refuse anything but a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError(f"Expected `{name}` to be a positive integer. Received: {name}={value!r}")
 
 
 def describe(kind, inputs, options, path=""):

@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from keras_hourglass.layers.block import Block, check_positive
+from keras_hourglass.layers.block import Block
+from keras_hourglass.layers.nodes import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")

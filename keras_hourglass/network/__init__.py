@@ -6,6 +6,16 @@ from keras_hourglass.faces import lazy
 
 if TYPE_CHECKING:
     from keras_hourglass.network.config import complete
-    from keras_hourglass.network.model import StackedHourglass
+    from keras_hourglass.network.graph import Graph, Snapshot
+    from keras_hourglass.network.model import StackedHourglass, snapshot
 
-__getattr__, __dir__, __all__ = lazy(__name__, {"StackedHourglass": "model", "complete": "config"})
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "Graph": "graph",
+        "Snapshot": "graph",
+        "StackedHourglass": "model",
+        "complete": "config",
+        "snapshot": "model",
+    },
+)

@@ -6,6 +6,7 @@ Nothing here needs Keras, so the model zoo can be listed and a recipe checked at
 import copy
 
 from keras_hourglass.errors import UserError
+from keras_hourglass.layers.nodes import check_positive
 from keras_hourglass.skeletons import get_skeleton
 
 # name -> (filters of the convolution, residuals before pooling, residuals after pooling);
@@ -178,12 +179,6 @@ def output_strides(config):
             strides[f"stack_{stack}_stride_{stride}"] = stride
         strides[f"stack_{stack}"] = STRIDE
     return strides
-
-
-def check_positive(name, value):
-    """Refuse anything but a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"Expected `{name}` to be a positive integer. Received: {name}={value!r}")
 
 
 def check_input_size(input_shape, depth=4):

@@ -139,6 +139,13 @@ class Snapshot(NamedTuple):
     Args:
         graph: the `Graph`.
         arrays: name of each weight, as `network.variables` names them -> float32 array.
+
+    Example:
+
+    >>> from keras_hourglass.zoo.store import load_snapshot
+    >>> graph, arrays = load_snapshot("hourglass_tiny_lsp")
+    >>> arrays["stem/conv/bias"].shape
+    (16,)
     """
 
     graph: Graph
