@@ -130,7 +130,7 @@ def load_records(
     specs = [os.fspath(one) for one in ([spec] if isinstance(spec, (str, os.PathLike)) else spec)]
     own = {"images": images, "pairs": pairs}
     own = {name: value for name, value in own.items() if value is not None}
-    if own and not any(one.partition(":")[0] in _OWN_READERS for one in specs):
+    if own and not is_own(specs):
         raise UserError(
             f"{' and '.join(own)} can be said of {', '.join(_OWN_READERS)}; other data sets bring "
             f"theirs. Received: {', '.join(specs)}. Leave it out."
@@ -178,6 +178,25 @@ def load_scenes(
         )
     parts = [_load_one(one, root, need_pictures, {}) for one in specs]
     return parts[0][0] if len(parts) == 1 and parts[0][1] == 1.0 else mix_scenes(parts)
+
+
+def is_own(spec: Any) -> bool:
+    """Whether a spec, or any of a list, names data of one's own, whose pictures and mirror images
+    can be told.
+
+    Args:
+        spec: as for `load_records`.
+
+    Returns:
+        A bool.
+
+    Example:
+
+    >>> is_own("yolo:data.yaml"), is_own(["lsp:lsp_dataset", "mpii:mpii"])
+    (True, False)
+    """
+    specs = [spec] if isinstance(spec, (str, os.PathLike)) else list(spec or ())
+    return any(str(one).partition(":")[0] in _OWN_READERS for one in specs)
 
 
 def is_scenes(spec: Any) -> bool:

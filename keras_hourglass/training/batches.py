@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_hourglass.codec import BoxCodec, HeatmapCodec
-from keras_hourglass.data.load import is_scenes, load_records, load_scenes
+from keras_hourglass.data.load import is_own, is_scenes, load_records, load_scenes
 from keras_hourglass.data.pipeline import CropDataset, PoseDataset, SceneDataset
 from keras_hourglass.errors import UserError
 from keras_hourglass.training.checks import model_config
@@ -93,7 +93,8 @@ def build_data(recipe, data_root=None, layout=None):
     scenes = is_scenes(data.train)
     kind: type[Batches] = SceneBatches if scenes else JointBatches
     codec = BoxCodec(size) if scenes else HeatmapCodec(size, sigma=data.sigma, missing=data.missing)
-    records = _records("train", data.train, data_root, scenes, recipe.model.get("skeleton"))
+    skeleton = recipe.model.get("skeleton")
+    records = _records("train", data, data_root, scenes, skeleton)
     augmentation = recipe.augmentation.build()
     if not scenes and augmentation and augmentation.flip and not records.skeleton.mirrors:
         print(f"note: data.train: {records.skeleton.explain_mirroring()}", file=sys.stderr)
@@ -109,17 +110,20 @@ def build_data(recipe, data_root=None, layout=None):
     )
     if data.validation is None:
         return train, None
-    held_out = _records("validation", data.validation, data_root, scenes, records.skeleton)
+    held_out = _records("validation", data, data_root, scenes, records.skeleton)
     return train, kind(held_out, **shared)
 
 
-def _records(key, spec, data_root, scenes, skeleton):
+def _records(key, data, data_root, scenes, skeleton):
     """The people of a data set of the recipe; whatever is wrong with it, the key is named."""
+    spec = getattr(data, key)
     try:
         if scenes:
             records = load_scenes(spec, data_root)
         else:
-            records = load_records(spec, data_root, skeleton=skeleton)
+            # One of the two sets may be a published one, of which there is nothing to say.
+            own = {"images": data.images, "pairs": data.pairs} if is_own(spec) else {}
+            records = load_records(spec, data_root, skeleton=skeleton, **own)
     except UserError as error:
         raise type(error)(
             f"data.{key}: {error} Recipes take other data with --set data.{key}=KIND:PATH, and "

@@ -12,7 +12,9 @@ class DataSection:
 
     `train`: a data set spec or a list of them; `validation`: the same, or nothing; `sigma`: of
     the Gaussians in heatmap pixels; `missing`: `"zero"` or `"ignore"`, see `HeatmapCodec`;
-    `cache`: keep decoded pictures in memory; `workers`: threads that prepare batches.
+    `cache`: keep decoded pictures in memory; `workers`: threads that prepare batches; `images`:
+    folder of the pictures, and `pairs`: joints that mirror each other, of data of one's own, see
+    `load_records`.
     """
 
     train: typing.Any = "synthetic:2000@1"
@@ -21,6 +23,8 @@ class DataSection:
     missing: str = "zero"
     cache: bool = False
     workers: int = 2
+    images: str | None = None
+    pairs: typing.Any = None
 
 
 def _build_augmentation(section):

@@ -126,7 +126,14 @@ def test_training_says_what_it_does_not_mirror(case, capsys):
     train, _ = build_data(recipe)
     assert "note: data.train: no joint is known as left or right" in capsys.readouterr().err
     assert train.augmentation.flip == 0.0
-    # The same people with names: mirrored, and nothing to say.
+    # With a table of the recipe: mirrored, and nothing to say.
+    pairs = [[one + 1, other + 1] for one, other in enumerate(LSP.flip_order) if one < other]
+    values = {"data": {"train": f"coco:{path}", "validation": f"coco:{path}#1-2", "pairs": pairs}}
+    train, validation = build_data(load_recipe(values))
+    assert capsys.readouterr().err == "" and train.augmentation.flip == 0.5
+    assert train.records.skeleton.flip_order == LSP.flip_order
+    assert validation.records.skeleton == train.records.skeleton
+    # The same people with names.
     path.write_text(json.dumps(json.loads(path.read_text()) | {"categories": [
         {"id": 1, "name": "person", "keypoints": list(LSP.joints)}]}))  # fmt: skip
     train, _ = build_data(recipe)
