@@ -134,6 +134,9 @@ class Job:
         self.video_kinds = set(args.save or ("video", "json"))
         self.window = _Window() if args.show else None
         self._name_files([picture.name for picture in stills])
+        for others in filter(None, (pictures.passed_over for pictures in opened)):
+            more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+            self._report(f"no pictures, passed over: {', '.join(others[:5])}{more}")
         self.pictures, self.people, self.failed, self.empty, self.doubtful = 0, 0, 0, 0, 0
         self.unsure = None  # the first box in which no joint is present
 

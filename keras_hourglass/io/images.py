@@ -23,12 +23,21 @@ _REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 _ENDS = (b"\xff\xd9", b"IEND")  # of a whole JPEG and a whole PNG
+# Beginnings of formats whose pixels may have more than 8 bits: TIFF, PGM and PPM, Radiance.
+_DEEP = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"P2", b"P3", b"P5", b"P6", b"#?R")
+_ANY_DEPTH = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+_PILLOW_DEEP = ("I", "F")  # and those that begin with "I;16"
+# Sizes of integers that cameras and scanners deliver within larger ones.
+_BITS = (8, 10, 12, 14, 16, 24, 32)
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def read_image(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a picture as RGB.
 
-    EXIF orientation is applied; grey, 16-bit, palette, alpha and CMYK pictures are converted.
+    EXIF orientation is applied; grey, palette, alpha and CMYK pictures are converted; those of more
+    than 8 bits and of fractions are brought to 8 bits by their range (`to_eight_bits`). HEIC is
+    read where `pillow-heif` is installed.
 
     Args:
         source: a path, or the bytes of a file.
@@ -85,8 +94,45 @@ def read_reduced(
     return (_decode_with_pillow(data, name), 1) if image is None else (image, reduction)
 
 
+def to_eight_bits(values: np.ndarray) -> np.ndarray:
+    """Pixels of any type as 8 bits, by the range that they use.
+
+    Integers are taken for as many bits as the largest needs: 8, 10, 12, 14, 16, 24 or 32; fractions
+    for shares of white where none is above 1, else like integers. With negative numbers the least
+    becomes black and the largest white.
+
+    Args:
+        values: array of real numbers; what is not finite counts as 0.
+
+    Returns:
+        uint8 array of the same shape.
+
+    Example:
+
+    >>> to_eight_bits(np.array([0, 2048, 4095], np.uint16)).tolist()  # 12 bits
+    [0, 128, 255]
+    >>> to_eight_bits(np.array([0.0, 0.5, 1.0])).tolist()
+    [0, 128, 255]
+    """
+    values = np.asarray(values)
+    if values.dtype == np.uint8 or not values.size:
+        return values.astype(np.uint8)
+    fractions = values.dtype.kind in "fb"
+    values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = min(float(values.min()), 0.0), float(values.max())
+    if low < 0:
+        white = high
+    elif fractions and high <= 1:
+        white = 1.0
+    else:
+        white = next((2.0**bits - 1 for bits in _BITS if high <= 2.0**bits - 1), high)
+    return ((values - low) * (255 / max(white - low, 1e-300))).round().astype(np.uint8)
+
+
 def _decode(data, reduction):
     """OpenCV's decoder; `None` where it gives up."""
+    if data.startswith(_DEEP) or (data[:4] == b"\x89PNG" and data[24:25] == b"\x10"):
+        return _decode_deep(data)
     flags = _REDUCED[reduction]
     if _DIRECT_RGB:
         flags = (flags & ~cv2.IMREAD_COLOR) | cv2.IMREAD_COLOR_RGB
@@ -98,6 +144,20 @@ def _decode(data, reduction):
     if image is None or _DIRECT_RGB:
         return image
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _decode_deep(data):
+    """OpenCV's decoder for pixels of any type; `None` where it gives up."""
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _ANY_DEPTH)
+    except cv2.error:
+        return None
+    if image is None:
+        return None
+    image = to_eight_bits(image)
+    if image.ndim == 2:
+        return np.repeat(image[..., None], 3, axis=2)
+    return np.ascontiguousarray(image[..., 2::-1])
 
 
 def image_size(source: Path | bytes, name: str | None = None) -> Size:
@@ -120,8 +180,11 @@ def image_size(source: Path | bytes, name: str | None = None) -> Size:
     """
     data, found = _load(source)
     try:
+        _prepare(data, name or found)
         with Image.open(io.BytesIO(data)) as header:
             return header.height, header.width
+    except DataError:
+        raise
     except (OSError, ValueError, SyntaxError) as error:
         raise DataError(
             f"A picture (JPEG, PNG, …) is needed. Received: {name or found}, which is none or is "
@@ -369,13 +432,57 @@ def _check_complete(data, name):
         _decode_with_pillow(data, name)
 
 
+def from_pillow(image: Image.Image) -> np.ndarray:
+    """A Pillow image as RGB, turned the way its EXIF data say, as `read_image` gives its file.
+
+    Args:
+        image: a `PIL.Image.Image` of any mode.
+
+    Returns:
+        `(height, width, 3)` uint8 RGB array.
+
+    Raises:
+        OSError, ValueError, SyntaxError, EOFError: if it cannot be decoded.
+
+    Example:
+
+    >>> from_pillow(Image.new("I;16", (6, 4), 4095))[0, 0].tolist()
+    [255, 255, 255]
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode in _PILLOW_DEEP or image.mode.startswith("I;16"):
+        return np.repeat(to_eight_bits(np.asarray(image))[..., None], 3, axis=2)
+    return np.array(image.convert("RGB"))
+
+
 def _decode_with_pillow(data, name):
     """Decode strictly and slowly what OpenCV refuses or takes too lightly."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+            return from_pillow(image)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise DataError(
             f"A whole picture is needed. Received: {name}, which is truncated or damaged. "
             "Replace or leave out that file."
         ) from error
+
+
+def _prepare(data, name):
+    """Make Pillow able to read HEIC, or say what would be.
+
+    Raises:
+        DataError: if it is HEIC and nothing here reads it.
+    """
+    if data[4:8] != b"ftyp" or data[8:12] not in _HEIF_BRANDS:
+        return
+    length = min(int.from_bytes(data[:4], "big"), 256)
+    if data[8:10] == b"mi" and b"avif" in data[12:length]:
+        return
+    try:
+        import pillow_heif
+    except ImportError:
+        raise DataError(
+            f"HEIC pictures are read by pillow-heif, which is not installed. Received: {name}. "
+            'Install it with: pip install "keras_hourglass[heif]", or convert the file to JPEG.'
+        ) from None
+    pillow_heif.register_heif_opener()

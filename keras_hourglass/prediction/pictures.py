@@ -13,7 +13,7 @@ from keras_hourglass.io.download import download_picture, is_address
 
 PICTURE_SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
-    ".avif",
+    ".pnm", ".avif", ".gif", ".heic", ".heif",
 }  # fmt: skip
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv"}
 
@@ -71,6 +71,7 @@ class Pictures:
         kind: `"picture"`, `"list"`, `"folder"`, `"video"`, `"camera"` or `"stream"`.
         fps: frames per second of a video or camera.
         name: path or name of a video or camera.
+        passed_over: of a folder, what lies there and is no picture; hidden files are not told.
     """
 
     items: object
@@ -78,6 +79,7 @@ class Pictures:
     kind: str
     fps: float | None = None
     name: str | None = None
+    passed_over: tuple = ()
 
     def __iter__(self):
         return iter(self.items)
@@ -140,17 +142,16 @@ def _open_path(source):
         return Pictures([Picture(text, text)], 1, "picture")
     path = pathlib.Path(text)
     if path.is_dir():
-        found = sorted(
-            child
-            for child in path.iterdir()
-            if child.suffix.lower() in PICTURE_SUFFIXES and not child.name.startswith(".")
-        )
+        there = sorted(child for child in path.iterdir() if not child.name.startswith("."))
+        found = [child for child in there if child.suffix.lower() in PICTURE_SUFFIXES]
+        others = tuple(str(child) for child in there if child not in set(found))
         if not found:
             raise UserError(
                 f"The folder holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}). "
                 f"Received: {text}. Name another folder."
             )
-        return Pictures([Picture(str(child), str(child)) for child in found], len(found), "folder")
+        items = [Picture(str(child), str(child)) for child in found]
+        return Pictures(items, len(items), "folder", passed_over=others)
     if not path.exists() and glob.has_magic(text):
         found = sorted(glob.glob(text, recursive=True))
         if not found:
@@ -215,11 +216,11 @@ def check_array(array, name):
 
 def _from_pil(picture):
     """A PIL image as an RGB array, turned the way its EXIF data say."""
-    from PIL import ImageOps
+    from keras_hourglass.io.images import from_pillow
 
     try:
-        return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
+        return from_pillow(picture)
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise DataError(
             f"The PIL image cannot be decoded ({error}). Replace or leave out that picture."
         ) from error

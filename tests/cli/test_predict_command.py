@@ -67,6 +67,22 @@ def test_a_photo(predict, photos, tmp_path, capsys):
     assert "1 person in 1 picture" in capsys.readouterr().out
 
 
+def test_nothing_in_a_folder_is_passed_over_in_silence(predict, photos, tmp_path, capsys):
+    from PIL import Image
+
+    for name in ("notes.txt", "clip.mp4", ".hidden"):
+        (photos / name).write_bytes(b"-")
+    (photos / "more").mkdir()
+    Image.open(photos / "one.png").save(photos / "x.gif")
+    (photos / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    assert predict(photos) == 1
+    told = capsys.readouterr()
+    assert "4 people in 4 pictures, 1 not readable" in told.out
+    others = ", ".join(str(photos / name) for name in ("clip.mp4", "more", "notes.txt"))
+    assert f"no pictures, passed over: {others}\n" in told.err and ".hidden" not in told.err
+    assert "IMG_1.HEIC" in told.err and "x.json" in names(tmp_path / "out")
+
+
 def test_a_hint_where_nobody_fills_the_picture(predict, photos, capsys):
     assert predict(photos / "one.png", "--threshold", 1e9) == 0
     assert "try --detect" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Pictures of every kind, whole and broken."""
 
 import struct
+import sys
 import zlib
 
 import cv2
@@ -67,6 +68,75 @@ def test_grey_sixteen_bit_alpha_palette_and_cmyk(tmp_path, picture):
     Image.fromarray(picture).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
     cmyk = images.read_image(tmp_path / "cmyk.jpg")
     assert np.abs(cmyk[5, 5].astype(int) - (250, 10, 20)).max() < 20
+
+
+BITS = [(np.uint16, 10), (np.uint16, 12), (np.uint16, 14), (np.uint16, 16), (np.int32, 24)]
+
+
+@pytest.mark.parametrize("kind, bits", BITS)
+def test_more_than_eight_bits_by_their_range(tmp_path, kind, bits):
+    """By a path and by a Pillow image alike; white is the largest number of so many bits."""
+    steps = np.linspace(0, 2**bits - 1, 30 * 44).reshape(30, 44).astype(kind)
+    wanted = (steps * (255 / (2**bits - 1))).round().astype(np.uint8)
+    for suffix in (".png", ".tif") if kind == np.uint16 else (".tif",):
+        path = tmp_path / f"a{suffix}"
+        Image.fromarray(steps).save(path)
+        for image in (images.read_image(path), images.from_pillow(Image.open(path))):
+            assert image.shape == (30, 44, 3) and image.dtype == np.uint8
+            np.testing.assert_array_equal(image[..., 0], wanted)
+            assert (image[..., 0] == image[..., 2]).all()
+    if bits <= 16:
+        colour = np.stack([steps, steps[::-1], steps // 2], axis=-1).astype(np.uint16)
+        cv2.imwrite(str(tmp_path / "c.png"), colour[..., ::-1])
+        read = images.read_image(tmp_path / "c.png")
+        np.testing.assert_array_equal(read[..., 0], wanted)
+        np.testing.assert_array_equal(read[..., 1], wanted[::-1])
+
+
+@pytest.mark.parametrize(
+    "low, high, wanted",
+    [(0, 1, 255), (0, 0.5, 128), (0, 200, 200), (0, 4095, 255), (0, 60000, 233), (-1, 1, 255)],
+)
+def test_fractions_by_their_range(tmp_path, low, high, wanted):
+    values = np.linspace(low, high, 30 * 44, dtype=np.float32).reshape(30, 44)
+    Image.fromarray(values).save(tmp_path / "f.tif")
+    read = images.read_image(tmp_path / "f.tif")
+    assert read[0, 0, 0] == 0 and read[-1, -1, 0] == wanted
+    np.testing.assert_array_equal(read, images.from_pillow(Image.open(tmp_path / "f.tif")))
+
+
+def test_what_is_not_finite_is_black():
+    values = np.array([np.nan, np.inf, 0.5, -np.inf])
+    assert images.to_eight_bits(values).tolist() == [0, 0, 128, 0]
+    assert images.to_eight_bits(np.zeros((0, 3))).shape == (0, 3)
+    assert images.to_eight_bits(np.array([True, False])).tolist() == [255, 0]
+
+
+def test_deep_pictures_are_turned_as_exif_says(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    deep = np.zeros((30, 44), np.uint16)
+    deep[:15, :22] = 60000
+    Image.fromarray(deep).save(tmp_path / "a.png", exif=exif)
+    read = images.read_image(tmp_path / "a.png")
+    assert read.shape == (44, 30, 3) and read[5, 24, 0] == 233 and read[38, 5, 0] == 0
+    assert images.stored_size(tmp_path / "a.png") == (30, 44, 6)
+    assert images.shown_size(tmp_path / "a.png") == (44, 30)
+
+
+def test_heic(tmp_path, picture, monkeypatch):
+    heif = pytest.importorskip("pillow_heif")
+    heif.from_pillow(Image.fromarray(picture)).save(tmp_path / "a.HEIC", quality=95)
+    read = images.read_image(tmp_path / "a.HEIC")
+    assert np.abs(read.astype(int) - picture).mean() < 6
+    for size in (images.image_size, images.shown_size):
+        assert size(tmp_path / "a.HEIC") == (30, 44)
+    # Without the library, and Pillow not taught by it, there is one line.
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])
+    for read in (images.read_image, images.image_size, images.shown_size):
+        with pytest.raises(DataError, match=r"a.HEIC. Install it with: pip install .*\[heif\]"):
+            read(tmp_path / "a.HEIC")
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])

@@ -27,6 +27,10 @@ __main__
 """
 FLOOR = {room: floor for floor, line in enumerate(ORDER.split("\n")) for room in line.split()}
 MODULES = sorted(PACKAGE.rglob("*.py"))
+# Words that say nothing without their room: at most one module has each.
+AMBIGUOUS = ("sources", "pictures", "files", "reading")
+# Names of the first house that had to be learned.
+UNTELLING = {"traits", "heads", "hints", "keeping", "watching", "feeding", "found"}
 # `StackedHourglass.from_preset` and `save_to_preset` hand over to the zoo when they are called.
 HANDED_UP = {("network.model", "zoo.store")}
 
@@ -103,6 +107,23 @@ def test_functions_fit_a_screen(name):
 def test_the_hall_is_small():
     """What a user meets first: about ten files beside the folders."""
     assert len([name for name in NAMES if name and NAMES[name].parent == PACKAGE]) <= 12
+
+
+def test_names_explain_themselves():
+    words = [name.rpartition(".")[2] for name in NAMES]
+    assert not UNTELLING & set(words)
+    for word in AMBIGUOUS:
+        there = [name for name in NAMES if name.rpartition(".")[2] == word]
+        assert len(there) <= 1, f"{' and '.join(there)}: say what of"
+
+
+def test_every_room_has_a_face():
+    """A folder's `__init__` says what the room is for."""
+    for folder in {path.parent for path in MODULES}:
+        face = folder / "__init__.py"
+        assert face in MODULES, f"{folder.name} has no __init__.py"
+        assert ast.get_docstring(ast.parse(face.read_text(encoding="utf-8"))), folder.name
+    assert {path.parent.name for path in MODULES if path.parent.parent == PACKAGE} <= set(FLOOR)
 
 
 @pytest.mark.parametrize("statement", ["import keras_hourglass", "import keras_hourglass.cli"])
