@@ -133,12 +133,30 @@ class Job:
         self.kinds = set(args.save or ("images", "json"))
         self.video_kinds = set(args.save or ("video", "json"))
         self.window = _Window() if args.show else None
+        if args.boxes:
+            self._meet_boxes([picture.name for picture in stills])
         self._name_files([picture.name for picture in stills])
         for others in filter(None, (pictures.passed_over for pictures in opened)):
-            more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-            self._report(f"no pictures, passed over: {', '.join(others[:5])}{more}")
+            self._report(f"no pictures, passed over: {_listed(others)}")
         self.pictures, self.people, self.failed, self.empty, self.doubtful = 0, 0, 0, 0, 0
         self.unsure = None  # the first box in which no joint is present
+
+    def _meet_boxes(self, paths):
+        """Name what meets nothing: pictures that the box file does not name, and the reverse."""
+        from keras_hourglass.prediction.boxes import NamedBoxes
+
+        named = NamedBoxes(self.boxes, paths)
+        without, unused = named.meet([*paths, *(video.name for video in self.videos)])
+        if without and len(without) == len(paths) + len(self.videos):
+            raise UserError(
+                f"The boxes of {self.args.boxes} are of none of the pictures. Received: boxes of "
+                f"{_listed(unused)}; pictures {_listed(without)}. Name pictures there by file "
+                "name, with their folders where names are the same."
+            )
+        if without:
+            self._report(f"no boxes, so the whole picture is taken: {_listed(without)}")
+        if unused:
+            self._report(f"boxes of no picture here: {_listed(unused)}")
 
     def _name_files(self, paths):
         from keras_hourglass.io.files import new_folder
@@ -300,6 +318,11 @@ class Job:
             f"no joint of somebody is sure in {where}, first in the box {self.unsure}; a box is "
             "x,y,w,h in source pixels and frames one person"
         )
+
+
+def _listed(names, shown=5):
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(str(name) for name in names[:shown]) + more
 
 
 def _number(count, one, many):

@@ -476,8 +476,8 @@ def coco_results(predictions: Predictions, stack: int = -1) -> list[dict]:
         stack: index of the stack.
 
     Returns:
-        List of dicts with `image_id`, `category_id`, `keypoints` (`x, y, score` each) and
-        `score`, the mean of the joints' scores.
+        List of dicts with `image_id` and `category_id` of the annotation file, `keypoints`
+        (`x, y, score` each) and `score`, the mean of the joints' scores.
 
     Raises:
         UserError: if the records do not come from a COCO file.
@@ -492,14 +492,19 @@ def coco_results(predictions: Predictions, stack: int = -1) -> list[dict]:
     # Scores of arrays without any: all alike.
     scores = np.where(np.isnan(scores), 1.0, scores)
     rows = np.concatenate([keypoints, scores[..., None]], axis=-1).round(3)
+    categories = records.extra.get("category_id", np.ones(len(records), int))
     return [
         {
             "image_id": image_id,
-            "category_id": 1,
+            "category_id": category,
             "keypoints": row.ravel().tolist(),
             "score": round(float(score), 6),
         }
-        for image_id, row, score in zip(
-            records.extra["image_id"].tolist(), rows, scores.mean(axis=1), strict=True
+        for image_id, category, row, score in zip(
+            records.extra["image_id"].tolist(),
+            categories.tolist(),
+            rows,
+            scores.mean(axis=1),
+            strict=True,
         )
     ]

@@ -1,6 +1,6 @@
 """Which people are in which picture: boxes as users give them, and box files."""
 
-import json
+import collections
 import os
 import pathlib
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import boxes_from_xywh, crop_affine
+from keras_hourglass.io.structured import Ids, as_flag, one_line, plain_id, read_json, shorten
 
 PERSON = 1  # COCO's category number
 # Longer side of a box in source pixels. Below it lie boxes given as fractions of the picture, for
@@ -31,7 +32,9 @@ class Rectangles:
     def __init__(self, boxes, pictures):
         self._every, self._each, self._named = None, None, None
         if isinstance(boxes, dict):
-            self._named = {os.fspath(name): as_rectangles(value) for name, value in boxes.items()}
+            known = pictures.items if isinstance(pictures.items, (list, tuple)) else ()
+            named = {os.fspath(name): as_rectangles(value) for name, value in boxes.items()}
+            self._named = NamedBoxes(named, [picture.name for picture in known])
         elif boxes is not None and pictures.kind == "list" and _nested(boxes):
             if pictures.count is not None and len(boxes) != pictures.count:
                 raise UserError(
@@ -48,11 +51,7 @@ class Rectangles:
         if self._each is not None:
             return self._each[index] if index < len(self._each) else None
         if self._named is not None:
-            name = pathlib.PurePath(picture.name)
-            for key in (picture.name, name.name, name.stem):
-                if key in self._named:
-                    return self._named[key]
-            return None
+            return self._named.of(picture.name)
         return self._every
 
 
@@ -144,30 +143,30 @@ def read_boxes(path, min_score=0.0):
         path: a dict `{"photo.jpg": [[x, y, w, h], ...]}`; COCO annotations (`images` and
             `annotations` with `bbox`); COCO detections, a list of
             `{"image_id", "bbox", "score"}`, whose `image_id` is the file's name or number; or
-            the output of `predict`.
+            the output of `predict`. Of several categories that of people is taken: the one with
+            keypoints or of that name, else 1, else the only one in use.
         min_score: leave out detections with a lower score.
 
     Returns:
-        A dict from names (file names, or COCO's twelve-digit stems) to `(P, 4)` or `(P, 5)`
-        arrays of rectangles.
+        A dict from names to `(P, 4)` or `(P, 5)` arrays of rectangles. Names are file names, with
+        their folders where several pictures of the file have the same; or COCO's twelve digits.
 
     Raises:
         DataError: if the file cannot be read as one of these.
     """
-    try:
-        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
+    if not os.path.exists(path):
         raise DataError(
-            f"The box file cannot be read. Received: {path} ({error.strerror}). Check the path."
-        ) from error
-    except ValueError as error:
-        raise DataError(f"Boxes are read from JSON. Received: {path} ({error}).") from error
+            f"The box file cannot be read. Received: {path} (No such file). Check the path."
+        )
+    content = read_json(path, "box file")
     try:
-        found = _boxes_by_name(content, min_score)
-    except (KeyError, TypeError, AttributeError) as error:
+        found = _boxes_by_name(content, min_score, path)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(
             'A box file is {"photo.jpg": [[x, y, w, h], ...]}, COCO annotations or COCO '
-            f"detections. Received: {path} ({type(error).__name__}: {error})."
+            f"detections. Received: {path} ({type(error).__name__}: {one_line(error)})."
         ) from error
     return {name: _rectangles_of(path, name, boxes) for name, boxes in found.items()}
 
@@ -180,24 +179,111 @@ def _rectangles_of(path, name, boxes):
         raise DataError(f"{path}: boxes of {name}: {error}") from error
 
 
-def _boxes_by_name(content, min_score):
-    found = {}
+def _boxes_by_name(content, min_score, path):
     if isinstance(content, dict) and "annotations" in content:
-        names = {image["id"]: image["file_name"] for image in content["images"]}
-        for entry in content["annotations"]:
-            if entry.get("category_id", PERSON) == PERSON and not entry.get("iscrowd"):
-                found.setdefault(names[entry["image_id"]], []).append(entry["bbox"])
-        found = {pathlib.PurePath(name).name: boxes for name, boxes in found.items()}
-    elif isinstance(content, dict) and "people" in content:
+        return _of_annotations(content, path)
+    if isinstance(content, dict) and "people" in content:
         name = pathlib.PurePath(content["image"]).name
-        found[name] = [person["box"] for person in content["people"]]
-    elif isinstance(content, dict):
-        found = content
-    else:
-        for entry in content:
-            score = float(entry.get("score", 1.0))
-            if entry.get("category_id", PERSON) == PERSON and score >= min_score:
-                key = entry["image_id"]
-                name = f"{key:012d}" if isinstance(key, int) else pathlib.PurePath(str(key)).name
-                found.setdefault(name, []).append([*entry["bbox"], score])
+        return {name: [person["box"] for person in content["people"]]}
+    if isinstance(content, dict):
+        return content
+    return _of_detections(content, min_score, path)
+
+
+def _of_annotations(content, path):
+    """Boxes of COCO annotations by the names in the file's own `images`."""
+    names = [str(image["file_name"]).replace("\\", "/") for image in content["images"]]
+    ids = Ids(image["id"] for image in content["images"])
+    wanted = _people(content["annotations"], content.get("categories") or (), path)
+    found: dict = {}
+    for entry in content["annotations"]:
+        [place, *_] = ids.find(entry["image_id"]) or [None]
+        if place is None:
+            raise DataError(
+                f"{path}: a box must be of a picture in `images`. Received: image_id "
+                f"{shorten(entry['image_id'])}. Correct it."
+            )
+        if wanted(entry) and not as_flag(entry.get("iscrowd")):
+            found.setdefault(place, []).append(entry["bbox"])
+    times = collections.Counter(_last(name) for name in names)
+    return {
+        _last(names[place]) if times[_last(names[place])] == 1 else names[place]: boxes
+        for place, boxes in found.items()
+    }
+
+
+def _of_detections(content, min_score, path):
+    wanted, found = _people(content, (), path), {}
+    for entry in content:
+        score, key = float(entry.get("score", 1.0)), entry["image_id"]
+        if wanted(entry) and score >= min_score:
+            number = plain_id(key) if not isinstance(key, str) else key
+            name = f"{number:012d}" if isinstance(number, int) else str(key).replace("\\", "/")
+            found.setdefault(name, []).append([*entry["bbox"], score])
     return found
+
+
+def _people(entries, categories, path):
+    """Whether an entry is of the category of people."""
+    keys = Ids([category.get("id") for category in categories])
+    able = [place for place, category in enumerate(categories) if category.get("keypoints")]
+    able = able or [
+        place for place, category in enumerate(categories)
+        if str(category.get("name", "")).lower() in ("person", "people", "human")
+    ]  # fmt: skip
+    if able:
+
+        def is_person(entry):
+            key = entry.get("category_id")
+            return key is None or bool(set(keys.find(key)) & set(able))
+
+        return is_person
+    used = {plain_id(entry.get("category_id", PERSON)) for entry in entries}
+    if used and PERSON not in used:
+        if len(used) > 1:
+            raise DataError(
+                f"{path}: the boxes are of several categories, and which is of people is not said. "
+                f"Received: {shorten(sorted(map(str, used)))}. Name it person in `categories`."
+            )
+        return lambda entry: True
+    return lambda entry: plain_id(entry.get("category_id", PERSON)) == PERSON
+
+
+def _last(name):
+    return name.rsplit("/", 1)[-1]
+
+
+class NamedBoxes:
+    """Boxes by the names of pictures, found for a picture by the end of its path.
+
+    Args:
+        boxes: dict from name to rectangles. A name is a path or its end (`cam1/0001.jpg`), a file
+            name, or one without suffix.
+        paths: of all pictures, if they are known. A bare name that several of them have is that of
+            none.
+    """
+
+    def __init__(self, boxes, paths=()):
+        self._boxes = boxes
+        times = collections.Counter(pathlib.PurePath(path).name for path in set(paths))
+        self._shared = {name for name, number in times.items() if number > 1}
+        self._met: set = set()
+
+    def of(self, path):
+        """The rectangles of a picture, or `None`."""
+        parts = pathlib.PurePath(str(path).replace("\\", "/")).parts
+        keys = [str(path), *("/".join(parts[start:]) for start in range(len(parts)))]
+        if parts:
+            keys.append(pathlib.PurePath(parts[-1]).stem)
+        for key in keys:
+            # The bare name of a picture that has a twin in another folder.
+            bare = "/" not in key and parts and parts[-1] in self._shared and key != str(path)
+            if key in self._boxes and not bare:
+                self._met.add(key)
+                return self._boxes[key]
+        return None
+
+    def meet(self, paths):
+        """Pictures without boxes, and names that are those of no picture, as two lists."""
+        without = [path for path in paths if self.of(path) is None]
+        return without, [name for name in self._boxes if name not in self._met]

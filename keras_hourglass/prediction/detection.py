@@ -22,7 +22,7 @@ from keras_hourglass.io.images import paste_scaled
 from keras_hourglass.network.config import stack_name
 from keras_hourglass.network.graph import Snapshot
 from keras_hourglass.prediction.adapters import FAMILIES, load_detector, rectangles
-from keras_hourglass.prediction.boxes import MIN_SIDE, read_boxes
+from keras_hourglass.prediction.boxes import MIN_SIDE, NamedBoxes, read_boxes
 from keras_hourglass.skeletons import BOXES
 from keras_hourglass.typing import Path
 
@@ -179,12 +179,11 @@ class _FromFile:
 
     def __init__(self, path, least_score):
         self._path, self.least_score = path, least_score
-        self._boxes = read_boxes(path)
+        self._boxes = NamedBoxes(read_boxes(path))
 
     def __call__(self, image, name=None):
-        path = pathlib.PurePath(name or "")
-        keys = [key for key in (name, path.name, path.stem) if key in self._boxes]
-        found = self._boxes[keys[0]] if keys else np.zeros((0, 5))
+        found = self._boxes.of(name or "")
+        found = np.zeros((0, 5)) if found is None else found
         return _usable(found, image.shape[:2], self.least_score, self._path, name)
 
 

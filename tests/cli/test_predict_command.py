@@ -67,6 +67,19 @@ def test_a_photo(predict, photos, tmp_path, capsys):
     assert "1 person in 1 picture" in capsys.readouterr().out
 
 
+def test_boxes_and_pictures_that_meet_nothing_are_named(predict, photos, tmp_path, capsys):
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"one.png": [1, 2, 60, 60], "gone.png": [1, 2, 3, 4]}))
+    assert predict(photos, "--boxes", boxes) == 0
+    told = capsys.readouterr().err
+    others = f"{photos / 'three.png'}, {photos / 'two.jpg'}"
+    assert f"no boxes, so the whole picture is taken: {others}\n" in told
+    assert "boxes of no picture here: gone.png\n" in told
+    boxes.write_text(json.dumps([{"image_id": 1, "bbox": [1, 2, 60, 60], "score": 0.9}]))
+    assert predict(photos, "--boxes", boxes) == 2
+    assert "are of none of the pictures. Received: boxes of 000000000001" in capsys.readouterr().err
+
+
 def test_nothing_in_a_folder_is_passed_over_in_silence(predict, photos, tmp_path, capsys):
     from PIL import Image
 

@@ -1,5 +1,6 @@
 """Scoring files of predictions, and writing them for benchmarks."""
 
+import dataclasses
 import json
 
 import h5py
@@ -227,6 +228,11 @@ def test_coco_results_reach_an_average_precision_of_100(shared_data, tmp_path, c
     predictions = Predictions(records, ("stack_1",), records.joints[None], scores, scores)
     results = coco_results(predictions)
     assert {result["category_id"] for result in results} == {1}
+    other = records.with_columns(
+        extra={**records.extra, "category_id": np.full(len(records), 7, object)}
+    )
+    other = coco_results(dataclasses.replace(predictions, records=other))
+    assert {result["category_id"] for result in other} == {7}
     assert results[0]["image_id"] == records.extra["image_id"][0]
     assert results[0]["score"] == pytest.approx(0.9) and len(results[0]["keypoints"]) == 51
     file = tmp_path / "results.json"

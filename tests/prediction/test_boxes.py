@@ -7,6 +7,7 @@ import pytest
 
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.prediction.boxes import (
+    NamedBoxes,
     Rectangles,
     as_rectangles,
     check_overlap,
@@ -75,6 +76,57 @@ def test_coco_annotations(tmp_path):
         "annotations": [entry, {**entry, "iscrowd": 1}, {**entry, "category_id": 3}],
     }
     assert plain(read_boxes(write(tmp_path, content))) == {"a.jpg": [BOX]}
+
+
+@pytest.mark.parametrize(
+    "categories, wanted",
+    [
+        ([{"id": 7, "name": "person"}, {"id": 3, "name": "dog"}], 7),
+        ([{"id": "7", "name": "dancer", "keypoints": ["nose"]}, {"id": 1, "name": "dog"}], 7),
+        ([{"id": 1, "name": "cat"}, {"id": 7, "name": "Person"}], "7"),
+    ],
+)
+def test_the_category_of_people_is_the_file_s(tmp_path, categories, wanted):
+    boxes = [{"image_id": "0", "bbox": BOX, "category_id": wanted},
+             {"image_id": 0, "bbox": [5, 5, 9, 9], "category_id": 3}]  # fmt: skip
+    images = [{"id": 0.0, "file_name": "a.jpg"}]
+    content = {"images": images, "annotations": boxes, "categories": categories}
+    assert plain(read_boxes(write(tmp_path, content))) == {"a.jpg": [BOX]}
+
+
+def test_the_only_category_there_is_is_taken_and_of_several_none(tmp_path):
+    one = [{"image_id": 4, "bbox": BOX, "category_id": 7}]
+    assert plain(read_boxes(write(tmp_path, one))) == {"000000000004": [[*BOX, 1.0]]}
+    both = [*one, {"image_id": 4, "bbox": BOX, "category_id": 8}]
+    with pytest.raises(DataError, match="several categories"):
+        read_boxes(write(tmp_path, both))
+
+
+def test_equal_names_keep_their_folders(tmp_path):
+    names = ["cam1/1.jpg", "cam2\\1.jpg", "cam2/2.jpg"]
+    content = {
+        "images": [{"id": number, "file_name": name} for number, name in enumerate(names)],
+        "annotations": [
+            {"image_id": number, "bbox": [number + 1, 2, 30, 40]} for number in range(3)
+        ],
+    }
+    found = read_boxes(write(tmp_path, content))
+    assert list(found) == ["cam1/1.jpg", "cam2/1.jpg", "2.jpg"]
+    paths = [f"/data/set/{name}" for name in ("cam1/1.jpg", "cam2/1.jpg", "cam2/2.jpg")]
+    named = NamedBoxes(found, paths)
+    assert [named.of(path)[0, 0] for path in paths] == [1, 2, 3]
+    # Another camera's boxes are not taken, nor those of a bare name that two pictures have.
+    assert named.of("/data/set/cam3/1.jpg") is None
+    bare = NamedBoxes({"1.jpg": BOX, "2": BOX, "gone.jpg": BOX}, paths)
+    assert bare.meet(paths) == (paths[:2], ["1.jpg", "gone.jpg"])
+    assert NamedBoxes({"1.jpg": BOX}).of(paths[0]) == BOX
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_any_encoding(tmp_path, encoding):
+    path = tmp_path / "boxes.json"
+    path.write_bytes(json.dumps({"ä.jpg": BOX}).encode(encoding))
+    assert plain(read_boxes(path)) == {"ä.jpg": [BOX]}
 
 
 def test_coco_detections(tmp_path):
