@@ -3,6 +3,7 @@
 import json
 import logging
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -189,6 +190,65 @@ def test_publishing(folder, tmp_path, monkeypatch, capsys, images):
     for source in ("mine", made):
         with pytest.raises(WeightsError, match="damaged or was changed"):
             presets.load_model(source)
+
+
+def flip_the_last_byte(folder):
+    path = folder / "model.weights.h5"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+def cut_in_half(folder):
+    path = folder / "model.weights.h5"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def take_other_weights(folder):
+    """As many bytes, readable, of the same network: only the checksum tells."""
+    other = small()
+    weights.save_weights(other, folder / "model.weights.h5", dtype="float16")
+
+
+def take_the_config_of_other_weights(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["weights"]["sha256"] = "0" * 64
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (flip_the_last_byte, "mine.model.weights.h5 is damaged or was changed: its sha256 must be"),
+        (
+            cut_in_half,
+            r"mine.model.weights.h5 is damaged: it must have \d+ bytes. Received: \d+",
+        ),
+        (take_other_weights, "mine.model.weights.h5 is damaged or was changed: its sha256 must be"),
+        (take_the_config_of_other_weights, "config.json is of another version of mine: .* sha256"),
+    ],
+)
+def test_shipped_weights_that_are_not_the_published_ones(
+    spoil, message, folder, tmp_path, monkeypatch, capsys
+):
+    from keras_hourglass import Predictor
+    from keras_hourglass.io.images import write_image
+    from keras_hourglass.zoo.publish import publish
+
+    root = tmp_path / "weights"
+    made = publish(folder, "mine", FACTS, folder=root)
+    monkeypatch.setattr(presets, "weights_folder", lambda: root)
+    assert presets.load_model("mine").num_keypoints == 14
+    spoil(made)
+    files = sorted(made.iterdir())
+    for load in (presets.load_model, presets.load_snapshot, Predictor):
+        with pytest.raises(WeightsError, match=message):
+            load("mine")
+    # On the command line it is one line, and no folder is left behind.
+    write_image(str(tmp_path / "a.png"), np.zeros((48, 32, 3), np.uint8))
+    out = tmp_path / "poses"
+    assert main(["predict", "--model", "mine", str(tmp_path / "a.png"), "--out", str(out)]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert re.search(message, line)
+    assert not out.exists() and sorted(made.iterdir()) == files
 
 
 def pin(name):
