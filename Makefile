@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-fast test-addons test-lowest lint reference clean
+.PHONY: demo test test-fast test-addons test-lowest lint reference weights-check clean
 
 # Rebuilt when the requirements change.
 .venv/installed: setup.py
@@ -55,6 +55,12 @@ lint: .venv/tested
 # The API reference as web pages: reference/index.html.
 reference: .venv/tested
 	$(BIN)/python tests/package/reference.py reference
+
+# Measures every published network again and compares cards and tables; DATA holds lsp_train/ and
+# coco_people/. About ten minutes on two cores.
+DATA ?= ../shared/data
+weights-check: .venv/tested
+	$(BIN)/python benchmarks/cards.py --check --data-root $(DATA)
 
 clean:
 	rm -rf build dist *.egg-info demo_out reference

@@ -8,15 +8,25 @@ from keras_hourglass.network.graph import Graph
 # Sections of the card in order, each with its facts and their names; a nameless fact stands in
 # the text, the others in a table. Whatever else a card holds follows under its own name.
 _SECTIONS = {
-    "Accuracy": {"metric": None, "convention": None, "tables": None, "gains": None},
+    "Accuracy": {
+        "metric": None,
+        "convention": None,
+        "elsewhere": None,
+        "figures": None,
+        "tables": None,
+        "gains": None,
+    },
+    "On everyday people": {"people": None},
     "Where it fails": {"limits": None, "failures": None},
     "Is a joint in the picture?": {"presence": None, "thresholds": None},
+    "Speed": {"speed": None},
     "Training": {
         "training_data": "Trained on",
         "architecture": "Network",
         "command": "Command",
         "recipe": "Recipe",
         "epoch": "Epoch kept",
+        "crops": "Crops seen",
         "hours": "Hours",
         "hardware": "Hardware",
         "curves": None,

@@ -17,7 +17,7 @@ BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / "benchmarks"
 def benchmarks_on_the_path(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield
-    for name in ("common", "run", "scaling", "plain_transforms", "small_networks"):
+    for name in ("cards", "common", "run", "scaling", "plain_transforms", "small_networks"):
         sys.modules.pop(name, None)
 
 
@@ -236,3 +236,45 @@ def test_people_that_are_not_found_count_as_wrong():
     assert joints[records.skeleton.index("left_wrist")].tolist() == [30.0, 31.0]
     assert np.isnan(joints[records.skeleton.index("neck")]).all()
     assert small_networks.accuracy([joints, joints], records)[0] is None
+
+
+def test_the_pages_show_what_the_cards_say(monkeypatch):
+    import cards
+
+    said = cards.cards()
+    assert cards.stale_pages(said) == []
+    # One figure changed, both tables of networks are named; their columns' origins stay.
+    said["hourglass_tiny_lsp"]["figures"]["COCO people"]["PCK@0.2"] += 0.1
+    wrong = cards.stale_pages(said)
+    assert [line.split(":")[0] for line in wrong] == ["README.md", "weights/README.md"]
+    assert all("--tables" in line for line in wrong)
+
+
+def test_every_figure_of_a_card_says_who_and_by_which_command():
+    import cards
+
+    for name, card in cards.cards().items():
+        assert card["metric"]["data"] in cards.SETS
+        for data in cards.SETS:
+            row = card["figures"][data]
+            assert row["command"] == cards.command(data) and row["joints"] > row["people"] > 0
+        if name.endswith("_lsp"):
+            assert "chose" in card["convention"]
+            assert "was not" in card["figures"][cards.OTHER_HALF]["command"]
+
+
+def test_what_is_said_and_what_is_measured():
+    import cards
+
+    said = {"a": {"PCK@0.2": 80.5, "people": 200}, "b": "text"}
+    assert cards.differences(said, said, 0.1, "x") == []
+    close = {"a": {"PCK@0.2": 80.6, "people": 200}, "b": "text"}
+    assert cards.differences(said, close, 0.1, "x") == []
+    other = {"a": {"PCK@0.2": 80.7, "people": 199}, "c": 1}
+    assert cards.differences(said, other, 0.1, "x") == [
+        "x: b is said, but not measured",
+        "x: c is measured, but not said",
+        "x, a, PCK@0.2: 80.5 is said, 80.7 measured",
+        "x, a, people: 200 is said, 199 measured",
+    ]
+    assert cards.differences({"a": "1"}, {"a": 1}, 0.1, "x") == ["x, a: '1' is said, 1 measured"]

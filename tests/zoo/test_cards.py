@@ -176,6 +176,7 @@ def check_detector(card, metric):
 
 def check_joints(card, architecture, metric):
     """The tables of joints and stacks have the figure of the head."""
+    assert card["figures"][metric["data"]][metric["name"]] == metric["value"]
     groups, joints = card["tables"].values()
     last = f"stack {architecture['num_stacks']}"
     assert groups[last]["mean"] == metric["value"]
@@ -200,6 +201,20 @@ def test_recipes_of_published_weights_build_their_network(name):
     assert stored["training"]["precision"] != "auto"
     hardware = config["card"]["hardware"]
     assert "bfloat16" not in hardware or stored["training"]["precision"] == "mixed_bfloat16"
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_the_command_of_a_card_trains_its_recipe(name):
+    """One command makes the weights again: the recipe it names is the stored one."""
+    words = RECORDS[name]["command"].split()
+    place = words.index("train")
+    assert words[:place] in (["keras-hourglass"], ["KERAS_BACKEND=jax", "keras-hourglass"])
+    overrides = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+    named = load_recipe(words[place + 1], overrides).to_dict()
+    stored = load_recipe(WEIGHTS / name / "recipe.yaml").to_dict()
+    if named["training"]["precision"] == "auto":  # the stored one says what it was there
+        named["training"]["precision"] = stored["training"]["precision"]
+    assert named == stored
 
 
 def test_pictures_of_the_zoo_are_there_and_small():
