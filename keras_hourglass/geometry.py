@@ -16,6 +16,9 @@ import numpy as np
 from keras_hourglass.errors import UserError
 from keras_hourglass.typing import Array, Size
 
+# Side of a person box in sides of what it is around: an annotated rectangle, or the joints.
+PADDING = 1.25
+
 
 def boxes_from_xywh(xywh: Array) -> np.ndarray:
     """Person boxes (centre and square side) around rectangles.

@@ -128,8 +128,9 @@ def print_result(evaluation, sweep_rows=None):
     print(tables.as_text(tables.stack_table(evaluation)))
     print()
     print(tables.as_text(tables.joint_table(evaluation)))
+    print(f"\nmean error: {evaluation.pixels:.1f} px of the pictures")
     if evaluation.oks is not None:
-        print(f"\nmean object keypoint similarity: {evaluation.oks:.1f} %")
+        print(f"mean object keypoint similarity: {evaluation.oks:.1f} % ({tables.SIGMAS})")
     if sweep_rows:
         print()
         print(tables.as_text(tables.sweep_table(sweep_rows)))

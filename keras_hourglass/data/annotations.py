@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from keras_hourglass.errors import DataError
-from keras_hourglass.geometry import boxes_from_joints, boxes_from_xywh
+from keras_hourglass.geometry import PADDING, boxes_from_joints, boxes_from_xywh
 from keras_hourglass.io.structured import existing, one_line
 
 
@@ -114,8 +114,6 @@ class Tally:
         return "; ".join(f"{count} × {reason}" for reason, (count, _) in self._counts.items())
 
 
-# Of a person box and its rectangle.
-PADDING = 1.25
 # Longer side of a rectangle in source pixels. Below it lie points, lines and fractions.
 MIN_SIDE = 2.0
 

@@ -338,7 +338,7 @@ class _People:
             boxes=column["box"],
             joints=joints,
             visibility=visibility,
-            reference=reference_lengths(joints, visibility, self.skeleton),
+            reference=reference_lengths(joints, visibility, self.skeleton, column["box"]),
             ids=unique_ids(column["annotation_id"]),
             areas=column["area"],
             extra=extra,

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_hourglass.data.annotations import PADDING
 from keras_hourglass.data.load import open_image
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.data.tfrecords import PREFIX as STORED
 from keras_hourglass.data.tfrecords import stored_image
 from keras_hourglass.errors import DataError
-from keras_hourglass.geometry import boxes_from_xywh, boxes_to_xywh
+from keras_hourglass.geometry import PADDING, boxes_from_xywh, boxes_to_xywh
 from keras_hourglass.io.files import atomic_write, new_folder
 from keras_hourglass.io.images import shown_size, write_image
 from keras_hourglass.typing import Path

@@ -110,7 +110,7 @@ def _records(rows, skeleton, notes, remarks):
         boxes=column["box"],
         joints=joints,
         visibility=visibility,
-        reference=reference_lengths(joints, visibility, skeleton),
+        reference=reference_lengths(joints, visibility, skeleton, column["box"]),
         ids=unique_ids(column["id"]),
         extra={
             "image_number": np.array(column["number"]),

@@ -11,10 +11,10 @@ import re
 
 import numpy as np
 
-from keras_hourglass.data.annotations import PADDING, numbers, read_mat
+from keras_hourglass.data.annotations import numbers, read_mat
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
-from keras_hourglass.geometry import boxes_from_joints
+from keras_hourglass.geometry import PADDING, boxes_from_joints
 from keras_hourglass.io.structured import existing
 from keras_hourglass.metrics import reference_lengths
 from keras_hourglass.skeletons import LSP

@@ -99,7 +99,7 @@ def read_sleap(path: Path, images: Path | None = None, pairs: Any = None) -> Pos
         boxes=np.stack(box),
         joints=joints,
         visibility=visibility,
-        reference=reference_lengths(joints, visibility, skeleton),
+        reference=reference_lengths(joints, visibility, skeleton, box),
         ids=unique_ids(ids),
         extra={
             "image_number": np.array(number),

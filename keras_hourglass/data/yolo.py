@@ -301,7 +301,7 @@ class _People:
             boxes=column["box"],
             joints=joints,
             visibility=visibility,
-            reference=reference_lengths(joints, visibility, self.skeleton),
+            reference=reference_lengths(joints, visibility, self.skeleton, column["box"]),
             ids=unique_ids(column["id"]),
             areas=rectangles[:, 2] * rectangles[:, 3] * 0.53,  # as COCO's tools without a segment
             extra={

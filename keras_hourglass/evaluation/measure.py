@@ -15,17 +15,18 @@ from keras_hourglass.evaluation.predictions import (
     RecordHeatmaps,
     predict_records,
 )
+from keras_hourglass.geometry import PADDING
 from keras_hourglass.inference.engines import make_engine
 from keras_hourglass.metrics import (
     MEANS,
     auc,
     default_threshold,
+    joint_sigmas,
     nme,
     normalizer_name,
     oks,
     summarize,
 )
-from keras_hourglass.metrics.oks import COCO_SIGMAS
 from keras_hourglass.metrics.pck import PCK
 from keras_hourglass.network.config import stack_names
 
@@ -41,11 +42,14 @@ class Evaluation:
         predictions: the `Predictions`.
         stacks: a `metrics.PCK` for each stack, first to last.
         stack: index of the stack that `pck` and the tables show, the last by default.
-        normalizer: what distances are measured in, `"torso"` or `"head"`.
+        normalizer: what distances are measured in: `"torso"`, `"head"`, or, where neither is there,
+            `"box"`.
         auc, nme: as from `metrics.auc` and `metrics.nme`, of that stack.
         parts: a `metrics.PCK` of that stack for `"visible"` and `"occluded"` joints.
-        oks: mean object keypoint similarity in percent where the data give areas and COCO's
-            joints, else `None`.
+        oks: mean object keypoint similarity in percent, with the sigmas of `metrics.joint_sigmas`
+            and the areas of the data, or 0.53 of the box where they give none; `None` if nobody has
+            a labelled joint.
+        pixels: mean distance of the counted joints in source pixels.
 
     Example:
 
@@ -61,6 +65,7 @@ class Evaluation:
     nme: dict
     parts: dict
     oks: float | None = None
+    pixels: float = float("nan")
 
     @property
     def metric(self) -> str:
@@ -98,6 +103,7 @@ class Evaluation:
             "auc": {"max_threshold": 0.5, **_rounded(self.auc)},
             "nme": _rounded(self.nme),
             "oks": self.oks,
+            "mean_error_pixels": _rounded(self.pixels),
             "visible": self.parts["visible"].to_dict()["mean"],
             "occluded": self.parts["occluded"].to_dict()["mean"],
             "num_predicted": len(predictions),
@@ -134,7 +140,8 @@ def evaluate_predictions(
         An `Evaluation`.
 
     Raises:
-        UserError: if the stack does not exist or the threshold is not positive.
+        UserError: if the stack does not exist, the threshold is not positive, or nobody can be
+            measured.
 
     Example:
 
@@ -151,15 +158,9 @@ def evaluate_predictions(
     def measure(values):
         return summarize(values, records.skeleton, threshold, mean_over)
 
-    similarity = None
-    if records.areas is not None and records.skeleton.num_joints == len(COCO_SIGMAS):
-        usable = records.areas > 0
-        keypoints = predictions.keypoints[chosen][usable]
-        values = oks(
-            keypoints, records.joints[usable], records.visibility[usable], records.areas[usable]
-        )
-        if np.isfinite(values).any():
-            similarity = round(float(100 * np.nanmean(values)), 3)
+    keypoints = predictions.keypoints[chosen]
+    pixels = np.linalg.norm(keypoints - records.joints, axis=-1)[records.visibility > 0]
+    _check_measured(records, distances, pixels)
     parts = {
         name: measure(np.where(records.visibility == level, distances[chosen], np.nan))
         for name, level in (("visible", 2), ("occluded", 1))
@@ -172,7 +173,40 @@ def evaluate_predictions(
         auc(distances[chosen], records.skeleton),
         nme(distances[chosen], records.skeleton),
         parts,
-        similarity,
+        _similarity(records, keypoints),
+        float(np.nanmean(pixels)),
+    )
+
+
+def _similarity(records, keypoints):
+    """Mean object keypoint similarity in percent, `None` where there is none."""
+    sides = records.boxes[:, 2] / PADDING
+    areas = 0.53 * sides**2 if records.areas is None else records.areas
+    placed = np.isfinite(keypoints).all(axis=-1) | (records.visibility == 0)
+    usable = (areas > 0) & placed.all(axis=1)
+    values = oks(
+        keypoints[usable],
+        records.joints[usable],
+        records.visibility[usable],
+        areas[usable],
+        joint_sigmas(records.skeleton.joints),
+    )
+    return round(float(100 * np.nanmean(values)), 3) if np.isfinite(values).any() else None
+
+
+def _check_measured(records, distances, pixels):
+    """Refuse a report in which nobody counts."""
+    if np.isfinite(distances).any() and np.isfinite(pixels).any():
+        return
+    if not len(pixels):
+        reason = "no joint is labelled"
+    elif not np.isfinite(records.reference).any():
+        reason = "there is no length to measure by: neither torso nor head nor box"
+    else:
+        reason = "the labelled joints are those of people without a length, or not predicted"
+    raise UserError(
+        f"Nobody can be measured. Received: {len(records)} people of whom {reason}. "
+        "Annotate them, or give other data."
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.geometry import PADDING
 from keras_hourglass.skeletons import Skeleton, get_skeleton
 from keras_hourglass.typing import Array
 
@@ -63,13 +64,18 @@ def _or_none(number):
     return None if np.isnan(number) else round(float(number), 3)
 
 
-def reference_lengths(joints: Array, visibility: Array, skeleton: Skeleton) -> np.ndarray:
-    """Distance between the skeleton's two reference joints, e.g. the torso.
+def reference_lengths(
+    joints: Array, visibility: Array, skeleton: Skeleton, boxes: Array | None = None
+) -> np.ndarray:
+    """Distance between the skeleton's two reference joints, e.g. the torso, or else the box.
 
     Args:
         joints: `(N, K, 2)` in source pixels.
         visibility: `(N, K)`; both joints must be above 0.
         skeleton: the `Skeleton`, whose `reference` names the pair.
+        boxes: `(N, 3)` person boxes `centre x, centre y, side` in source pixels. Where nobody can
+            be measured by the pair, as animals and hands without a torso, everybody is by the
+            side of the box without its margin.
 
     Returns:
         `(N,)` lengths in source pixels; NaN where one of the two is not labelled or they coincide.
@@ -82,25 +88,28 @@ def reference_lengths(joints: Array, visibility: Array, skeleton: Skeleton) -> n
     [5.0]
     """
     joints, visibility = np.asarray(joints, np.float64), np.asarray(visibility)
-    if skeleton.reference is None:
-        return np.full(len(joints), np.nan)
-    first, second = (skeleton.index(joint) for joint in skeleton.reference)
-    lengths = np.linalg.norm(joints[:, first] - joints[:, second], axis=-1)
-    known = (visibility[:, first] > 0) & (visibility[:, second] > 0) & (lengths > 0)
-    return np.where(known, lengths, np.nan)
+    lengths = np.full(len(joints), np.nan)
+    if skeleton.reference is not None:
+        first, second = (skeleton.index(joint) for joint in skeleton.reference)
+        apart = np.linalg.norm(joints[:, first] - joints[:, second], axis=-1)
+        known = (visibility[:, first] > 0) & (visibility[:, second] > 0) & (apart > 0)
+        lengths = np.where(known, apart, np.nan)
+    if boxes is not None and np.isnan(lengths).all():
+        return np.asarray(boxes, np.float64)[:, 2] / PADDING
+    return lengths
 
 
 def normalizer_name(records: Any) -> str:
     """What the reference lengths of records are.
 
-    They are compared with the torsos themselves; MPII gives heads. FLIC's torsos, given in its
-    file, run between the other shoulder and hip.
+    They are compared with the torsos themselves, and with the boxes; MPII gives heads. FLIC's
+    torsos, given in its file, run between the other shoulder and hip.
 
     Args:
         records: `PoseRecords`.
 
     Returns:
-        `"torso"`, `"head"` or `"given length"`.
+        `"torso"`, `"box"`, `"head"` or `"given length"`.
 
     Example:
 
@@ -112,13 +121,17 @@ def normalizer_name(records: Any) -> str:
     both = ~np.isnan(torso) & ~np.isnan(records.reference)
     if both.any() and np.allclose(torso[both], records.reference[both], rtol=1e-3):
         return "torso"
+    known = np.isfinite(records.reference)
+    sides = np.asarray(records.boxes)[:, 2] / PADDING
+    if known.any() and np.allclose(sides[known], records.reference[known], rtol=1e-3):
+        return "box"
     if "head_top" in records.skeleton.joints:
         return "head"
     return "given length" if records.skeleton.reference is None else "torso"
 
 
 def default_threshold(normalizer: str) -> float:
-    """The customary threshold: 0.5 of the head, 0.2 of the torso.
+    """The customary threshold: 0.5 of the head, 0.2 of the torso, 0.05 of the box.
 
     Args:
         normalizer: as from `normalizer_name`.
@@ -128,10 +141,13 @@ def default_threshold(normalizer: str) -> float:
 
     Example:
 
-    >>> default_threshold("head"), default_threshold("torso")
-    (0.5, 0.2)
+    >>> default_threshold("head"), default_threshold("torso"), default_threshold("box")
+    (0.5, 0.2, 0.05)
+
+    Reference:
+        Animals are measured by PCK@0.05 in [Mu et al., 2020](https://arxiv.org/abs/1912.08265).
     """
-    return 0.5 if normalizer == "head" else 0.2
+    return {"head": 0.5, "box": 0.05}.get(normalizer, 0.2)
 
 
 def normalized_distances(

@@ -109,8 +109,9 @@ def _numbers(evaluation):
         "occluded joints": f"{tables.cell(evaluation.parts['occluded'].mean)} %",
         "people": str(pck.num_people),
     }
+    numbers["mean error"] = f"{evaluation.pixels:.1f} px of the pictures"
     if evaluation.oks is not None:
-        numbers["object keypoint similarity"] = f"{evaluation.oks:.1f} %"
+        numbers["object keypoint similarity"] = f"{evaluation.oks:.1f} % ({tables.SIGMAS})"
     if predictions.milliseconds:
         total = sum(predictions.milliseconds.values())
         numbers["per person"] = f"{total:.1f} ms"

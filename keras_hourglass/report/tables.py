@@ -4,6 +4,7 @@ import math
 import re
 
 from keras_hourglass.metrics import MEANS
+from keras_hourglass.metrics.oks import DEFAULT_SIGMA
 
 
 def cell(value, digits=1):
@@ -12,6 +13,10 @@ def cell(value, digits=1):
         return "n/a"
     # + 0.0 turns -0.0 into 0.0.
     return f"{round(value, digits) + 0.0:.{digits}f}" if isinstance(value, float) else str(value)
+
+
+# What object keypoint similarities are computed with, in words.
+SIGMAS = f"COCO's sigmas, {DEFAULT_SIGMA} for joints that COCO does not have"
 
 
 def caption(evaluation):

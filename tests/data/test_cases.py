@@ -305,6 +305,39 @@ def test_seventeen_joints_that_nobody_named_are_cocos(case):
     assert load_records(f"coco:{case(change)}").skeleton.name == "coco"
 
 
+def test_animals_are_measured_by_their_box(case, figures, tmp_path, capsys):
+    """Four joints without a torso: the longer side of the rectangle, which is said."""
+
+    def change(content):
+        content["categories"][0] |= {
+            "name": "cow",
+            "keypoints": ["nose", "withers", "tail", "hoof"],
+        }
+        for person in people(content):
+            person["keypoints"] = person["keypoints"][:12]
+            person["keypoints"][2::3] = [2] * 4
+
+    path = case(change)
+    records = load_records(f"coco:{path}")
+    sides = np.max([person["bbox"][2:] for person in people(figures[1])], axis=1)
+    np.testing.assert_allclose(records.reference, sides)
+    points = records.joints.copy()
+    points[:, 0, 0] += 0.06 * sides
+    points[:, 1, 1] += 0.04 * sides
+    np.save(tmp_path / "preds.npy", points)
+    out = tmp_path / "out"
+    words = ["score", "--annotations", f"coco:{path}", "--out", str(out)]
+    assert main([*words, "--predictions", str(tmp_path / "preds.npy")]) == 0
+    told = capsys.readouterr().out
+    assert "PCK@0.05 in percent, distances by box; 6 people" in told
+    assert f"mean error: {0.1 * sides.mean() / 4:.1f} px of the pictures" in told
+    assert "mean object keypoint similarity" in told and "COCO's sigmas, 0.067 for" in told
+    numbers = json.loads((out / "metrics.json").read_text())
+    assert numbers["normalizer"] == "box" and numbers["joints"] == {
+        "nose": 0, "withers": 100, "tail": 100, "hoof": 100}  # fmt: skip
+    assert numbers["mean_error_pixels"] == pytest.approx(0.1 * sides.mean() / 4, abs=1e-3)
+
+
 # Pictures
 
 

@@ -60,6 +60,17 @@ def test_the_length_between_the_two_reference_joints_by_hand():
     assert np.isnan(reference_lengths(joints, np.ones((3, 3)), ARM)).all()
 
 
+def test_without_a_torso_the_box_is_the_length():
+    joints = [[[0, 0], [9, 9], [3, 4]], [[1, 1], [9, 9], [1, 1]]]
+    boxes = [[5, 5, 25.0], [6, 6, 50.0]]
+    # One torso is enough for the torso to be the measure, of that person.
+    assert reference_lengths(joints, [[1, 0, 2], [2, 2, 2]], FACE, boxes)[0] == 5
+    assert np.isnan(reference_lengths(joints, [[1, 0, 2], [2, 2, 2]], FACE, boxes)[1])
+    # Boxes are 1.25 times what they are around.
+    np.testing.assert_allclose(reference_lengths(joints, np.ones((2, 3)), ARM, boxes), [20, 40])
+    np.testing.assert_allclose(reference_lengths(joints, np.zeros((2, 3)), FACE, boxes), [20, 40])
+
+
 HEADED = Skeleton("headed", ("head_top", "neck", "waist"), reference=("neck", "waist"))
 BARE = Skeleton("bare", ("tail", "neck", "waist"))
 
@@ -72,13 +83,15 @@ BARE = Skeleton("bare", ("tail", "neck", "waist"))
         (HEADED, [7.0, 7.0], "head", 0.5),
         (HEADED, [np.nan, np.nan], "head", 0.5),
         (BARE, [7.0, 7.0], "given length", 0.2),
+        (BARE, [32.0, 64.0], "box", 0.05),
     ],
 )
 def test_what_distances_are_measured_in(tmp_path, skeleton, reference, normalizer, threshold):
     joints = [[[0, 0], [9, 9], [3, 4]], [[0, 0], [9, 9], [6, 8]]]
     records = face_records(tmp_path, count=2).with_columns(
-        skeleton=skeleton, joints=joints, visibility=[[2, 2, 2], [2, 2, 0]], reference=reference
-    )
+        skeleton=skeleton, joints=joints, visibility=[[2, 2, 2], [2, 2, 0]], reference=reference,
+        boxes=[[9, 9, 40], [9, 9, 80]],
+    )  # fmt: skip
     assert normalizer_name(records) == normalizer
     assert default_threshold(normalizer) == threshold
 
@@ -382,7 +395,7 @@ def test_training_accuracy_on_every_backend(backend):
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        env={**os.environ, "KERAS_BACKEND": backend},
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(sys.path)},
         cwd=pathlib.Path(__file__).parent,
     )
     assert run.returncode == 0, run.stderr

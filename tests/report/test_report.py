@@ -13,6 +13,7 @@ from colour_vision import least_difference
 from dots import FACE, DotNetwork, face_records
 
 from keras_hourglass.analysis import stack_changes
+from keras_hourglass.errors import UserError
 from keras_hourglass.evaluation import evaluate, evaluate_predictions
 from keras_hourglass.io.images import image_size
 from keras_hourglass.metrics import PCK, group_curves
@@ -132,14 +133,23 @@ def test_a_report_needs_neither_model_nor_pictures(evaluation, tmp_path):
 def test_cells_without_data_say_so(evaluation, tmp_path):
     _, result = evaluation
     records = result.predictions.records
-    empty = records.with_columns(visibility=np.zeros((9, 3), int))
-    predictions = type(result.predictions)(
-        empty, result.predictions.stacks, result.predictions.keypoints,
-        result.predictions.scores, result.predictions.heatmap_means,
-    )  # fmt: skip
-    write_report(evaluate_predictions(predictions, normalizer="torso"), tmp_path)
-    assert json.loads((tmp_path / "metrics.json").read_text())["mean"] is None
+
+    def without(joints):
+        visibility = records.visibility.copy()
+        visibility[:, joints] = 0
+        return type(result.predictions)(
+            records.with_columns(visibility=visibility), result.predictions.stacks,
+            result.predictions.keypoints, result.predictions.scores,
+            result.predictions.heatmap_means,
+        )  # fmt: skip
+
+    write_report(evaluate_predictions(without([1]), normalizer="torso"), tmp_path)
+    numbers = json.loads((tmp_path / "metrics.json").read_text())
+    assert numbers["joints"][FACE.joints[1]] is None and numbers["mean"] is not None
     assert "n/a" in (tmp_path / "report.md").read_text()
+    # Where nobody counts there is nothing to report.
+    with pytest.raises(UserError, match="Nobody can be measured. Received: 9 people of whom no j"):
+        evaluate_predictions(without([0, 1, 2]), normalizer="torso")
 
 
 def test_figures_are_drawn(evaluation, tmp_path):

@@ -18,14 +18,13 @@ from keras_hourglass.data.figures.drawing import FigurePainter
 from keras_hourglass.data.figures.pen import sample_outfit
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import UserError
-from keras_hourglass.geometry import boxes_from_joints, boxes_to_xywh
+from keras_hourglass.geometry import PADDING, boxes_from_joints, boxes_to_xywh
 from keras_hourglass.io.files import atomic_write, new_folder
 from keras_hourglass.metrics import reference_lengths
 from keras_hourglass.skeletons import LSP
 from keras_hourglass.typing import Array, Path
 
 DEFAULT_SIZE = 192
-PADDING = 1.25
 PREFIX = "synthetic:"
 _NAME = re.compile(r"synthetic:(\d+)x/(\d+)/(\d+)$")
 _POSE, _LOOK = 0, 1  # independent streams of random numbers of one figure
