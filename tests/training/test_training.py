@@ -14,7 +14,7 @@ import yaml
 from keras_hourglass import HeatmapCodec, Skeleton, StackedHourglass
 from keras_hourglass.data.figures import synthetic_records
 from keras_hourglass.errors import RecipeError, UserError, WeightsError
-from keras_hourglass.training.batches import Batches
+from keras_hourglass.training.batches import JointBatches
 from keras_hourglass.training.building import compile_model
 from keras_hourglass.training.callbacks import averages as averaging
 from keras_hourglass.training.callbacks.averages import Averages
@@ -347,7 +347,7 @@ def test_every_supervision_trains(tmp_path):
         model = StackedHourglass(**network)
         values = load_recipe(recipe(model=network))
         compile_model(model, values, 5)
-        batches = Batches(synthetic_records(4, 3, 64), codec_of(model), batch_size=4)
+        batches = JointBatches(synthetic_records(4, 3, 64), codec_of(model), batch_size=4)
         crops, targets = batches.batch(0)
         logs = model.train_on_batch(
             crops, dict.fromkeys(model.output_names, targets), return_dict=True
@@ -365,7 +365,7 @@ def test_averages_take_statistics_of_their_own_and_raw_weights_come_back():
     options = {"use_ema": True, "ema_momentum": 0.5}
     values = recipe(optimizer={"learning_rate": 0.5, "options": options})
     compile_model(model, load_recipe(values), 3)
-    batches = Batches(synthetic_records(8, 1, 64), codec_of(model), batch_size=4)
+    batches = JointBatches(synthetic_records(8, 1, 64), codec_of(model), batch_size=4)
     for step in (0, 1):
         crops, targets = batches.batch(step)
         model.train_on_batch(crops, {"stack_1": targets})
@@ -382,7 +382,7 @@ def test_averages_take_statistics_of_their_own_and_raw_weights_come_back():
 
 def test_epochs_of_any_length_show_everybody_equally_often():
     records = synthetic_records(10, 1, 64)
-    batches = Batches(records, batch_size=3, steps=2, shuffle=True, seed=4)
+    batches = JointBatches(records, batch_size=3, steps=2, shuffle=True, seed=4)
     assert len(batches) == 2 and batches.passes == 3
     seen = []
     original = batches.sample
@@ -398,9 +398,10 @@ def test_epochs_of_any_length_show_everybody_equally_often():
 def test_a_batch_that_does_not_divide_is_filled_with_empty_crops():
     records = synthetic_records(5, 1, 64)
     halves = [
-        Batches(records, batch_size=4, layout=Layout(2, process, 2)).batch(1) for process in (0, 1)
+        JointBatches(records, batch_size=4, layout=Layout(2, process, 2)).batch(1)
+        for process in (0, 1)
     ]
-    plain = Batches(records, batch_size=4).batch(1)
+    plain = JointBatches(records, batch_size=4).batch(1)
     assert plain[0].shape[0] == 1 and [crops.shape[0] for crops, _ in halves] == [1, 1]
     np.testing.assert_array_equal(halves[0][0], plain[0])
     assert not halves[1][0].any() and not halves[1][1][..., 3].any()
@@ -427,7 +428,7 @@ def test_mixed_precision_stays_close_to_float32(tmp_path, policy):
 def test_collapse_and_divergence_are_told_once(caplog):
     model = StackedHourglass(skeleton="lsp", **TINY)
     compile_model(model, load_recipe(recipe()), 3)
-    batches = Batches(synthetic_records(4, 1, 64), codec_of(model), batch_size=4)
+    batches = JointBatches(synthetic_records(4, 1, 64), codec_of(model), batch_size=4)
     warn = Warn(batches, Averages(model))
     warn.set_model(model)
     with caplog.at_level(logging.WARNING, "keras_hourglass"):
@@ -446,7 +447,7 @@ def test_validation_measures_by_the_threshold_of_evaluation(joint, threshold):
     records = records.with_columns(skeleton=Skeleton("own", joints), reference=[3.0, 5.0, 4.0])
     model = StackedHourglass(skeleton="lsp", **TINY)
     compile_model(model, load_recipe(recipe()), 3)
-    callback = SourceValidation(Batches(records), 1, Averages(model))
+    callback = SourceValidation(JointBatches(records), 1, Averages(model))
     assert callback.threshold == threshold
 
 
