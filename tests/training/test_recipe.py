@@ -113,7 +113,7 @@ def test_shipped_recipes_load_and_open_with_their_command(name):
     assert any(command in head for command in commands)
     for word in ("Hardware:", "Time:", "Result:"):
         assert word in head, word
-    assert recipe.augmentation.preset in ("newell", "paper", "sports", "none")
+    assert recipe.augmentation.preset in ("newell", "paper", "sports", "scenes", "none")
 
 
 def test_figure_8_recipes_differ_in_one_section():

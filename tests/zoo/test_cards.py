@@ -203,7 +203,7 @@ def test_recipes_of_published_weights_build_their_network(name):
     assert "bfloat16" not in hardware or stored["training"]["precision"] == "mixed_bfloat16"
 
 
-@pytest.mark.parametrize("name", RECORDS)
+@pytest.mark.parametrize("name", OF_JOINTS)
 def test_the_command_of_a_card_trains_its_recipe(name):
     """One command makes the weights again: the recipe it names is the stored one."""
     words = RECORDS[name]["command"].split()
