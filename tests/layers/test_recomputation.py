@@ -36,8 +36,8 @@ def trained(policy, on, steps=2):
     }
 
 
-def compare(policy, tolerance):
-    kept, again = (trained(policy, on) for on in (False, True))
+def compare(policy, tolerance, steps=2):
+    kept, again = (trained(policy, on, steps) for on in (False, True))
     start = trained(policy, False, steps=0)
     for name, array in kept.items():
         np.testing.assert_allclose(again[name], array, atol=tolerance, err_msg=name)
@@ -54,7 +54,9 @@ def test_the_same_training():
 
 @pytest.mark.full
 def test_the_same_training_in_half_precision():
-    compare("mixed_bfloat16", 3e-2)
+    # One step: a second one would multiply what kernels of different processors round differently
+    # (after two, the same network in float32 is 0.08 away on one of them).
+    compare("mixed_bfloat16", 1e-2, steps=1)
 
 
 @pytest.mark.full
