@@ -383,8 +383,8 @@ def speed(name, records, root):
 def megabytes(engine):
     """Of the file or folder an engine reads; 0 for an engine by name, which reads the weights."""
     path = pathlib.Path(str(engine))
-    # OpenVINO's network lies in two files.
-    files = path.parent.glob(f"{path.stem}.*") if path.is_file() else path.rglob("*")
+    # OpenVINO keeps the numbers in a second file.
+    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path, *path.rglob("*")]
     return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 
