@@ -276,7 +276,7 @@ class Collector:
                 "decode": 1000 * self.seconds / len(numbers),
             },
             settings={
-                "flip": people.runner.flip_order is not None,
+                "flip": people.runner.mirrors,
                 "decoder": self.codec.decoder,
                 "scales": list(people.runner.scales),
             },

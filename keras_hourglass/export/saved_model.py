@@ -12,6 +12,7 @@ import numpy as np
 from keras_hourglass import geometry
 from keras_hourglass.codec import codec_of
 from keras_hourglass.errors import UserError
+from keras_hourglass.inference import HeatmapRunner
 from keras_hourglass.io import images
 from keras_hourglass.network.config import stack_name
 from keras_hourglass.skeletons import skeleton_of
@@ -158,7 +159,8 @@ def verify(folder, model, codec, flip_order=None, pictures=3):
     encoded = [random_picture(seed, ".png") for seed in range(pictures)]
     crops, affines = zip(*[_crop(data, codec.input_size) for data in encoded], strict=True)
     crops, affines = np.stack(crops), np.stack(affines)
-    expected = model.predict(crops, verbose=0)
+    runner = HeatmapRunner(model, list(model.output), flip_order)
+    expected = runner(crops, mirrored=False)
     actual = loaded.signatures["heatmaps"](images=tf.constant(crops, tf.float32))
     difference = max(
         float(np.abs(expected[key] - actual[key].numpy()).max()) for key in expected
@@ -168,15 +170,12 @@ def verify(folder, model, codec, flip_order=None, pictures=3):
     if not difference <= tolerance:
         _refuse(f"heatmaps differ by {difference:.2g} of their highest value")
 
-    last = f"stack_{model.num_stacks}"
-    maps = expected[last]
-    if flip_order is not None:
-        mirrored = model.predict(crops[:, :, ::-1], verbose=0)[last]
-        maps = codec.merge_flipped(maps, mirrored, flip_order)
+    last = stack_name(model.output)
+    maps = runner(crops)[last]
     # The graph's crops may differ from OpenCV's by one grey level: so far may that move a map.
     step = np.random.default_rng(0).integers(-1, 2, crops.shape)
     near = np.clip(crops.astype(int) + step, 0, 255).astype(np.uint8)
-    moved = np.abs(model.predict(near, verbose=0)[last] - expected[last]).max()
+    moved = np.abs(runner(near, mirrored=False)[last] - expected[last]).max()
     served = loaded.signatures["serving_default"](image_bytes=tf.constant(encoded))
     points = geometry.apply_affine(affines, served["keypoints"].numpy())
     distance = _distance(codec, maps, points, max(tolerance * np.abs(maps).max(), moved))

@@ -1,5 +1,6 @@
 """From crops to heatmaps: the one place where networks are run and mirror images are merged."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ class HeatmapRunner:
         outputs: names of the wanted outputs; all stacks by default.
         flip_order: for each joint, the joint it becomes in the mirror (`Skeleton.flip_order`), to
             average with mirrored crops; `None` leaves that out.
+        merge: in place of `flip_order` for other maps than those of joints, a callable from
+            `(N, h, w, K)` maps and those of the mirrored crops to the merged ones.
         scales: factors on the side of the person box, a crop each, whose heatmaps are averaged.
         batch_size: people per run of the network, twice as many crops with their mirror images.
         engine: what runs the network, see `engines`: `"auto"` is the model itself, of a
@@ -50,6 +53,7 @@ class HeatmapRunner:
         scales: Sequence[float] = (1.0,),
         batch_size: int = 16,
         engine: Path | Callable = "auto",
+        merge: Callable | None = None,
     ):
         if batch_size < 1 or not len(scales) or not all(scale > 0 for scale in scales):
             raise UserError(
@@ -58,7 +62,9 @@ class HeatmapRunner:
             )
         self.outputs = stack_names(_known(model).output) if outputs is None else tuple(outputs)
         self.input_size, self.shapes = self._sizes(model)
-        self.flip_order = None if flip_order is None else list(flip_order)
+        if flip_order is not None:
+            merge = functools.partial(HeatmapCodec.merge_flipped, flip_order=list(flip_order))
+        self._merge, self.mirrors = merge, merge is not None
         self.scales = tuple(float(scale) for scale in scales)
         self.batch_size, self.choice = batch_size, engine
         self.engine = make_engine(engine, model, self.outputs)
@@ -117,7 +123,7 @@ class HeatmapRunner:
                 f"{width}, 3) for the scales {self.scales}. Received: {crops.shape}. "
                 "Cut people out by `geometry.crop_affine` and `io.images.warp`."
             )
-        mirrored = mirrored and self.flip_order is not None
+        mirrored = mirrored and self.mirrors
         starts = range(0, len(crops), self.batch_size)
         parts = [self._merged(crops[at : at + self.batch_size], mirrored) for at in starts]
         if len(parts) == 1:
@@ -144,8 +150,7 @@ class HeatmapRunner:
         for name in self.outputs:
             maps = np.asarray(heatmaps[name], np.float32)
             if mirrored:
-                both = maps[:count], maps[count : 2 * count]
-                result[name] = HeatmapCodec.merge_flipped(*both, self.flip_order)
+                result[name] = self._merge(maps[:count], maps[count : 2 * count])
             else:
                 result[name] = maps[:count]
         return result

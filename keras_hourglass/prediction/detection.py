@@ -129,10 +129,10 @@ class HourglassDetector:
         size = tuple(known.input_shape[1:3])
         prior = getattr(known, "preprocessing", {}).get("size_prior", 0.0)
         self.codec = BoxCodec(size, size[0] // known.output[output].shape[1], prior=prior)
-        self.flip = bool(flip)
         own = getattr(known, "thresholds", {}).get("centre", LEAST_SCORE)
         self.least_score = float(own if least_score is None else least_score)
-        self._runner = HeatmapRunner(model, (output,), batch_size=2, engine=engine)
+        merge = self.codec.merge_flipped if flip else None
+        self._runner = HeatmapRunner(model, (output,), batch_size=1, engine=engine, merge=merge)
         self._output = output
         self._lock = threading.Lock()  # pictures are read in several threads
 
@@ -152,11 +152,8 @@ class HourglassDetector:
         room = size[1] - max(1, round(width * factor)), size[0] - max(1, round(height * factor))
         corner = room[0] // 2, room[1] // 2
         shown, factors = paste_scaled(image, factor, corner, size)
-        batch = np.stack([shown, shown[:, ::-1]]) if self.flip else shown[None]
         with self._lock:
-            maps = self._runner(batch)[self._output]
-        if self.flip:
-            maps = self.codec.merge_flipped(maps[:1], maps[1:])
+            maps = self._runner(shown[None])[self._output]
         [found] = self.codec.decode(maps, self.least_score)
         low = (found[:, :2] - corner) / factors
         corners = np.concatenate([low, low + found[:, 2:4] / factors], axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from networks import as_trained
 
-from keras_hourglass import geometry
+from keras_hourglass import StackedHourglass, geometry
 from keras_hourglass.codec import DECODERS, HeatmapCodec
 from keras_hourglass.errors import UserError
 from keras_hourglass.io import images
@@ -25,6 +25,7 @@ from keras_hourglass.export.in_graph import (  # noqa: E402
     exif_orientation,
     merge_flipped,
 )
+from keras_hourglass.export.saved_model import verify  # noqa: E402
 
 SIZE = (64, 96)
 
@@ -58,8 +59,6 @@ def with_exif(data, orientation, order=">"):
 
 @pytest.fixture(scope="module")
 def model():
-    from keras_hourglass import StackedHourglass
-
     model = StackedHourglass(
         skeleton="lsp",
         num_stacks=2,
@@ -360,6 +359,17 @@ def test_versions_count_up_and_nothing_half_written_stays(model, tmp_path, monke
     assert listed.count('name: "pose"') == 1 and listed.count("{") == listed.count("}")
 
 
+def test_what_does_not_agree_with_its_model_is_refused(model, exported):
+    codec, order = HeatmapCodec(SIZE), SKELETONS["lsp"].flip_order
+    found = verify(exported, model, codec, order)
+    assert found["heatmaps"] <= 1e-3 and found["keypoints"] <= 0.5
+    with pytest.raises(UserError, match=r"Received: joints differ by \d"):
+        verify(exported, model, codec, range(14))  # mirrored, but no joint changes its side
+    other = as_trained(StackedHourglass.from_config(model.get_config()))
+    with pytest.raises(UserError, match=r"Received: heatmaps differ by .* of their highest"):
+        verify(exported, other, codec, order)
+
+
 def test_names_that_no_server_takes_are_refused(model, tmp_path):
     for name in ("a/b", "..", "a b", ".hidden"):
         with pytest.raises(UserError, match="name"):
@@ -368,8 +378,6 @@ def test_names_that_no_server_takes_are_refused(model, tmp_path):
 
 
 def test_mirror_averaging_needs_a_skeleton(tmp_path):
-    from keras_hourglass import StackedHourglass
-
     model = StackedHourglass(
         num_keypoints=3, num_stacks=1, num_features=8, depth=1, input_shape=(32, 40, 3)
     )
@@ -379,7 +387,7 @@ def test_mirror_averaging_needs_a_skeleton(tmp_path):
 
 @pytest.mark.parametrize("joints", [3, 14])
 def test_joints_without_names_are_called_as_by_the_predictor(tmp_path, joints):
-    from keras_hourglass import Predictor, StackedHourglass
+    from keras_hourglass import Predictor
     from keras_hourglass.codec import HeatmapCodec
     from keras_hourglass.export.bundle import describe
 

@@ -60,6 +60,14 @@ def test_a_crop_and_its_mirror_image_are_run_in_one_batch(model):
     assert [len(batch) for batch in engine.batches] == [2, 2, 1]
 
 
+def test_other_maps_than_those_of_joints_are_merged_by_their_own_rule(model):
+    engine, crops = Means(), crops_of(3)
+    runner = HeatmapRunner(model, ["stack_2"], batch_size=2, engine=engine, merge=np.subtract)
+    plain, of_mirror = Means()(crops)["stack_2"], Means()(crops[:, :, ::-1])["stack_2"]
+    np.testing.assert_array_equal(runner(crops)["stack_2"], plain - of_mirror)
+    assert [len(batch) for batch in engine.batches] == [4, 2] and runner.mirrors
+
+
 def test_without_an_order_nothing_is_mirrored(model):
     engine = Means()
     HeatmapRunner(model, ["stack_1"], engine=engine)(crops_of(2), mirrored=True)
