@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from keras_hourglass.choices import DECODERS, MISSING
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import heatmap_to_input, input_to_heatmap, suppress_overlaps
 from keras_hourglass.skeletons import BOXES, Skeleton
 from keras_hourglass.typing import Array, Size, is_number
 
-DECODERS = ("max", "quarter", "dark")
-MISSING = ("zero", "ignore")
 # Height of a heatmap's maximum from which a joint counts as present when the model brings no
 # thresholds of its own; a perfect map reaches 1.
 PRESENT_FROM = 0.2

@@ -1,20 +1,10 @@
 """What several commands share: options, progress, tables, the data they read."""
 
 import argparse
-import importlib
 import shlex
 import sys
 
-
-class _Choices:
-    """A list of names of the package, read when one was typed or help is shown: it brings NumPy."""
-
-    def __init__(self, module, name):
-        self._module, self._name = module, name
-
-    def __iter__(self):
-        module = importlib.import_module(f"keras_hourglass.{self._module}")
-        return iter(getattr(module, self._name))
+from keras_hourglass.choices import DECODERS, MEANS
 
 
 def add_overrides(parser, what="the recipe"):
@@ -43,7 +33,7 @@ def add_decoder(parser, scope=""):
     """The option `--decoder`, as `args.decoder`."""
     parser.add_argument(
         "--decoder",
-        choices=_Choices("codec", "DECODERS"),
+        choices=DECODERS,
         metavar="NAME",
         help=f"{scope}how a joint is read from its heatmap: %(choices)s (default: the model's, or "
         "quarter)",
@@ -54,7 +44,7 @@ def add_mean_over(parser):
     """The option `--mean-over`, as `args.mean_over`."""
     parser.add_argument(
         "--mean-over",
-        choices=_Choices("metrics", "MEANS"),
+        choices=MEANS,
         default="counted",
         metavar="KIND",
         help="what the mean is taken over: %(choices)s (default: %(default)s)",

@@ -5,11 +5,11 @@
 
 import importlib
 
+from keras_hourglass.choices import MEANS
 from keras_hourglass.metrics.coco_eval import average_precision
 from keras_hourglass.metrics.curves import auc, group_curves, nme, pck_curve
 from keras_hourglass.metrics.oks import joint_sigmas, oks
 from keras_hourglass.metrics.pck import (
-    MEANS,
     PCK,
     default_threshold,
     merge_counts,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_hourglass.choices import MEANS
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import PADDING
 from keras_hourglass.skeletons import Skeleton, get_skeleton
@@ -12,12 +13,6 @@ from keras_hourglass.typing import Array
 
 # A distance equal to the threshold counts, also when a file has rounded the coordinates.
 TOLERANCE = 1 + 1e-6
-# How one number is made of many. The same predictions read differently under each.
-MEANS = {
-    "counted": "over all counted joints",
-    "joints": "over the percentages of the joints",
-    "groups": "over the percentages of the groups",
-}
 
 
 @dataclasses.dataclass(frozen=True)
