@@ -1,4 +1,4 @@
-"""Reading, cropping and writing pictures (OpenCV; Pillow for headers)."""
+"""Reading, cropping and writing pictures: by OpenCV, and by Pillow what OpenCV does not read."""
 
 import io
 import os
@@ -10,12 +10,13 @@ from PIL import Image, ImageOps
 
 from keras_hourglass.errors import DataError
 from keras_hourglass.io.files import atomic_write
+from keras_hourglass.io.headers import ORIENTATION, Header, open_picture, read_header
+from keras_hourglass.io.structured import one_line
 from keras_hourglass.typing import Array, Path, Size
 
-# Pillow's own guard against image bombs warns; the limit is checked here instead, before decoding.
-Image.MAX_IMAGE_PIXELS = None
 MAX_PIXELS = 50_000_000  # of one picture, wherever pictures are read: here, served, sent
 _DIRECT_RGB = hasattr(cv2, "IMREAD_COLOR_RGB")  # OpenCV 4.11 and later
+_AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION  # turned here, by the header that was checked
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -23,12 +24,18 @@ _REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 _ENDS = (b"\xff\xd9", b"IEND")  # of a whole JPEG and a whole PNG
-# Beginnings of formats whose pixels may have more than 8 bits: TIFF, PGM and PPM, Radiance.
-_DEEP = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"P2", b"P3", b"P5", b"P6", b"#?R")
+# Formats whose pixels may have more than 8 bits; PNG is looked at more closely.
+_DEEP = ("tiff", "pnm", "hdr")
 _ANY_DEPTH = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
 _PILLOW_DEEP = ("I", "F")  # and those that begin with "I;16"
 # Sizes of integers that cameras and scanners deliver within larger ones.
 _BITS = (8, 10, 12, 14, 16, 24, 32)
+# What Pillow may open: pictures that cameras and scanners write. Others of its formats start other
+# programs (EPS, WMF) or hold pictures in pictures (ICO).
+_PILLOW = (
+    "AVIF", "BMP", "DDS", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM",
+    "PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP",
+)  # fmt: skip
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -84,14 +91,21 @@ def read_reduced(
     ((20, 30, 3), 2)
     """
     data, name = _load(source)
-    header = _jpeg_header(data)
-    height, width = header[:2] if header else image_size(data, name)
-    check_pixels((height, width), max_pixels, name)
-    _check_complete(data, name)
-    if header is None or (header[2] and reduction > 1 and _orientation(data) != 1):
+    header = read_header(data)
+    if header is None:
+        return _decode_with_pillow(data, name, max_pixels), 1
+    check_pixels((header.height, header.width), max_pixels, name)
+    if header.fault:
+        raise _damaged(name, header.fault)
+    if header.kind != "jpeg" or header.orientation != 1:
         reduction = 1
-    image = _decode(data, reduction)
-    return (_decode_with_pillow(data, name), 1) if image is None else (image, reduction)
+    image = _decode(data, header, reduction) if _ends(data, header) else None
+    if image is None:
+        image, reduction = _decode_with_pillow(data, name, max_pixels, header), 1
+    stored = tuple(-(-length // reduction) for length in (header.height, header.width))
+    if image.shape[:2] != stored:
+        raise _damaged(name, f"its header says {header.width}×{header.height}")
+    return _turned(image, header.orientation), reduction
 
 
 def to_eight_bits(values: np.ndarray) -> np.ndarray:
@@ -129,35 +143,44 @@ def to_eight_bits(values: np.ndarray) -> np.ndarray:
     return ((values - low) * (255 / max(white - low, 1e-300))).round().astype(np.uint8)
 
 
-def _decode(data, reduction):
-    """OpenCV's decoder; `None` where it gives up."""
-    if data.startswith(_DEEP) or (data[:4] == b"\x89PNG" and data[24:25] == b"\x10"):
-        return _decode_deep(data)
-    flags = _REDUCED[reduction]
-    if _DIRECT_RGB:
+def _decode(data, header, reduction):
+    """OpenCV's decoder, pixels as they are stored; `None` where it gives up, whatever it raises."""
+    deep = header.kind in _DEEP or (header.kind == "png" and data[24:25] == b"\x10")
+    flags = (cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH) if deep else _REDUCED[reduction]
+    if _DIRECT_RGB and not deep:
         flags = (flags & ~cv2.IMREAD_COLOR) | cv2.IMREAD_COLOR_RGB
     # imdecode prints to stderr and returns None, or raises, depending on what is wrong.
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        return None
-    if image is None or _DIRECT_RGB:
-        return image
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def _decode_deep(data):
-    """OpenCV's decoder for pixels of any type; `None` where it gives up."""
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _ANY_DEPTH)
-    except cv2.error:
+        image = cv2.imdecode(np.frombuffer(_upright(data, header), np.uint8), flags | _AS_STORED)
+    except Exception:
         return None
     if image is None:
         return None
+    if not deep:
+        return image if _DIRECT_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     image = to_eight_bits(image)
     if image.ndim == 2:
         return np.repeat(image[..., None], 3, axis=2)
     return np.ascontiguousarray(image[..., 2::-1])
+
+
+def _upright(data, header):
+    """The file, of a TIFF with another orientation: OpenCV turns these, whatever it is told."""
+    if header.orientation == 1 or not header.turned_at:
+        return data
+    changed = bytearray(data)
+    for at, size, order in header.turned_at:
+        changed[at : at + size] = (1).to_bytes(size, order)
+    return changed
+
+
+def _turned(image, orientation):
+    """Stored pixels the way EXIF's orientation shows them."""
+    if orientation == 1:
+        return image
+    image = image.transpose(1, 0, 2) if orientation >= 5 else image
+    image = image[:, ::-1] if orientation in (2, 3, 6, 7) else image
+    return np.ascontiguousarray(image[::-1] if orientation in (3, 4, 7, 8) else image)
 
 
 def image_size(source: Path | bytes, name: str | None = None) -> Size:
@@ -178,18 +201,7 @@ def image_size(source: Path | bytes, name: str | None = None) -> Size:
     >>> image_size(encode_image(np.zeros((4, 6, 3), np.uint8), ".png"))
     (4, 6)
     """
-    data, found = _load(source)
-    try:
-        _prepare(data, name or found)
-        with Image.open(io.BytesIO(data)) as header:
-            return header.height, header.width
-    except DataError:
-        raise
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(
-            f"A picture (JPEG, PNG, …) is needed. Received: {name or found}, which is none or is "
-            "damaged. Replace or leave out that file."
-        ) from error
+    return _announced(source, name)[:2]
 
 
 def check_pixels(size: Size, max_pixels: int = MAX_PIXELS, name: str = "a picture") -> None:
@@ -237,15 +249,24 @@ def stored_size(source: Path | bytes) -> tuple[int, int, int]:
     >>> stored_size(encode_image(np.zeros((4, 6, 3), np.uint8), ".png"))
     (4, 6, 1)
     """
-    try:
-        opened = source if isinstance(source, (str, os.PathLike)) else io.BytesIO(source)
-        with Image.open(opened) as image:
-            orientation = image.getexif().get(0x0112, 1)
-            return image.height, image.width, orientation if orientation in range(1, 9) else 1
-    except (OSError, ValueError, SyntaxError, EOFError):
-        data, name = _load(source)  # which says what is wrong with the file, or
-        height, width = image_size(data, name)  # with the picture,
-        return height, width, 1  # if not only with its EXIF data
+    return _announced(source)
+
+
+def _announced(source, name=None):
+    """Height, width and orientation from the header, of a file without reading the rest."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data, name = _load(source)[0], name or "bytes"
+        header = read_header(data)
+    else:
+        found = os.fspath(source)
+        name = name or found
+        with _opened(found) as file:
+            header = read_header(file)
+            data = file.read() if header is None else b""
+    if header is not None:
+        return header.height, header.width, header.orientation
+    with _open_with_pillow(data, name) as image:
+        return image.height, image.width, _orientation(image)
 
 
 def shown_size(source: Path | bytes) -> Size:
@@ -377,59 +398,55 @@ def _load(source):
         data, name = bytes(source), "bytes"
     else:
         name = os.fspath(source)
-        try:
-            with open(name, "rb") as file:
-                data = file.read()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise DataError(
-                f"A readable picture is needed. Received: {name} ({reason}). "
-                "Correct the path or its permissions."
-            ) from error
+        with _opened(name) as file:
+            data = file.read()
     if not data:
-        raise DataError(
-            f"A picture is needed. Received: {name}, which is empty. Replace or leave it out."
-        )
+        raise _empty(name)
     return data, name
 
 
-def _jpeg_header(data):
-    """Height, width and whether there is an EXIF part, or `None` if it is no plain JPEG.
-
-    Ten times faster than opening the file with Pillow, which matters per training sample.
-    """
-    if data[:2] != b"\xff\xd8":
-        return None
-    position, exif = 2, False
-    while position + 9 < len(data):
-        if data[position] != 0xFF:
-            return None
-        marker = data[position + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height = int.from_bytes(data[position + 5 : position + 7], "big")
-            width = int.from_bytes(data[position + 7 : position + 9], "big")
-            # Height 0 means that it follows later in the file.
-            return (height, width, exif) if height and width else None
-        exif |= marker == 0xE1
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return None
-
-
-def _orientation(data):
-    """EXIF's number for how the picture is turned; 1 as it is, `None` where it cannot be read."""
+def _opened(name):
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.getexif().get(0x0112, 1)
-    except (OSError, ValueError, SyntaxError):
-        return None
+        file = open_picture(name)
+    except (OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(
+            f"A readable picture is needed. Received: {name} ({reason}). "
+            "Correct the path or its permissions."
+        ) from error
+    if not os.fstat(file.fileno()).st_size:
+        file.close()
+        raise _empty(name)
+    return file
 
 
-def _check_complete(data, name):
-    """Refuse truncated files, which OpenCV would fill up with grey."""
-    if any(end in data[-1024:] for end in _ENDS):
-        return
-    if data[:2] == b"\xff\xd8" or data[:4] == b"\x89PNG":
-        _decode_with_pillow(data, name)
+def _empty(name):
+    return DataError(
+        f"A picture is needed. Received: {name}, which is empty. Replace or leave it out."
+    )
+
+
+def _damaged(name, reason):
+    return DataError(
+        f"A whole picture is needed. Received: {name}, which is truncated or damaged "
+        f"({one_line(reason, 80)}). Replace or leave out that file."
+    )
+
+
+def _ends(data, header):
+    """Whether a JPEG or PNG has its end; OpenCV would fill up the rest with grey."""
+    return header.kind not in ("jpeg", "png") or any(end in data[-1024:] for end in _ENDS)
+
+
+def _orientation(image):
+    """EXIF's number for how a Pillow image is turned."""
+    try:
+        found = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # of damaged data
+        return 1
+    return found if found in range(1, 9) else 1
 
 
 def from_pillow(image: Image.Image) -> np.ndarray:
@@ -449,22 +466,54 @@ def from_pillow(image: Image.Image) -> np.ndarray:
     >>> from_pillow(Image.new("I;16", (6, 4), 4095))[0, 0].tolist()
     [255, 255, 255]
     """
-    image = ImageOps.exif_transpose(image)
+    return _rgb(ImageOps.exif_transpose(image))
+
+
+def _rgb(image):
+    """Pixels of a Pillow image as they are stored."""
     if image.mode in _PILLOW_DEEP or image.mode.startswith("I;16"):
         return np.repeat(to_eight_bits(np.asarray(image))[..., None], 3, axis=2)
     return np.array(image.convert("RGB"))
 
 
-def _decode_with_pillow(data, name):
-    """Decode strictly and slowly what OpenCV refuses or takes too lightly."""
+def _open_with_pillow(data, name):
+    """Pillow's image of a file, its header read.
+
+    Raises:
+        DataError: if Pillow cannot, whatever its decoders raise.
+    """
+    _prepare(data, name)
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return from_pillow(image)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        return Image.open(io.BytesIO(data), formats=_known_to_pillow())
+    except Image.DecompressionBombError as error:
         raise DataError(
-            f"A whole picture is needed. Received: {name}, which is truncated or damaged. "
-            "Replace or leave out that file."
+            f"Pictures may have at most {MAX_PIXELS:,} pixels. Received: {name} "
+            f"({one_line(error)}). Make it smaller first."
         ) from error
+    except Exception as error:
+        raise DataError(
+            f"A picture (JPEG, PNG, …) is needed. Received: {name}, which is none or is "
+            "damaged. Replace or leave out that file."
+        ) from error
+
+
+def _known_to_pillow():
+    Image.init()
+    return [kind for kind in _PILLOW if kind in Image.OPEN]
+
+
+def _decode_with_pillow(data, name, max_pixels, header: Header | None = None):
+    """Decode strictly and slowly what OpenCV refuses or takes too lightly.
+
+    With a header the pixels as they are stored; without, turned as Pillow's EXIF says.
+    """
+    with _open_with_pillow(data, name) as image:
+        check_pixels((image.height, image.width), max_pixels, name)
+        # Decoders of damaged files raise a dozen types, and nothing that they share.
+        try:
+            return from_pillow(image) if header is None else _rgb(image)
+        except Exception as error:
+            raise _damaged(name, error) from error
 
 
 def _prepare(data, name):

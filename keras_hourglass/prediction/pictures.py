@@ -220,7 +220,7 @@ def _from_pil(picture):
 
     try:
         return from_pillow(picture)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except Exception as error:  # its decoders share no type
         raise DataError(
             f"The PIL image cannot be decoded ({error}). Replace or leave out that picture."
         ) from error
