@@ -4,6 +4,8 @@ They are ``ValueError``s, so that library code may catch them as such; the comma
 into one line and exit status 2.
 """
 
+from collections.abc import Sequence
+
 
 class UserError(ValueError):
     """Something the user asked for or passed in cannot be used as it is."""
@@ -44,3 +46,20 @@ class RequestTimeout(ServingError):
 
 class RequestRejected(ServingError):
     """The server refused the request: unknown model or signature, wrong or too large input."""
+
+
+def listed(names: Sequence, most: int = 6) -> str:
+    """Names for a message: the first of them, and how many more there are.
+
+    Args:
+        names: what to list, in order.
+        most: how many are written out.
+
+    Example:
+
+    >>> listed(["a", "b", "c", "d"], most=2), listed([])
+    ('a, b and 2 more', 'none')
+    """
+    rest = len(names) - most
+    first = ", ".join(str(name) for name in names[:most])
+    return (first or "none") + (f" and {rest} more" if rest > 0 else "")

@@ -18,6 +18,9 @@ from keras_hourglass.typing import Array, Size
 
 # Side of a person box in sides of what it is around: an annotated rectangle, or the joints.
 PADDING = 1.25
+# Longer side of a rectangle in source pixels. Below it lie points, lines and fractions of a
+# picture, for which a network would be shown a single enlarged pixel.
+MIN_SIDE = 2.0
 
 
 def boxes_from_xywh(xywh: Array) -> np.ndarray:
@@ -220,7 +223,7 @@ def mirror_points(points: Array, width: int) -> np.ndarray:
     return mirrored
 
 
-def boxes_from_joints(joints: Array, visibility: Array, padding: float = 1.25) -> np.ndarray:
+def boxes_from_joints(joints: Array, visibility: Array, padding: float = PADDING) -> np.ndarray:
     """Person boxes around labelled joints, for data sets that give no centre or scale.
 
     Args:

@@ -4,11 +4,11 @@ import numpy as np
 
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import UserError
+from keras_hourglass.geometry import PADDING
 from keras_hourglass.typing import Array
 
 SIDES = ("top", "bottom", "left", "right")  # the part of the person that stays
 SHARES = (0.4, 0.7)  # least and largest part of a person's extent that stays
-PADDING = 1.25  # crop around the joints that stay, as the readers leave around a whole person
 
 
 def cut_person(

@@ -197,7 +197,7 @@ def _presence(args, out):
     thresholds = {joint: round(row["threshold"], 4) for joint, row in chosen.items()}
     _write(out, "presence", {"thresholds": thresholds, **content}, rows, caption)
     if args.save:
-        from keras_hourglass.evaluation import save_thresholds
+        from keras_hourglass.zoo import save_thresholds
 
         save_thresholds(args.save, thresholds)
         print(f"\nthresholds saved in {args.save}")

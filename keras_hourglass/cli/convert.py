@@ -30,6 +30,7 @@ def run(args):
         raise UserError(
             f"--stacks is auto or a number of stacks. Received: {args.stacks}. Leave it out."
         )
+    from keras_hourglass.geometry import PADDING
     from keras_hourglass.io.files import new_folder
     from keras_hourglass.network.model import StackedHourglass
     from keras_hourglass.zoo.porting import detect_layout, read_checkpoint, translate, unwrap
@@ -49,7 +50,7 @@ def run(args):
         "licence": "as the checkpoint's",
     }
     # How both projects cut out people and drew their targets.
-    preprocessing = {"padding": 1.25, "sigma": 1.0}
+    preprocessing = {"padding": PADDING, "sigma": 1.0}
     folder = new_folder(args.out, overwrite=args.overwrite)  # not before: failures leave nothing
     model.save_to_preset(
         folder, preprocessing, card=card, dtype=args.dtype, overwrite=args.overwrite

@@ -6,7 +6,7 @@ import os
 import sys
 
 from keras_hourglass.cli.common import add_decoder, add_flip
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, listed
 
 SAVE = ("images", "json", "csv", "video")
 SUFFIXES = {"images": ".png", "json": ".json"}
@@ -137,7 +137,7 @@ class Job:
             self._meet_boxes([picture.name for picture in stills])
         self._name_files([picture.name for picture in stills])
         for others in filter(None, (pictures.passed_over for pictures in opened)):
-            self._report(f"no pictures, passed over: {_listed(others)}")
+            self._report(f"no pictures, passed over: {listed(others)}")
         self.pictures, self.people, self.failed, self.empty, self.doubtful = 0, 0, 0, 0, 0
         self.unsure = None  # the first box in which no joint is present
 
@@ -150,13 +150,13 @@ class Job:
         if without and len(without) == len(paths) + len(self.videos):
             raise UserError(
                 f"The boxes of {self.args.boxes} are of none of the pictures. Received: boxes of "
-                f"{_listed(unused)}; pictures {_listed(without)}. Name pictures there by file "
+                f"{listed(unused)}; pictures {listed(without)}. Name pictures there by file "
                 "name, with their folders where names are the same."
             )
         if without:
-            self._report(f"no boxes, so the whole picture is taken: {_listed(without)}")
+            self._report(f"no boxes, so the whole picture is taken: {listed(without)}")
         if unused:
-            self._report(f"boxes of no picture here: {_listed(unused)}")
+            self._report(f"boxes of no picture here: {listed(unused)}")
 
     def _name_files(self, paths):
         from keras_hourglass.io.files import new_folder
@@ -318,11 +318,6 @@ class Job:
             f"no joint of somebody is sure in {where}, first in the box {self.unsure}; a box is "
             "x,y,w,h in source pixels and frames one person"
         )
-
-
-def _listed(names, shown=5):
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(str(name) for name in names[:shown]) + more
 
 
 def _number(count, one, many):

@@ -42,11 +42,8 @@ def add_arguments(parser):
     parser.add_argument("--overwrite", action="store_true", help="allow a folder with content")
 
 
-# Sets whose annotation files count pixels from 1, as MATLAB does.
-_FROM_ONE = ("lsp", "lspet", "mpii", "flic")
-
-
 def run(args):
+    from keras_hourglass.data.load import first_pixel
     from keras_hourglass.evaluation import Predictions, evaluate_predictions, read_keypoints
     from keras_hourglass.io.files import new_folder
     from keras_hourglass.report import write_report
@@ -56,7 +53,7 @@ def run(args):
     if results is not None:
         return _score_coco(args, results)
     records = limited_records(args.annotations, args.data_root, need_pictures=False)
-    first = args.first_pixel if args.first_pixel is not None else int(kind in _FROM_ONE)
+    first = first_pixel(args.annotations) if args.first_pixel is None else args.first_pixel
     keypoints, scores = read_keypoints(args.predictions, records, first)
     predictions = Predictions(
         records, ("predictions",), keypoints[None], scores[None], scores[None] * float("nan")

@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from keras_hourglass.errors import DataError
-from keras_hourglass.geometry import PADDING, boxes_from_joints, boxes_from_xywh
+from keras_hourglass.geometry import MIN_SIDE, PADDING, boxes_from_joints, boxes_from_xywh
 from keras_hourglass.io.structured import existing, one_line
 
 
@@ -112,10 +112,6 @@ class Tally:
 
     def __str__(self):
         return "; ".join(f"{count} × {reason}" for reason, (count, _) in self._counts.items())
-
-
-# Longer side of a rectangle in source pixels. Below it lie points, lines and fractions.
-MIN_SIDE = 2.0
 
 
 def usable_rectangle(value):

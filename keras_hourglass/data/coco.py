@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_hourglass.data.annotations import MIN_SIDE, Tally, numbers, person_box, usable_rectangle
+from keras_hourglass.data.annotations import Tally, numbers, person_box, usable_rectangle
 from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.data.records import PoseRecords, unique_ids
 from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.geometry import MIN_SIDE
 from keras_hourglass.io.images import shown_size
 from keras_hourglass.io.structured import (
     Ids,

@@ -35,7 +35,7 @@ from keras_hourglass.data.sleap import frame_is_there, read_sleap, sleap_frame
 from keras_hourglass.data.tfrecords import PREFIX as STORED
 from keras_hourglass.data.tfrecords import read_tfrecords, stored_image
 from keras_hourglass.data.yolo import read_yolo
-from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.errors import DataError, UserError, listed
 from keras_hourglass.io.images import read_reduced
 from keras_hourglass.skeletons import LSP, Skeleton, get_skeleton
 from keras_hourglass.typing import Path
@@ -85,10 +85,29 @@ _OWN_READERS: dict = {
     "slp": _read_sleap,
 }
 _KINDS = (*_READERS, *_OWN_READERS)
+# Sets whose annotation files count pixels from 1, as MATLAB does.
+_FROM_ONE = ("lsp", "lspet", "mpii", "flic")
 _SHARE = re.compile(r"(?P<rest>.*?)\s*[*×]\s*(?P<share>\d+(\.\d+)?)$", re.DOTALL)
 _RANGE = re.compile(r"(?P<rest>.*)#(?P<first>\d{1,9})-(?P<last>\d{1,9})$", re.DOTALL)
 _OPTION = re.compile(r"(?P<rest>.*)@(?P<option>[a-z]+)$", re.DOTALL)
 _GENERATED = re.compile(r"(?P<num>\d{1,9})@(?P<seed>\d{1,18})(x(?P<size>\d{1,5}))?$")
+
+
+def first_pixel(spec: str) -> int:
+    """Coordinate of the first pixel's centre in the files of a data set, and in others made for it.
+
+    Args:
+        spec: as in `load_records`; one set.
+
+    Returns:
+        1 as in MATLAB, or 0. `PoseRecords` count from 0 always.
+
+    Example:
+
+    >>> first_pixel("lsp:lsp_dataset#1-800"), first_pixel("coco:person_keypoints.json")
+    (1, 0)
+    """
+    return int(spec.partition(":")[0] in _FROM_ONE)
 
 
 def load_records(
@@ -330,8 +349,7 @@ def _with_pictures(records, spec):
             f"None of the pictures of {spec} is there; the first is {missing[0]}. "
             "Put them beside the annotation file, or name their folder by --images."
         )
-    more = f", then {', '.join(missing[1:5])}" if len(missing) > 1 else ""
-    more += f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    more = f", then {listed(missing[1:], 4)}" if len(missing) > 1 else ""
     note = (
         f"{spec}: {(~kept).sum()} people left out (picture missing), the first is "
         f"{missing[0]}{more}"

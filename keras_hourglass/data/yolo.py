@@ -17,6 +17,7 @@ from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.io.images import shown_size
 from keras_hourglass.io.structured import existing, plain_id, read_text, read_yaml, shorten
 from keras_hourglass.metrics import reference_lengths
+from keras_hourglass.metrics.oks import AREA_OF_BOX
 from keras_hourglass.skeletons import COCO, own_skeleton
 from keras_hourglass.typing import Path
 
@@ -303,7 +304,7 @@ class _People:
             visibility=visibility,
             reference=reference_lengths(joints, visibility, self.skeleton, column["box"]),
             ids=unique_ids(column["id"]),
-            areas=rectangles[:, 2] * rectangles[:, 3] * 0.53,  # as COCO's tools without a segment
+            areas=rectangles[:, 2] * rectangles[:, 3] * AREA_OF_BOX,
             extra={
                 "image_number": np.array(column["number"]),
                 "image_id": np.array(column["number"]),

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
         predictions_to_dict,
         read_keypoints,
         save_predictions,
-        save_thresholds,
     )
     from keras_hourglass.evaluation.finding import Finding, evaluate_detector
     from keras_hourglass.evaluation.measure import (
@@ -46,7 +45,6 @@ __getattr__, __dir__, __all__ = lazy(
         "predictions_to_dict": "exchange",
         "read_keypoints": "exchange",
         "save_predictions": "exchange",
-        "save_thresholds": "exchange",
         "sweep": "measure",
     },
 )

@@ -20,7 +20,7 @@ from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.evaluation.predictions import Predictions
 from keras_hourglass.geometry import boxes_to_xywh
-from keras_hourglass.io.files import atomic_path, atomic_write
+from keras_hourglass.io.files import atomic_path
 from keras_hourglass.io.structured import existing, read_json
 from keras_hourglass.skeletons import MPII, get_skeleton
 from keras_hourglass.typing import Array, Path
@@ -156,35 +156,6 @@ def load_predictions(path: Path) -> Predictions:
             f"An evaluation's {ARRAYS} is needed. Received: {path} ({error}). "
             "Name the folder that `keras-hourglass evaluate` wrote."
         ) from error
-
-
-def save_thresholds(folder: Path, thresholds: dict[str, float]) -> None:
-    """Keep the least score of a present joint in a preset, for `Pose.present`.
-
-    Args:
-        folder: a preset folder; only its config changes.
-        thresholds: joint name -> least score. Joints that are not named keep what they had.
-
-    Raises:
-        UserError: if the folder holds no preset, or the preset has no such joint.
-
-    Example:
-
-    >>> save_thresholds("my_preset", {"left_ankle": 0.25})  # doctest: +SKIP
-    """
-    from keras_hourglass.zoo.store import CONFIG, joints_of, read_config
-
-    path = pathlib.Path(folder) / CONFIG
-    names = joints_of(read_config(path)[0]) or tuple(thresholds)
-    unknown = sorted(set(thresholds) - set(names))
-    if unknown:
-        raise UserError(
-            f"Thresholds are of the preset's own joints. Received: {', '.join(unknown)} for "
-            f"{folder}, which has {', '.join(names)}."
-        )
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config["thresholds"] = {**config.get("thresholds", {}), **thresholds}
-    atomic_write(path, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_keypoints(

@@ -27,6 +27,7 @@ from keras_hourglass.metrics import (
     oks,
     summarize,
 )
+from keras_hourglass.metrics.oks import AREA_OF_BOX
 from keras_hourglass.metrics.pck import PCK
 from keras_hourglass.network.config import stack_names
 
@@ -181,7 +182,7 @@ def evaluate_predictions(
 def _similarity(records, keypoints):
     """Mean object keypoint similarity in percent, `None` where there is none."""
     sides = records.boxes[:, 2] / PADDING
-    areas = 0.53 * sides**2 if records.areas is None else records.areas
+    areas = AREA_OF_BOX * sides**2 if records.areas is None else records.areas
     placed = np.isfinite(keypoints).all(axis=-1) | (records.visibility == 0)
     usable = (areas > 0) & placed.all(axis=1)
     values = oks(

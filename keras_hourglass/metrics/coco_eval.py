@@ -20,11 +20,10 @@ from keras_hourglass.io.structured import (
     read_json,
     shorten,
 )
-from keras_hourglass.metrics.oks import COCO_SIGMAS, joint_sigmas
+from keras_hourglass.metrics.oks import AREA_OF_BOX, COCO_SIGMAS, joint_sigmas
 from keras_hourglass.typing import Path
 
 _STATISTICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
-_AREA = 0.53  # of a person's box, where nobody measured it, as in the readers
 
 
 def average_precision(annotations: Path, results: Path | list) -> dict[str, float]:
@@ -180,7 +179,7 @@ class _Truth:
             "keypoints": points.tolist(),
             "num_keypoints": counted if type(counted) is int else int(labelled.sum()),
             "bbox": box,
-            "area": area if 0 < area < np.inf else float(box[2] * box[3] * _AREA),
+            "area": area if 0 < area < np.inf else float(box[2] * box[3] * AREA_OF_BOX),
             "iscrowd": int(as_flag(entry.get("iscrowd"))),
         }
 

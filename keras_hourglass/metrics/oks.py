@@ -18,6 +18,8 @@ COCO_SIGMAS = (
 )
 # Of joints that COCO does not have: the mean of those that it measured.
 DEFAULT_SIGMA = 0.067
+# A person's area in areas of the box, where nobody measured it, as COCO's tools take it.
+AREA_OF_BOX = 0.53
 
 
 def oks(

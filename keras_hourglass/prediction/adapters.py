@@ -28,8 +28,11 @@ from keras_hourglass.geometry import suppress_overlaps
 from keras_hourglass.io.images import paste_scaled
 from keras_hourglass.typing import Path, Size
 
-# Least score of a box by default, the usual choice of these families' own tools.
+# Least score of a box where neither the caller nor the model names one, the usual choice of these
+# families' own tools.
 LEAST_SCORE = 0.3
+# How files of detectors end, beside folders of a SavedModel.
+SUFFIXES = (".pb", ".onnx")
 # Candidates that are looked at, best first: more only cost time.
 _MOST = 1000
 # COCO's people, as numbered by TensorFlow Object Detection and by everybody else.
@@ -99,7 +102,7 @@ def load_detector(path: Path, least_score: float = LEAST_SCORE) -> Callable:
     kind = pathlib.Path(path).suffix
     if os.path.isdir(path) and os.path.isfile(os.path.join(path, "saved_model.pb")):
         return TensorFlowDetector(path, least_score)
-    if not os.path.isfile(path) or kind not in (".pb", ".onnx"):
+    if not os.path.isfile(path) or kind not in SUFFIXES:
         raise UserError(
             "A detector file is a frozen graph (.pb) or SavedModel folder of TensorFlow Object "
             f"Detection, or an .onnx file. Received: {path}. Check the path."

@@ -7,13 +7,10 @@ import pathlib
 import numpy as np
 
 from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.geometry import boxes_from_xywh, crop_affine
+from keras_hourglass.geometry import MIN_SIDE, boxes_from_xywh, crop_affine
 from keras_hourglass.io.structured import Ids, as_flag, one_line, plain_id, read_json, shorten
 
 PERSON = 1  # COCO's category number
-# Longer side of a box in source pixels. Below it lie boxes given as fractions of the picture, for
-# which the network would be shown a single enlarged pixel.
-MIN_SIDE = 2.0
 
 
 class Rectangles:

@@ -16,21 +16,25 @@ import numpy as np
 
 from keras_hourglass.codec import BoxCodec
 from keras_hourglass.errors import UserError
+from keras_hourglass.geometry import MIN_SIDE
 from keras_hourglass.inference.engines import takes_snapshot
 from keras_hourglass.inference.runner import HeatmapRunner
 from keras_hourglass.io.images import paste_scaled
 from keras_hourglass.network.config import stack_name
 from keras_hourglass.network.graph import Snapshot
-from keras_hourglass.prediction.adapters import FAMILIES, load_detector, rectangles
-from keras_hourglass.prediction.boxes import MIN_SIDE, NamedBoxes, read_boxes
+from keras_hourglass.prediction.adapters import (
+    FAMILIES,
+    LEAST_SCORE,
+    SUFFIXES,
+    load_detector,
+    rectangles,
+)
+from keras_hourglass.prediction.boxes import NamedBoxes, read_boxes
 from keras_hourglass.skeletons import BOXES
 from keras_hourglass.typing import Path
 
 _LOG = logging.getLogger("keras_hourglass")
 OWN = "hourglass_detector_coco"
-# Least score of a box where neither the caller nor the model names one.
-LEAST_SCORE = 0.3
-_SUFFIXES = (".pb", ".onnx")
 
 
 def make_detector(detector: Any, least_score: float | None = None) -> Callable:
@@ -78,7 +82,7 @@ def _of_others(path):
     """Whether a path names a file of somebody else's detector."""
     prefix = path.partition(":")[0]
     is_saved_model = os.path.isfile(os.path.join(path, "saved_model.pb"))
-    return prefix in FAMILIES or pathlib.Path(path).suffix in _SUFFIXES or is_saved_model
+    return prefix in FAMILIES or pathlib.Path(path).suffix in SUFFIXES or is_saved_model
 
 
 class HourglassDetector:

@@ -5,13 +5,15 @@ import os
 import pathlib
 import platform
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import jinja2
 import numpy as np
 
 from keras_hourglass import __version__
 from keras_hourglass.analysis import KINDS, calibration, confusion, published_rows
-from keras_hourglass.evaluation import predictions_to_dict, save_predictions
+from keras_hourglass.evaluation import Evaluation, predictions_to_dict, save_predictions
 from keras_hourglass.evaluation.exchange import ARRAYS
 from keras_hourglass.inference.engines import make_engine
 from keras_hourglass.io.files import atomic_write
@@ -21,6 +23,7 @@ from keras_hourglass.prediction.drawing import OUTLINE
 from keras_hourglass.report import figures, tables
 from keras_hourglass.report.people import ANNOTATION, choose_people, person_cards
 from keras_hourglass.skeletons import SIDE_COLOURS
+from keras_hourglass.typing import Path
 
 # The page, its parts and its style sheet.
 TEMPLATES = jinja2.Environment(
@@ -31,7 +34,15 @@ TEMPLATES = jinja2.Environment(
 )
 
 
-def write_report(evaluation, folder, model=None, facts=None, sweep=None, gallery=6, engine="keras"):
+def write_report(
+    evaluation: Evaluation,
+    folder: Path,
+    model: Any = None,
+    facts: dict | None = None,
+    sweep: list[dict] | None = None,
+    gallery: int = 6,
+    engine: Path | Callable = "keras",
+) -> None:
     """Write `metrics.json`, `predictions.json`, `predictions.npz`, `report.md`, `report.html`.
 
     Args:
@@ -42,6 +53,10 @@ def write_report(evaluation, folder, model=None, facts=None, sweep=None, gallery
         sweep: rows of `evaluation.sweep`, if it was run.
         gallery: people shown of each kind: best, median, worst.
         engine: what runs the model for them, see `inference.engines`.
+
+    Example:
+
+    >>> write_report(evaluate(model, records), "run/report", model)  # doctest: +SKIP
     """
     folder, facts = pathlib.Path(folder), dict(facts or {})
     predictions = evaluation.predictions

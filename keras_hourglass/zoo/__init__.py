@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from keras_hourglass.zoo.presets import PRESETS
     from keras_hourglass.zoo.store import (
         describe,
+        find_weights,
         list_presets,
         load_model,
         load_snapshot,
+        read_manifest,
         save_preset,
+        save_thresholds,
+        trained_as,
     )
     from keras_hourglass.zoo.transfer import widen
     from keras_hourglass.zoo.weights import load_weights, save_weights
@@ -27,14 +31,18 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "PRESETS": "presets",
         "describe": "store",
+        "find_weights": "store",
         "from_torch": "porting",
         "list_presets": "store",
         "load_model": "store",
         "load_snapshot": "store",
         "load_weights": "weights",
         "read_checkpoint": "porting",
+        "read_manifest": "store",
         "save_preset": "store",
+        "save_thresholds": "store",
         "save_weights": "weights",
+        "trained_as": "store",
         "widen": "transfer",
     },
 )

@@ -7,7 +7,7 @@ from keras_hourglass.network.graph import Graph
 
 # Sections of the card in order, each with its facts and their names; a nameless fact stands in
 # the text, the others in a table. Whatever else a card holds follows under its own name.
-_SECTIONS = {
+_SECTIONS: dict[str, dict] = {
     "Accuracy": {
         "metric": None,
         "convention": None,

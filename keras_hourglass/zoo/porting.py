@@ -7,11 +7,14 @@ exactly once, or the conversion fails and names them.
 
 import pathlib
 import re
+from typing import Any
 
 import numpy as np
 
-from keras_hourglass.errors import WeightsError
+from keras_hourglass.errors import WeightsError, listed
 from keras_hourglass.network.config import complete, stem_widths
+from keras_hourglass.skeletons import Skeleton
+from keras_hourglass.typing import Path
 
 LAYOUTS = ("bearpaw", "princeton")
 # Keys under which training scripts put the arrays among other things.
@@ -27,13 +30,13 @@ _NORM = {
 _CONV = {"kernel": "weight", "bias": "bias"}
 
 # Images are RGB in 0–1; pytorch-pose subtracts a mean and divides by nothing.
-_INPUTS = {
+_INPUTS: dict[str, dict] = {
     "bearpaw": {"stem": "bearpaw", "offset": [-0.4404, -0.4440, -0.4327]},
     "princeton": {"stem": "newell", "offset": 0.0},
 }
 
 
-def read_checkpoint(path):
+def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     """The dict of arrays in a checkpoint file.
 
     Args:
@@ -47,6 +50,10 @@ def read_checkpoint(path):
     Raises:
         WeightsError: if the file is missing or damaged, holds more than arrays and plain values,
             or the package that reads it is not installed.
+
+    Example:
+
+    >>> arrays = read_checkpoint("hg_s2_b1.pth.tar")  # doctest: +SKIP
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -60,7 +67,13 @@ def read_checkpoint(path):
     return readers.get(path.suffix, _read_torch)(path)
 
 
-def from_torch(state_dict, layout=None, num_stacks=None, skeleton=None, **options):
+def from_torch(
+    state_dict: dict,
+    layout: str | None = None,
+    num_stacks: int | None = None,
+    skeleton: Skeleton | str | dict | None = None,
+    **options,
+) -> Any:
     """A model from the arrays of a PyTorch checkpoint.
 
     Args:
@@ -130,8 +143,8 @@ def translate(state_dict, layout=None, num_stacks=None, skeleton=None):
     if missing or left:
         raise WeightsError(
             f"Every array of a {layout} checkpoint must be used exactly once. "
-            f"Received: {len(missing)} missing ({_some(missing)}), "
-            f"{len(left)} left over ({_some(left)}). Check the layout and the file."
+            f"Received: {len(missing)} missing ({listed(missing)}), "
+            f"{len(left)} left over ({listed(left)}). Check the layout and the file."
         )
     return config, {ours: _axes(source[theirs]) for ours, theirs in table.items()}, dropped
 
@@ -165,7 +178,7 @@ def detect_layout(arrays):
         return "princeton"
     raise WeightsError(
         "This is neither of the layouts bearpaw and princeton. "
-        f"Received: {len(arrays)} arrays such as {_some(sorted(arrays), 3)}. "
+        f"Received: {len(arrays)} arrays such as {listed(sorted(arrays), 3)}. "
         "Convert checkpoints of these two only."
     )
 
@@ -180,7 +193,7 @@ def _architecture(source, layout, skeleton):
     if not heads or source[heads[0]].ndim != 4:
         raise WeightsError(
             f"A {layout} checkpoint has 1×1 convolutions {score}.N{suffix}.weight. "
-            f"Received: {_some(heads)}. Check the layout and the file."
+            f"Received: {listed(heads)}. Check the layout and the file."
         )
     joints, features = source[heads[0]].shape[:2]
     if layout == "bearpaw":
@@ -292,11 +305,6 @@ def _without_effect(name, source):
 def _axes(array):
     """PyTorch's kernel axes (out, in, height, width) as Keras's (height, width, in, out)."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
-
-
-def _some(names, limit=6):
-    rest = len(names) - limit
-    return (", ".join(names[:limit]) or "none") + (f" and {rest} more" if rest > 0 else "")
 
 
 def _read_torch(path):

@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 import re
+from typing import Any
 
 from keras_hourglass.errors import WeightsError
 from keras_hourglass.io.download import sha256_of
@@ -131,7 +132,8 @@ def _write_config(path, config):
 
 def _files_of_run(source, target):
     """Copy a run's recipe and log, draw the log; the facts that name them."""
-    run, facts = pathlib.Path(str(source)), {}
+    run = pathlib.Path(str(source))
+    facts: dict[str, Any] = {}
     if run.resolve() != target.resolve():
         for name in (RECIPE, LOG, CURVES):  # of earlier weights of this name
             (target / name).unlink(missing_ok=True)

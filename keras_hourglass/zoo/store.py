@@ -9,7 +9,6 @@ A preset folder holds `config.json` (architecture, preprocessing, thresholds, ca
 
 import io
 import json
-import math
 import pathlib
 import urllib.parse
 import zipfile
@@ -21,7 +20,7 @@ from keras_hourglass.io.files import atomic_write, atomic_writes
 from keras_hourglass.network.config import DEFAULTS, complete
 from keras_hourglass.network.graph import Graph, Snapshot
 from keras_hourglass.skeletons import Skeleton, get_skeleton
-from keras_hourglass.typing import Path
+from keras_hourglass.typing import Path, is_number
 from keras_hourglass.zoo.presets import PRESETS
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.weights.h5", "README.md"
@@ -398,6 +397,33 @@ def save_preset(
     atomic_writes(folder, {**files, CARD: card_text(architecture, metadata)})
 
 
+def save_thresholds(folder: Path, thresholds: dict[str, float]) -> None:
+    """Keep the least score of a present joint in a preset, for `Pose.present`.
+
+    Args:
+        folder: a preset folder; only its config changes.
+        thresholds: joint name -> least score. Joints that are not named keep what they had.
+
+    Raises:
+        UserError: if the folder holds no preset, or the preset has no such joint.
+
+    Example:
+
+    >>> save_thresholds("my_preset", {"left_ankle": 0.25})  # doctest: +SKIP
+    """
+    path = pathlib.Path(folder) / CONFIG
+    names = joints_of(read_config(path)[0]) or tuple(thresholds)
+    unknown = sorted(set(thresholds) - set(names))
+    if unknown:
+        raise UserError(
+            f"Thresholds are of the preset's own joints. Received: {', '.join(unknown)} for "
+            f"{folder}, which has {', '.join(names)}."
+        )
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["thresholds"] = {**config.get("thresholds", {}), **thresholds}
+    atomic_write(path, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
+
+
 def add_record(record: dict, folder: Path | None = None) -> None:
     """Put a record into the manifest, in place of an older one of the same name.
 
@@ -532,17 +558,13 @@ def _known(arguments, path):
         **metadata.get("thresholds", {}),
         **{name: settings[name] for name in ("sigma", "padding") if name in settings},
     }
-    wrong = [f"{name}={value!r}" for name, value in numbers.items() if not _is_finite(value)]
+    wrong = [f"{name}={value!r}" for name, value in numbers.items() if not is_number(value)]
     if wrong:
         raise UserError(
             f"Thresholds, sigma and padding of a preset are numbers. Received: {', '.join(wrong)} "
             f"in {path}. Write it again with save_to_preset."
         )
     return {key: value for key, value in arguments.items() if key != "trainable"}
-
-
-def _is_finite(value):
-    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _without_weights(source):

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 
 from keras_hourglass.errors import WeightsError
+from keras_hourglass.typing import Array
 from keras_hourglass.zoo.weights import arrays_of
 
 _LOG = logging.getLogger("keras_hourglass")
@@ -45,7 +46,12 @@ def match_heads(model, arrays, joints, origin="the weights"):
     return matched
 
 
-def widen(arrays, shapes, spread=0.5, seed=0):
+def widen(
+    arrays: dict[str, Array],
+    shapes: dict[str, tuple[int, ...]],
+    spread: float = 0.5,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
     """Copy every channel of a network until it fills a wider one of the same form.
 
     A channel that exists `r` times passes its weight on in `r` unequal parts that add up to it, so

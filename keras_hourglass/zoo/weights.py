@@ -7,12 +7,14 @@ private part of Keras and refuses whatever is missing, left over or of another s
 
 import io
 import pathlib
+from typing import Any
 
 import numpy as np
 
-from keras_hourglass.errors import WeightsError
+from keras_hourglass.errors import WeightsError, listed
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.network.variables import arrays_of, file_keys, layer_keys, named_variables
+from keras_hourglass.typing import Path
 
 FILE_DTYPES = ("float32", "float16")
 # What a compiled model's file holds besides the network.
@@ -56,7 +58,7 @@ def checked(network, arrays, origin="the arrays"):
     return {name: np.asarray(arrays[name], "float32") for name in shapes}
 
 
-def save_weights(model, path, dtype="float32"):
+def save_weights(model: Any, path: Path, dtype: str = "float32") -> None:
     """Write the network's weights, without any optimizer state, in Keras's own layout.
 
     Args:
@@ -67,6 +69,10 @@ def save_weights(model, path, dtype="float32"):
 
     Raises:
         WeightsError: if the dtype is unknown or a value does not fit it.
+
+    Example:
+
+    >>> save_weights(model, "half.weights.h5", dtype="float16")  # doctest: +SKIP
     """
     atomic_write(path, weights_file(model, dtype))
 
@@ -100,7 +106,7 @@ def weights_file(model, dtype="float32"):
     return buffer.getvalue()
 
 
-def load_weights(model, path):
+def load_weights(model: Any, path: Path) -> None:
     """Load a `.weights.h5` file, strictly; optimizer state in it is left out.
 
     Args:
@@ -110,6 +116,10 @@ def load_weights(model, path):
     Raises:
         WeightsError: if the file is missing or damaged, or an array is missing, left over, of
             another shape or not finite. The model is unchanged in that case.
+
+    Example:
+
+    >>> load_weights(model, "half.weights.h5")  # doctest: +SKIP
     """
     assign_arrays(model, read_arrays(model, path), str(path))
 
@@ -172,14 +182,9 @@ def _compare(shapes, arrays, origin):
     )
     bad = [name for name in common if not np.isfinite(arrays[name]).all()]
     faults.append(("not finite", bad))
-    told = [f"{len(names)} {kind}: {_some(names)}" for kind, names in faults if names]
+    told = [f"{len(names)} {kind}: {listed(names)}" for kind, names in faults if names]
     if told:
         raise WeightsError(
             f"The arrays in {origin} must be those of the network, one for one. Received: "
             f"{'; '.join(told)}. Use weights of this architecture."
         )
-
-
-def _some(names, limit=6):
-    rest = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")

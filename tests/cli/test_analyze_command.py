@@ -9,7 +9,7 @@ from dots import DotNetwork, face_records
 
 from keras_hourglass.cli import main
 from keras_hourglass.errors import UserError
-from keras_hourglass.evaluation import evaluate, save_thresholds
+from keras_hourglass.evaluation import evaluate
 from keras_hourglass.io.images import image_size
 from keras_hourglass.report import write_report
 
@@ -116,7 +116,7 @@ def test_crops_that_cut_need_a_model_with_a_square_input(stored, tmp_path, capsy
 
 
 def test_thresholds_are_kept_in_a_preset(preset):
-    from keras_hourglass.zoo.store import load_model
+    from keras_hourglass.zoo import load_model, save_thresholds
 
     save_thresholds(preset, {"left_knee": 0.25})
     assert load_model(preset).thresholds == {"neck": 0.5, "left_knee": 0.25}
