@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_hourglass.choices import DECODERS, MISSING
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, checks_arguments, did_you_mean
 from keras_hourglass.geometry import heatmap_to_input, input_to_heatmap, suppress_overlaps
 from keras_hourglass.skeletons import BOXES, Skeleton
 from keras_hourglass.typing import Array, Size, is_number
@@ -16,6 +16,7 @@ from keras_hourglass.typing import Array, Size, is_number
 PRESENT_FROM = 0.2
 
 
+@checks_arguments
 class HeatmapCodec:
     """Encode joints as Gaussian heatmaps and decode heatmaps into joints.
 
@@ -67,7 +68,10 @@ class HeatmapCodec:
             ("missing", missing, MISSING),
         ):
             if value not in choices:
-                raise UserError(f"`{name}` must be one of {choices}. Received: {value!r}.")
+                raise UserError(
+                    f"`{name}` must be one of {choices}. Received: {value!r}."
+                    f"{did_you_mean(value, choices)}"
+                )
         self.stride, self.sigma = stride, float(sigma)
         self.decoder, self.missing = decoder, missing
 
@@ -348,6 +352,7 @@ def _newton_steps(maps, rows, columns, sigma):
 BOX_MAPS = BOXES.joints
 
 
+@checks_arguments
 class BoxCodec:
     """Encode people's boxes as a map of centres with sizes beside it, and decode such maps.
 

@@ -4,7 +4,12 @@ They are ``ValueError``s, so that library code may catch them as such; the comma
 into one line and exit status 2.
 """
 
-from collections.abc import Sequence
+import difflib
+import functools
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+_F = TypeVar("_F")
 
 
 class UserError(ValueError):
@@ -63,3 +68,97 @@ def listed(names: Sequence, most: int = 6) -> str:
     rest = len(names) - most
     first = ", ".join(str(name) for name in names[:most])
     return (first or "none") + (f" and {rest} more" if rest > 0 else "")
+
+
+class UnknownArgument(UserError, TypeError):
+    """An argument that a function or class does not have; a `TypeError`, as Python's own is."""
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """A question for the end of a message, or nothing where no known name is near.
+
+    Args:
+        word: what was received.
+        known: the names there are.
+
+    Returns:
+        Text that begins with a space, or `""`.
+
+    Example:
+
+    >>> did_you_mean("left_sholder", ["left_shoulder", "neck"])
+    " Did you mean 'left_shoulder'?"
+    """
+    # Capital letters and separators are what people get wrong first.
+    plain = {_plain(name): name for name in known}
+    near = difflib.get_close_matches(_plain(word), plain, 1)
+    return f" Did you mean {plain[near[0]]!r}?" if near else ""
+
+
+def refuse_unknown(where: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse names of arguments that are not among the known ones.
+
+    Args:
+        where: the function or class, for the message.
+        given: the names that were received.
+        known: all names there are, in the order of the message.
+
+    Raises:
+        UnknownArgument: naming the nearest known one, or all.
+
+    Example:
+
+    >>> refuse_unknown("Stem", ["filter"], ["filters", "name"])
+    Traceback (most recent call last):
+    keras_hourglass.errors.UnknownArgument: Stem has no argument 'filter'. Did you mean 'filters'?
+    """
+    known = tuple(known)
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, known) or f" It has {', '.join(known)}."
+            raise UnknownArgument(f"{where} has no argument {name!r}.{hint}")
+
+
+def checks_arguments(function: _F) -> _F:
+    """Have a function or class refuse a misspelt argument by naming the nearest one.
+
+    Args:
+        function: a function without `**kwargs`, or a class whose `__init__` is one.
+
+    Returns:
+        The function, or the class itself.
+
+    Example:
+
+    >>> @checks_arguments
+    ... def smile(width): ...
+    >>> smile(wdth=3)
+    Traceback (most recent call last):
+    keras_hourglass.errors.UnknownArgument: smile has no argument 'wdth'. Did you mean 'width'?
+    """
+    if isinstance(function, type):
+        function.__init__ = _checked(function.__init__)
+        return function
+    return _checked(function)
+
+
+def _checked(function):
+    # Not by `inspect`, which would have to be loaded when the package is.
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    known = tuple(name for name in names if name != "self")
+    known_set = frozenset(known)
+
+    @functools.wraps(function)
+    def checked(*args, **kwargs):
+        if not kwargs.keys() <= known_set:
+            # Of a class, the one that is made, perhaps one of yours.
+            where = function.__name__ if names[:1] != ("self",) else type(args[0]).__name__
+            refuse_unknown(where, kwargs, known)
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _plain(word):
+    return str(word).lower().replace("-", "_").replace(" ", "_")

@@ -3,9 +3,10 @@
 So that importing the package, or a room of it, loads neither Keras nor TensorFlow nor OpenCV.
 """
 
-import difflib
 import importlib
 import sys
+
+from keras_hourglass.errors import did_you_mean
 
 
 def lazy(face, homes):
@@ -28,9 +29,8 @@ def lazy(face, homes):
 
     def get(name):
         if name not in homes:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f". Did you mean: {near[0]!r}?" if near else ""
-            raise AttributeError(f"module {face!r} has no attribute {name!r}{hint}")
+            hint = did_you_mean(name, names)
+            raise AttributeError(f"module {face!r} has no attribute {name!r}.{hint}")
         value = getattr(importlib.import_module(f"{face}.{homes[name]}"), name)
         setattr(sys.modules[face], name, value)
         return value

@@ -5,8 +5,10 @@ from typing import Any
 import keras
 
 from keras_hourglass.compat import ops
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, refuse_unknown
 from keras_hourglass.typing import Size
+
+_OF_LOSSES = ("name", "reduction", "dtype")
 
 
 def draw_heatmaps(targets: Any, heatmap_size: Size, sigma: float) -> Any:
@@ -85,6 +87,8 @@ class HeatmapMSE(keras.losses.Loss):
         name: str = "heatmap_mse",
         **kwargs,
     ):
+        own = ("heatmap_size", "sigma", "scale", "reduced")
+        refuse_unknown("HeatmapMSE", kwargs, (*own, *_OF_LOSSES))
         super().__init__(name=name, **kwargs)
         if not sigma > 0 or not scale > 0 or not reduced > 0:
             raise UserError(
@@ -156,6 +160,8 @@ class BoxLoss(keras.losses.Loss):
         name: str = "box_loss",
         **kwargs,
     ):
+        own = ("stride", "unit", "centre", "size", "scale")
+        refuse_unknown("BoxLoss", kwargs, (*own, *_OF_LOSSES))
         super().__init__(name=name, **kwargs)
         if not min(stride, unit, centre, size, scale) > 0:
             raise UserError(

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, did_you_mean
 
 # RGB of the sides of joints and limbs in every picture: the sides are the person's own. Blue and
 # orange differ for every kind of colour vision.
@@ -126,7 +126,7 @@ class Skeleton:
         if joint not in self.joints:
             raise UserError(
                 f"Skeleton {self.name!r} has no such joint. Received: {joint!r}. "
-                f"Choose one of {', '.join(self.joints)}."
+                f"Choose one of {', '.join(self.joints)}.{did_you_mean(joint, self.joints)}"
             )
         return self.joints.index(joint)
 
@@ -164,6 +164,7 @@ class Skeleton:
             raise UserError(
                 f"A skeleton has the keys {sorted(fields)}, of which name and joints are needed. "
                 f"Received: {sorted(values)}. Remove or rename {unknown or 'what is missing'}."
+                f"{did_you_mean(unknown[0], fields) if unknown else ''}"
             )
         return cls(**values)
 
@@ -503,7 +504,7 @@ def _named(end, joints):
         return similar[0]
     raise UserError(
         f"Pairs are of the joints {_short(', '.join(joints))}. Received: {_short(end)}. "
-        "Name one of them, or its number from 1."
+        f"Name one of them, or its number from 1.{did_you_mean(text, joints)}"
     )
 
 
@@ -625,46 +626,54 @@ SKELETONS = {skeleton.name: skeleton for skeleton in (MPII, LSP, FLIC, COCO)}
 BOXES = Skeleton("boxes", ("centre", "log_width", "log_height", "offset_x", "offset_y"))
 
 
-def get_skeleton(skeleton: "Skeleton | str | dict") -> Skeleton:
-    """A `Skeleton` from its name, its dict or itself.
+def get_skeleton(skeleton: "Skeleton | str | dict | Sequence[str]") -> Skeleton:
+    """A `Skeleton` from its name, its dict, the names of its joints or itself.
 
     Args:
         skeleton: `"mpii"`, `"lsp"`, `"flic"`, `"coco"`, `"boxes"` (of a network that finds people),
-            a dict as `Skeleton.to_dict` makes it, or a `Skeleton`.
+            a dict as `Skeleton.to_dict` makes it, a list of joints, of which `own_skeleton` makes
+            one as the readers of data do, or a `Skeleton`.
 
     Returns:
         The `Skeleton`.
 
     Raises:
-        UserError: if the name is unknown.
+        UserError: if the name is unknown, or is none.
 
     Example:
 
     >>> get_skeleton("coco").num_joints
     17
+    >>> get_skeleton(["Ear (left)", "Ear (right)", "tail"]).flip_order
+    (1, 0, 2)
     """
     if isinstance(skeleton, Skeleton):
         return skeleton
     if isinstance(skeleton, dict):
         return Skeleton.from_dict(skeleton)
-    if skeleton == BOXES.name:
-        return BOXES
-    if skeleton not in SKELETONS:
+    if isinstance(skeleton, (list, tuple)) and all(isinstance(one, str) for one in skeleton):
+        return own_skeleton(skeleton)
+    if not isinstance(skeleton, str) or skeleton not in SKELETONS:
+        if skeleton == BOXES.name:
+            return BOXES
         raise UserError(
-            f"Unknown skeleton. Received: {skeleton!r}. "
-            f"Choose one of {', '.join(SKELETONS)}, or pass a Skeleton of your own."
+            f"Unknown skeleton. Received: {skeleton!r}. Choose one of {', '.join(SKELETONS)}, or "
+            "pass a Skeleton or a list of joints of your own."
+            f"{did_you_mean(skeleton, SKELETONS)}"
         )
     return SKELETONS[skeleton]
 
 
 def skeleton_of(
-    joints: int, skeleton: "Skeleton | str | dict | None" = None, mirrored: bool = False
+    joints: int,
+    skeleton: "Skeleton | str | dict | Sequence[str] | None" = None,
+    mirrored: bool = False,
 ) -> Skeleton:
     """The skeleton of the K joints that a model or an array has.
 
     Args:
         joints: K.
-        skeleton: name, `Skeleton` or dict; `None` where nobody named the joints. They are then, by
+        skeleton: as for `get_skeleton`; `None` where nobody named the joints. They are then, by
             their number, those of one of the package's skeletons; failing that, `joint_1` to
             `joint_K`.
         mirrored: whether mirrored pictures will be averaged, which needs to know the sides.

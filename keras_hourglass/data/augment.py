@@ -6,12 +6,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, checks_arguments, did_you_mean
 from keras_hourglass.geometry import boxes_from_joints
 from keras_hourglass.skeletons import Skeleton
 from keras_hourglass.typing import Array
 
 
+@checks_arguments
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
     """Ranges and probabilities of random transforms; never a translation, as in the paper.
@@ -68,6 +69,7 @@ class Augmentation:
         if self.distribution not in ("normal", "uniform"):
             raise UserError(
                 f"`distribution` is 'normal' or 'uniform'. Received: {self.distribution!r}."
+                f"{did_you_mean(self.distribution, ('normal', 'uniform'))}"
             )
 
     def draw(self, rng: np.random.Generator) -> "Transform":

@@ -35,7 +35,7 @@ from keras_hourglass.data.sleap import frame_is_there, read_sleap, sleap_frame
 from keras_hourglass.data.tfrecords import PREFIX as STORED
 from keras_hourglass.data.tfrecords import read_tfrecords, stored_image
 from keras_hourglass.data.yolo import read_yolo
-from keras_hourglass.errors import DataError, UserError, listed
+from keras_hourglass.errors import DataError, UserError, checks_arguments, did_you_mean, listed
 from keras_hourglass.io.images import read_reduced
 from keras_hourglass.skeletons import LSP, Skeleton, get_skeleton
 from keras_hourglass.typing import Path
@@ -110,6 +110,7 @@ def first_pixel(spec: str) -> int:
     return int(spec.partition(":")[0] in _FROM_ONE)
 
 
+@checks_arguments
 def load_records(
     spec: Path | Sequence[Path],
     root: Path | None = None,
@@ -243,6 +244,7 @@ def _load_one(spec, root, need_pictures, own):
         raise UserError(
             f"A data set is named KIND:PATH[#FIRST-LAST] with KIND one of {', '.join(_KINDS)}. "
             f"Received: {spec!r}. Write for example lsp:lsp_dataset#1-800."
+            f"{did_you_mean(kind, _KINDS) if colon else ''}"
         )
     share, span = 1.0, None
     if match := _SHARE.match(where):

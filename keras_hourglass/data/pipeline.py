@@ -20,7 +20,7 @@ from keras_hourglass.data.augment import (
 from keras_hourglass.data.load import open_reduced
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.data.scenes import SceneRecords
-from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.errors import DataError, UserError, checks_arguments
 from keras_hourglass.geometry import apply_affine, crop_affine
 from keras_hourglass.io.images import paste_scaled, warp
 from keras_hourglass.typing import Array
@@ -29,6 +29,7 @@ from keras_hourglass.typing import Array
 _AT_PEOPLE = 0.6
 
 
+@checks_arguments
 class CropDataset(abc.ABC):
     """Batches of inputs and targets; what is shown and asked for is up to the kinds below.
 

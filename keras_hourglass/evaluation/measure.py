@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_hourglass.codec import DECODERS, codec_of
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, checks_arguments
 from keras_hourglass.evaluation.predictions import (
     Collector,
     Predictions,
@@ -120,6 +120,7 @@ def _rounded(value):
     return None if np.isnan(value) else round(float(value), 3)
 
 
+@checks_arguments
 def evaluate_predictions(
     predictions: Predictions,
     threshold: float | None = None,
@@ -216,6 +217,7 @@ def _check_stack(stack, count):
         raise UserError(f"There are stacks 1 to {count}. Received: stack={stack}.")
 
 
+@checks_arguments
 def evaluate(
     model: Any,
     records: PoseRecords,

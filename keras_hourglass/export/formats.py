@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, did_you_mean
 from keras_hourglass.export import FORMATS
 from keras_hourglass.export.saved_model import check_name
 from keras_hourglass.inference import fold
@@ -52,6 +52,7 @@ def export_format(
     if format not in FORMATS:
         raise UserError(
             f"Unknown format. Received: {format!r}. Choose one of {', '.join(FORMATS)}."
+            f"{did_you_mean(format, FORMATS)}"
         )
     path = pathlib.Path(out) / f"{check_name(name or model.name)}{FORMATS[format]}"
     if path.exists() and not overwrite:

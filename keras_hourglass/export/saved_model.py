@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_hourglass import geometry
 from keras_hourglass.codec import codec_of
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, checks_arguments
 from keras_hourglass.inference import HeatmapRunner
 from keras_hourglass.io import images
 from keras_hourglass.network.config import stack_name
@@ -19,6 +19,7 @@ from keras_hourglass.skeletons import skeleton_of
 from keras_hourglass.typing import Path
 
 
+@checks_arguments
 def export_model(
     model: Any,
     out: Path,

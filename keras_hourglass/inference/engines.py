@@ -27,7 +27,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, did_you_mean
 from keras_hourglass.hardware import accelerators
 from keras_hourglass.inference.runtimes import kind_of, load_network
 from keras_hourglass.network.graph import Snapshot
@@ -97,6 +97,7 @@ def make_engine(engine, model, outputs):
         raise UserError(
             f"No such engine or exported network. Received: engine={os.fspath(engine)!r}. "
             f"Choose one of {', '.join(ENGINES)}, or a file that `export` wrote."
+            f"{did_you_mean(engine, ENGINES)}"
         )
     try:
         if kind:

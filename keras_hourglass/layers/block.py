@@ -7,10 +7,13 @@ from typing import Any
 import keras
 
 from keras_hourglass import layers
+from keras_hourglass.errors import refuse_unknown
 from keras_hourglass.layers.common import BatchNormalization, Conv2D, policy_of
 from keras_hourglass.layers.nodes import Node, Tensor, describe
 
 _OWN = {kind.__name__: kind for kind in (BatchNormalization, Conv2D)}
+
+_OF_EVERY_LAYER = ("name", "dtype", "trainable", "autocast", "activity_regularizer", "input_shape")
 
 
 def make_layer(node: Node, dtype: Any) -> keras.layers.Layer:
@@ -52,6 +55,16 @@ class Block(keras.layers.Layer):
 
     kind = ""
     num_inputs = 1
+
+    def __init__(self, **kwargs):
+        try:
+            super().__init__(**kwargs)
+        except (TypeError, ValueError):
+            # Keras names what it does not know, and nothing that there is.
+            own = type(self).__init__.__code__
+            names = own.co_varnames[1 : own.co_argcount + own.co_kwonlyargcount]
+            refuse_unknown(type(self).__name__, kwargs, (*names, *_OF_EVERY_LAYER))
+            raise
 
     def arguments(self) -> dict:
         """What `nodes` needs to know, JSON-ready, by the names of the constructor's arguments."""

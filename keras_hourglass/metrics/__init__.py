@@ -6,6 +6,7 @@
 import importlib
 
 from keras_hourglass.choices import MEANS
+from keras_hourglass.errors import did_you_mean
 from keras_hourglass.metrics.coco_eval import average_precision
 from keras_hourglass.metrics.curves import auc, group_curves, nme, pck_curve
 from keras_hourglass.metrics.oks import joint_sigmas, oks
@@ -45,7 +46,8 @@ __all__ = [
 
 def __getattr__(name):
     if name != "HeatmapPCK":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        hint = did_you_mean(name, __all__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}.{hint}")
     value = importlib.import_module("keras_hourglass.metrics.heatmap").HeatmapPCK
     globals()[name] = value
     return value

@@ -5,11 +5,12 @@ from typing import Any
 import keras
 
 from keras_hourglass.compat import ops
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, checks_arguments
 from keras_hourglass.typing import Size
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")
+@checks_arguments
 class HeatmapPCK(keras.metrics.Metric):
     """Share of joints whose heatmap has its maximum near the joint.
 
@@ -108,6 +109,7 @@ class HeatmapPCK(keras.metrics.Metric):
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")
+@checks_arguments
 class BoxOverlap(keras.metrics.Metric):
     """How well people are framed around their middles, straight from maps of boxes.
 

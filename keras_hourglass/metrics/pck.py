@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_hourglass.choices import MEANS
-from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.errors import DataError, UserError, did_you_mean
 from keras_hourglass.geometry import PADDING
 from keras_hourglass.skeletons import Skeleton, get_skeleton
 from keras_hourglass.typing import Array
@@ -280,7 +280,10 @@ def merge_counts(
     if not threshold > 0:
         raise UserError(f"A threshold must be above 0, e.g. 0.2. Received: {threshold}.")
     if mean_over not in MEANS:
-        raise UserError(f"`mean_over` must be one of {tuple(MEANS)}. Received: {mean_over!r}.")
+        raise UserError(
+            f"`mean_over` must be one of {tuple(MEANS)}. Received: {mean_over!r}."
+            f"{did_you_mean(mean_over, MEANS)}"
+        )
 
     def percent(index):
         total = counted[index].sum()

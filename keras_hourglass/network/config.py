@@ -5,7 +5,7 @@ Nothing here needs Keras, so the model zoo can be listed and a recipe checked at
 
 import copy
 
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, did_you_mean
 from keras_hourglass.layers.nodes import check_positive
 from keras_hourglass.skeletons import get_skeleton
 
@@ -64,7 +64,7 @@ def complete(arguments):
     if unknown:
         raise UserError(
             f"A network has the arguments {', '.join(DEFAULTS)}. Received: {', '.join(unknown)}. "
-            "Remove or rename these."
+            f"Remove or rename these.{did_you_mean(unknown[0], DEFAULTS)}"
         )
     config = copy.deepcopy({**DEFAULTS, **arguments})
     if config["skeleton"] is not None:
@@ -220,7 +220,8 @@ def _check(config):
     for name, choices in (("supervision", SUPERVISIONS), ("merge", MERGES)):
         if config[name] not in choices:
             raise UserError(
-                f"Expected `{name}` to be one of {choices}. Received: {name}={config[name]!r}"
+                f"Expected `{name}` to be one of {choices}. Received: {name}={config[name]!r}."
+                f"{did_you_mean(config[name], choices)}"
             )
     _check_stem(config["stem"])
     unknown = sorted(set(config["hourglass"]) - {"filters", *BRANCHES})
@@ -228,6 +229,7 @@ def _check(config):
         raise UserError(
             f"`hourglass` has the keys filters, {', '.join(BRANCHES)}. "
             f"Received: {', '.join(unknown)}. Remove or rename these."
+            f"{did_you_mean(unknown[0], ('filters', *BRANCHES))}"
         )
     heads = config["heads"]
     if heads is not None and (not isinstance(heads, list) or len(heads) != config["num_stacks"]):
@@ -267,5 +269,6 @@ def _check_stem(stem):
         raise UserError(
             f"Unknown stem. Received: stem={stem!r}. Choose one of {tuple(STEMS)} or "
             "pass widths (convolution, (before pooling, ...), (after pooling, ...))."
+            f"{did_you_mean(stem, STEMS) if named else ''}"
         )
     check_positive("stem[0]", parts[0])

@@ -5,9 +5,9 @@ from typing import Any
 
 import keras
 
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, refuse_unknown
 from keras_hourglass.layers.block import make_layer
-from keras_hourglass.network.config import STRIDE, output_strides, stack_names
+from keras_hourglass.network.config import DEFAULTS, STRIDE, output_strides, stack_names
 from keras_hourglass.network.graph import Graph, Snapshot
 from keras_hourglass.network.variables import arrays_of
 from keras_hourglass.skeletons import Skeleton
@@ -39,7 +39,7 @@ class StackedHourglass(keras.Model):
             `"all"`, but the stacks' heatmaps are added into a single output for a single loss
             (HG-Stacked-Add); `"inner"`: as `"all"`, and besides, the two next highest resolutions
             on the way up inside each hourglass yield heatmaps of their own (HG-Int).
-        skeleton: name, `Skeleton` or dict that names the joints; kept in the config.
+        skeleton: name, `Skeleton`, dict or list of joints that names them; kept in the config.
         scale, offset: pixels are normalised as `pixel * scale + offset`, the offset a number
             or one per channel, as the first layer.
         synchronized: take batch statistics over all replicas of a distributed training.
@@ -86,7 +86,7 @@ class StackedHourglass(keras.Model):
         heads: Sequence[int | Sequence[int]] | None = None,
         merge: str = "add",
         supervision: str = "all",
-        skeleton: Skeleton | str | dict | None = None,
+        skeleton: Skeleton | str | dict | Sequence[str] | None = None,
         scale: float = 1 / 255,
         offset: float | Sequence[float] = -0.5,
         synchronized: bool = False,
@@ -95,6 +95,7 @@ class StackedHourglass(keras.Model):
         dtype: Any = None,
         **kwargs,
     ):
+        refuse_unknown("StackedHourglass", kwargs, (*DEFAULTS, "name", "dtype", "trainable"))
         graph = Graph(
             {
                 "num_keypoints": num_keypoints,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_hourglass.codec import codec_of, present_from
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, checks_arguments
 from keras_hourglass.geometry import apply_affine, invert_affine
 from keras_hourglass.inference.engines import takes_snapshot
 from keras_hourglass.inference.runner import HeatmapRunner
@@ -54,6 +54,7 @@ class PicturePoses:
     error: Exception | None = None
 
 
+@checks_arguments
 class Predictor:
     """Predict the joints of people in pictures.
 

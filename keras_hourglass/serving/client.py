@@ -13,7 +13,13 @@ import numpy as np
 import tenacity
 from PIL import Image
 
-from keras_hourglass.errors import DataError, ServerUnavailable, ServingError, UserError
+from keras_hourglass.errors import (
+    DataError,
+    ServerUnavailable,
+    ServingError,
+    UserError,
+    checks_arguments,
+)
 from keras_hourglass.geometry import boxes_from_xywh
 from keras_hourglass.io.images import MAX_PIXELS, check_pixels, image_size
 from keras_hourglass.prediction.pose import Pose
@@ -24,6 +30,7 @@ from keras_hourglass.typing import Array
 TRANSPORTS = {"grpc": GrpcTransport, "rest": RestTransport}
 
 
+@checks_arguments
 class Client:
     """Ask a served model for joints; the results are those of `Predictor`.
 

@@ -12,9 +12,10 @@ import json
 import pathlib
 import urllib.parse
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
-from keras_hourglass.errors import UserError, WeightsError
+from keras_hourglass.errors import UserError, WeightsError, checks_arguments, did_you_mean
 from keras_hourglass.io.download import download, is_address, resolve_address, sha256_of, verify
 from keras_hourglass.io.files import atomic_write, atomic_writes
 from keras_hourglass.network.config import DEFAULTS, complete
@@ -73,7 +74,8 @@ def describe(name: str, records: dict | None = None) -> dict:
     records = read_manifest() if records is None else records
     if name not in PRESETS and name not in records:
         raise UserError(
-            f"No such preset. Received: {name}. Choose one of {', '.join((*PRESETS, *records))}."
+            f"No such preset. Received: {name}.{did_you_mean(name, (*PRESETS, *records))} "
+            f"Choose one of {', '.join((*PRESETS, *records))}."
         )
     record = records.get(name)
     graph = Graph(_architecture(name, record))
@@ -98,7 +100,7 @@ def describe(name: str, records: dict | None = None) -> dict:
 def load_model(
     source: Path,
     num_keypoints: int | None = None,
-    skeleton: Skeleton | str | dict | None = None,
+    skeleton: Skeleton | str | dict | Sequence[str] | None = None,
     load_weights: bool = True,
     **overrides,
 ) -> Any:
@@ -110,8 +112,8 @@ def load_model(
             or file (`#sha256=…` after it pins the weights).
         num_keypoints: K of the model, if other than the source's. The convolutions at the
             heatmaps then start anew, except for joints of the same name.
-        skeleton: name, `Skeleton` or dict, if other than the source's; joints of the same name
-            keep their weights, and a log message says which.
+        skeleton: name, `Skeleton`, dict or list of joints, if other than the source's; joints of
+            the same name keep their weights, and a log message says which.
         load_weights: take the weights along; `False` starts from scratch.
         **overrides: `input_shape`, `synchronized`, `dtype` or `name`, if other than the source's.
 
@@ -136,6 +138,7 @@ def load_model(
         raise UserError(
             f"Only {', '.join(OVERRIDES)} may differ from the preset's. "
             f"Received: {', '.join(unknown)}. Build a StackedHourglass for another architecture."
+            f"{did_you_mean(unknown[0], (*OVERRIDES, 'num_keypoints', 'skeleton', 'load_weights'))}"
         )
     config, weights = resolve(source, load_weights)
     if load_weights and weights is None:
@@ -348,6 +351,7 @@ def find_weights(record: dict, folder: Path | None = None) -> pathlib.Path:
     return download(record["address"], record["sha256"], record["size"])
 
 
+@checks_arguments
 def save_preset(
     model: Any,
     folder: Path,
@@ -504,6 +508,7 @@ def _open_source(source, load_weights=True):
     raise UserError(
         f"No such preset, folder or .keras file. Received: {source}. "
         "See `keras-hourglass list`, or check the path."
+        f"{did_you_mean(source, (*PRESETS, *read_manifest()))}"
     )
 
 

@@ -14,7 +14,8 @@ import keras_hourglass
 PACKAGE = pathlib.Path(keras_hourglass.__file__).parent
 # The rooms from the ground up; those of a line do not know each other.
 ORDER = """
-errors choices typing faces
+errors
+choices typing faces
 io geometry skeletons hardware compat
 codec layers losses metrics
 network data
