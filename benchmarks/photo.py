@@ -34,7 +34,7 @@ def measure(name, photo, engine, repetitions):
     from keras_hourglass import Predictor
     from keras_hourglass.io.images import read_image
 
-    predictor = Predictor(network(name), engine=engine or "fastest")
+    predictor = Predictor(network(name), engine=engine or "fastest", whole=True)
     crop = np.random.default_rng(0).integers(0, 256, (1, *predictor.input_size, 3), np.uint8)
     taken = common.interleaved(
         {

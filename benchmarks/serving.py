@@ -141,7 +141,7 @@ def predictor_call(path, _):
     """File bytes to joints, mirror-averaged, step by step."""
     from keras_hourglass import Predictor
 
-    predictor = Predictor(path)
+    predictor = Predictor(path, whole=True)
     return lambda encoded: [predictor(bytes(data)) for data in encoded]
 
 

@@ -82,11 +82,11 @@ class Demo:
         return self._loaded[key]
 
     def predict(self, photo, box, name, stack, flip):
-        """Predict one person.
+        """Predict everybody, or the person in a box.
 
         Args:
             photo: path of the uploaded file, or `None`.
-            box: text `x, y, w, h` in source pixels; empty for the whole picture.
+            box: text `x, y, w, h` in source pixels; empty for everybody who is found.
             name: a model of the page.
             stack: which stack's heatmaps count; `None` for the last.
             flip: average with the mirrored picture.
@@ -99,8 +99,6 @@ class Demo:
             UserError: if there is no photo or the box is none.
         """
         from keras_hourglass.prediction.boxes import as_rectangles
-        from keras_hourglass.prediction.drawing import draw_poses
-        from keras_hourglass.prediction.pose import picture_to_dict
         from keras_hourglass.prediction.writing import pose_sheet
 
         if not photo:
@@ -115,17 +113,25 @@ class Demo:
         start = time.perf_counter()
         [result] = predictor.stream(photo, boxes)
         seconds = time.perf_counter() - start
-        [pose] = result.poses
+        pose = result[0]  # the surest
         facts = (
-            f"**{seconds * 1000:.0f} ms** from file to joints · "
+            f"**{seconds * 1000:.0f} ms** from file to joints · {_who(result)} · "
             f"{int(pose.present.sum())} of {len(pose.names)} joints present · "
             f"mean score {pose.score:.2f} · "
             f"{result.image.shape[1]}×{result.image.shape[0]} pixels"
         )
-        document = picture_to_dict(None, [pose], predictor.skeleton)
-        painted = draw_poses(result.image, [pose], boxes=boxes is not None)
+        document = {**result.to_dict(), "image": None}
+        painted = result.draw(boxes=not result.alone)
         sheet = pose_sheet(result.image, pose, predictor.input_size)
         return painted, sheet, facts, json.dumps(document, indent=1)
+
+
+def _who(result):
+    """How many people there are, in words."""
+    if result.alone:
+        sure = "one person fills it" if result[0].sure else "no person is sure"
+        return f"nobody found in parts of the photo, {sure}"
+    return "1 person" if len(result) == 1 else f"{len(result)} people, of the surest:"
 
 
 def build_page(models):
@@ -164,8 +170,8 @@ def build_page(models):
     buttons = ["download", "fullscreen"]  # and none that uploads the picture to share it
     with gradio.Blocks(title="keras_hourglass") as page:
         gradio.Markdown(
-            "## Stacked hourglass\nDrop a photo. Drag a box around one person, or click once to "
-            "take the whole picture. Nothing leaves this machine."
+            "## Stacked hourglass\nDrop a photo to see everybody in it. Drag a box to look at one "
+            "person, or click once to forget it. Nothing leaves this machine."
         )
         with gradio.Row():
             with gradio.Column():
@@ -175,7 +181,7 @@ def build_page(models):
                 )  # fmt: skip
                 box = gradio.Textbox(
                     label="Box: x, y, w, h (pixels of the photo)", elem_id="box",
-                    placeholder="the whole picture",
+                    placeholder="everybody who is found",
                 )  # fmt: skip
                 with gradio.Row():
                     model = gradio.Dropdown(demo.models, value=demo.models[0], label="Model")
@@ -189,7 +195,7 @@ def build_page(models):
                 facts = gradio.Markdown(elem_id="facts")
                 gradio.Markdown(
                     "Left is blue, right is orange (the person's own sides); joints below "
-                    "their threshold are left out."
+                    "their threshold are left out, skeletons that are not sure are pale."
                 )
         sheet = gradio.Image(label="Heatmaps", elem_id="sheet", buttons=buttons)
         with gradio.Accordion("JSON", open=False):

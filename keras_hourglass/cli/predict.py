@@ -20,7 +20,7 @@ def add_arguments(parser):
     )  # fmt: skip
     parser.add_argument("--model", required=True, help="name or path of a model")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
-    people = parser.add_argument_group("people (by default the whole picture frames one person)")
+    people = parser.add_argument_group("people (by default everybody who is found)")
     people.add_argument(
         "--box", type=_box, action="append", metavar="X,Y,W,H",
         help="a person's box in source pixels, in every picture; repeat it for more people",
@@ -30,11 +30,12 @@ def add_arguments(parser):
         help='boxes of each picture: {"photo.jpg": [[x,y,w,h], ...]}, COCO annotations or '
         "detections",
     )  # fmt: skip
+    people.add_argument("--whole", action="store_true", help="the whole picture frames one person")
     people.add_argument(
         "--detect", nargs="?", const="auto", metavar="DETECTOR",
-        help="find people first: by the package's own detector, or by another one, a file of "
-        "TensorFlow Object Detection (.pb, SavedModel), YOLOX, RTMDet or YOLO (.onnx), or "
-        "COCO detections (.json)",
+        help="who finds people, and nobody else counts: the package's own detector, or another "
+        "one, a file of TensorFlow Object Detection (.pb, SavedModel), YOLOX, RTMDet or YOLO "
+        "(.onnx), or COCO detections (.json)",
     )  # fmt: skip
     people.add_argument(
         "--padding", type=float, default=1.0,
@@ -91,6 +92,7 @@ def run(args):
 
 
 def _predictor(args):
+    from keras_hourglass.prediction.detection import OWN
     from keras_hourglass.prediction.predictor import Predictor
 
     return Predictor(
@@ -101,9 +103,11 @@ def _predictor(args):
         stack=args.stack,
         engine=args.engine,
         thresholds=args.threshold,
-        detector=args.detect,
+        # By name its word counts: nobody found is nobody.
+        detector={None: "auto", "auto": OWN}.get(args.detect, args.detect),
         padding=args.padding,
         heatmaps=args.heatmaps,
+        whole=args.whole,
     )
 
 
@@ -139,6 +143,7 @@ class Job:
         for others in filter(None, (pictures.passed_over for pictures in opened)):
             self._report(f"no pictures, passed over: {listed(others)}")
         self.pictures, self.people, self.failed, self.empty, self.doubtful = 0, 0, 0, 0, 0
+        self.alone, self.pale = 0, 0  # pictures taken for one person; people who are not sure
         self.unsure = None  # the first box in which no joint is present
 
     def _meet_boxes(self, paths):
@@ -272,8 +277,15 @@ class Job:
             return False
         if not result.poses and result.frame is None:
             self._report(f"nobody found in {result.name}")
+        if result.alone and result.frame is None:
+            doubt = "" if result.poses[0].sure else ", who is not sure"
+            self._report(
+                f"nobody found in {result.name}: the whole picture is taken for one person{doubt}"
+            )
         self.empty += not result.poses
+        self.alone += result.alone
         self.people += len(result.poses)
+        self.pale += sum(not pose.sure for pose in result.poses)
         unsure = [pose for pose in result.poses if not pose.present.any()]
         self.doubtful += bool(unsure)
         if unsure and self.unsure is None:
@@ -296,7 +308,12 @@ class Job:
             parts.append(f", {self.empty} without anybody")
         if self.failed:
             parts.append(f", {self.failed} not readable")
+        if self.pale:
+            parts.append(f", {_number(self.pale, 'skeleton', 'skeletons')} unsure and drawn pale")
         print(f"{''.join(parts)}: {self.folder}")
+        if self.alone and self.videos:
+            where = _number(self.alone, "frame or picture", "frames and pictures")
+            self._report(f"nobody found in {where}: taken whole for one person")
         if self.doubtful and not self.args.detect:
             self._report(self._doubt())
         if interrupted:
@@ -312,7 +329,7 @@ class Job:
         if self.boxes is None:
             return (
                 f"no joint is sure in {where}; where one person does not fill the picture, give "
-                "--box or --boxes, or try --detect"
+                "--box or --boxes, or try --detect with the file of another detector"
             )
         return (
             f"no joint of somebody is sure in {where}, first in the box {self.unsure}; a box is "
@@ -327,8 +344,8 @@ def _number(count, one, many):
 def _boxes(args):
     from keras_hourglass.prediction.boxes import as_rectangles, read_boxes
 
-    if sum(map(bool, (args.box, args.boxes, args.detect))) > 1:
-        raise UserError("Give only one of --box, --boxes and --detect. Received: several.")
+    if sum(map(bool, (args.box, args.boxes, args.detect, args.whole))) > 1:
+        raise UserError("Give only one of --box, --boxes, --detect and --whole. Received: several.")
     if args.box:
         return as_rectangles(args.box)
     return read_boxes(args.boxes) if args.boxes else None

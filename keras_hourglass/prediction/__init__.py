@@ -8,15 +8,16 @@ if TYPE_CHECKING:
     from keras_hourglass.prediction.boxes import read_boxes
     from keras_hourglass.prediction.detection import HourglassDetector, make_detector
     from keras_hourglass.prediction.drawing import draw_poses
+    from keras_hourglass.prediction.picture_poses import PicturePoses
     from keras_hourglass.prediction.pose import Pose
-    from keras_hourglass.prediction.predictor import PicturePoses, Predictor
+    from keras_hourglass.prediction.predictor import Predictor
     from keras_hourglass.prediction.tracking import PoseSmoother
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "HourglassDetector": "detection",
-        "PicturePoses": "predictor",
+        "PicturePoses": "picture_poses",
         "Pose": "pose",
         "PoseSmoother": "tracking",
         "Predictor": "predictor",

@@ -43,6 +43,11 @@ class Rectangles:
         elif boxes is not None:
             self._every = as_rectangles(boxes)
 
+    @property
+    def given(self):
+        """Whether there are boxes at all, be it of other pictures."""
+        return any(boxes is not None for boxes in (self._every, self._each, self._named))
+
     def of(self, picture, index):
         """The `(P, 4)` or `(P, 5)` rectangles of a picture, or `None` if none were given."""
         if self._each is not None:

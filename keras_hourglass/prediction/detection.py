@@ -30,11 +30,27 @@ from keras_hourglass.prediction.adapters import (
     rectangles,
 )
 from keras_hourglass.prediction.boxes import NamedBoxes, read_boxes
-from keras_hourglass.skeletons import BOXES
+from keras_hourglass.skeletons import BOXES, SKELETONS, Skeleton, own_names
 from keras_hourglass.typing import Path
 
 _LOG = logging.getLogger("keras_hourglass")
 OWN = "hourglass_detector_coco"
+
+
+def of_people(skeleton: Skeleton) -> bool:
+    """Whether joints are those of people: at least half are known from the package's skeletons.
+
+    Whoever predicts hands, animals or machines is not helped by a detector of people.
+
+    Example:
+
+    >>> from keras_hourglass.skeletons import get_skeleton
+    >>> of_people(get_skeleton("lsp")), of_people(Skeleton("mouse", ("nose", "back", "tail")))
+    (True, False)
+    """
+    known = {joint for people in SKELETONS.values() for joint in people.joints}
+    names = own_names(skeleton.joints) if skeleton.joints else ()
+    return 2 * sum(name in known for name in names) >= max(len(names), 1)
 
 
 def make_detector(detector: Any, least_score: float | None = None) -> Callable:

@@ -14,7 +14,7 @@ from keras_hourglass.codec import PRESENT_FROM
 from keras_hourglass.errors import UserError
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.skeletons import Skeleton
-from keras_hourglass.typing import Column, Path
+from keras_hourglass.typing import Array, Column, Path, Size
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -33,6 +33,8 @@ class Pose:
             the path in `image`.
         box_score: the detector's or the file's confidence in the box, or `None`.
         heatmaps: `(h, w, K)` float32 maps in heatmap pixels if they were asked for.
+        sure: whether this is somebody; a skeleton that is not sure is drawn pale.
+        id: number of the person in a video, the same in all frames, or `None`.
 
     Raises:
         UserError: if the arrays do not have one row per joint or the box has not four numbers.
@@ -55,6 +57,8 @@ class Pose:
     picture: Any = None
     box_score: float | None = None
     heatmaps: np.ndarray | None = None
+    sure: bool = True
+    id: int | None = None
 
     def __post_init__(self):
         joints = self.skeleton.num_joints
@@ -81,9 +85,11 @@ class Pose:
 
     def __repr__(self):
         name = None if self.image is None else pathlib.PurePath(self.image).name
+        known = "" if self.id is None else f"person {self.id}, "
+        known += "" if self.sure else "unsure, "
         return (
-            f"Pose({int(self.present.sum())} of {len(self.names)} {self.skeleton.name} joints, "
-            f"score {self.score:.2f}, box {_rounded(self.box, 1)}, image {name!r})"
+            f"Pose({known}{int(self.present.sum())} of {len(self.names)} {self.skeleton.name} "
+            f"joints, score {self.score:.2f}, box {_rounded(self.box, 1)}, image {name!r})"
         )
 
     @property
@@ -129,7 +135,8 @@ class Pose:
     def to_dict(self) -> dict:
         """The person as JSON-ready values: box, keypoints `[x, y, score]` and present flags.
 
-        Coordinates are rounded to thousandths of a source pixel; NaN becomes `None`.
+        Coordinates are rounded to thousandths of a source pixel; NaN becomes `None`. `box_score`
+        and `id` are there where they are known, `"sure": false` of somebody who is not.
         """
         rows = np.column_stack([self.keypoints, self.scores])
         person = {
@@ -139,7 +146,24 @@ class Pose:
         }
         if self.box_score is not None:
             person["box_score"] = _rounded([self.box_score], 4)[0]
+        if self.id is not None:
+            person["id"] = int(self.id)
+        if not self.sure:
+            person["sure"] = False
         return person
+
+    def crop(self, padding: float = 1.25) -> np.ndarray:
+        """The part of the picture around the person.
+
+        Args:
+            padding: factor by which the box grows about its centre.
+
+        Returns:
+            `(height, width, 3)` uint8 RGB array, cut to the picture; at least one pixel.
+        """
+        image = self.read_picture()
+        low, high = cut_box(self.box, image.shape[:2], padding)
+        return image[low[1] : high[1], low[0] : high[0]].copy()
 
     def to_coco(self, image_id: int | str | None = None, category_id: int = 1) -> dict:
         """The person as one entry of a COCO keypoint results file.
@@ -177,11 +201,7 @@ class Pose:
         """
         from keras_hourglass.io.images import write_image
 
-        path = pathlib.Path(path)
-        if path.exists() and not overwrite:
-            raise UserError(
-                f"The file exists already. Received: {path}. Pass overwrite=True or another path."
-            )
+        path = free_path(path, overwrite)
         if path.suffix.lower() == ".json":
             content = picture_to_dict(self.image, [self], self.skeleton)
             atomic_write(path, json.dumps(content, allow_nan=False) + "\n")
@@ -196,6 +216,56 @@ class Pose:
             return encode_image(self.draw(), ".png")
         except UserError:
             return None
+
+
+def free_path(path: Path, overwrite: bool) -> pathlib.Path:
+    """A path to write to.
+
+    Args:
+        path: where.
+        overwrite: whether an existing file may be replaced.
+
+    Returns:
+        The `pathlib.Path`.
+
+    Raises:
+        UserError: if the file exists and may not be replaced.
+
+    Example:
+
+    >>> free_path("poses.json", overwrite=True).name
+    'poses.json'
+    """
+    path = pathlib.Path(path)
+    if path.exists() and not overwrite:
+        raise UserError(
+            f"The file exists already. Received: {path}. Pass overwrite=True or another path."
+        )
+    return path
+
+
+def cut_box(box: Array, shape: Size, padding: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels of a picture that a box covers.
+
+    Args:
+        box: `x, y, w, h` in source pixels.
+        shape: `(height, width)` of the picture.
+        padding: factor by which the box grows about its centre.
+
+    Returns:
+        Integers `x, y` of the first pixel and of the one after the last; at least one pixel lies
+        between.
+
+    Example:
+
+    >>> [corner.tolist() for corner in cut_box((10, 20, 40, 20), (30, 200), 1.5)]
+    [[0, 15], [60, 30]]
+    """
+    box, size = np.asarray(box, np.float64), np.asarray(shape[1::-1])
+    middle, half = box[:2] + box[2:] / 2, box[2:] * padding / 2
+    low = np.clip(np.floor(middle - half), 0, size - 1).astype(int)
+    high = np.clip(np.ceil(middle + half), low + 1, size).astype(int)
+    return low, high
 
 
 def picture_to_dict(image: Path | None, poses: Sequence[Pose], skeleton: Skeleton) -> dict:

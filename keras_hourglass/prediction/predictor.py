@@ -19,7 +19,9 @@ from keras_hourglass.io.images import warp
 from keras_hourglass.network.config import stack_name
 from keras_hourglass.network.graph import Snapshot
 from keras_hourglass.prediction.boxes import Rectangles, check_overlap, person_affines
-from keras_hourglass.prediction.detection import make_detector
+from keras_hourglass.prediction.detection import make_detector, of_people
+from keras_hourglass.prediction.merging import choose_people
+from keras_hourglass.prediction.picture_poses import PicturePoses
 from keras_hourglass.prediction.pictures import open_pictures
 from keras_hourglass.prediction.pose import Pose
 from keras_hourglass.skeletons import Skeleton, skeleton_of
@@ -28,30 +30,13 @@ from keras_hourglass.typing import Array, Column, Path, is_number
 # Batches whose crops and heatmaps are held at once, and people of a picture who are cut out beside
 # the network; more of them wait.
 _CROPS_AHEAD, _CROPS_OF_A_PICTURE = 4, 32
-
-
-@dataclasses.dataclass
-class PicturePoses:
-    """The people of one picture.
-
-    Args:
-        name: path of the picture, or what stands for it.
-        poses: list of `Pose`s; empty if nobody was found or the picture could not be read.
-        image: `(height, width, 3)` RGB array, or `None` if it could not be read.
-        frame: index within a video, or `None`.
-        error: the `UserError` that kept the picture from being read, or `None`.
-
-    Example:
-
-    >>> PicturePoses("empty_street.jpg", []).poses
-    []
-    """
-
-    name: str
-    poses: list
-    image: np.ndarray | None = dataclasses.field(default=None, repr=False)
-    frame: int | None = None
-    error: Exception | None = None
+# Least mean score of somebody, in shares of the mean threshold of present joints and at most: in a
+# box, where nine of ten skeletons that fit are above and nine of ten that do not below (COCO's
+# people, three networks); in the whole picture, with 5 % of those that show nobody large.
+_SURE, _MOST_SURE = 1.75, 0.2
+_SURE_WHOLE, _MOST_SURE_WHOLE = 2.75, 0.35
+# Up to so many boxes found, one person who fills the picture may be meant.
+_FEW = 2
 
 
 @checks_arguments
@@ -78,8 +63,11 @@ class Predictor:
             those that differ; by default the model's own, or 0.2.
         skeleton: names the joints; by default the model's own, or, for a model without one, that
             of the package with as many joints.
-        detector: finds people where no boxes are given, see `detection.make_detector`: `"auto"`,
-            a name, a file or a callable. Without one, the whole picture is the box.
+        detector: finds people where no boxes are given, see `detection.make_detector`: a name, a
+            file or a callable. `"auto"` is the package's own where the joints are those of
+            people; one person who fills the picture is found as well, and where nobody is, the
+            whole picture is the box (`PicturePoses.alone`). Of `None`, it always is.
+        whole: the whole picture is the box where none are given.
         padding: factor by which given or found boxes grow about their centre; 1 takes them as
             they are. The whole picture never grows.
         heatmaps: keep the heatmaps in the poses.
@@ -109,10 +97,11 @@ class Predictor:
         engine: Path | Callable = "auto",
         thresholds: float | dict | None = None,
         skeleton: Skeleton | str | None = None,
-        detector: str | Callable | None = None,
+        detector: str | Callable | None = "auto",
         padding: float = 1.0,
         heatmaps: bool = False,
         workers: int = 2,
+        whole: bool = False,
     ):
         source = None if hasattr(model, "input_shape") else model
         model = model if source is None else _load(source, engine)
@@ -134,7 +123,8 @@ class Predictor:
         self.flip = bool(flip) and self.skeleton.mirrors
         self.codec = codec_of(known, self.output, decoder)
         self.thresholds = present_from(self.skeleton, getattr(known, "thresholds", {}), thresholds)
-        self.detector = None if detector is None else make_detector(detector)
+        self.sure_from, self._whole_from = sure_from(self.thresholds)
+        self._finder = _finder(detector, whole, self.skeleton)
         # Threads for as long as the predictor lives: TensorFlow and OpenCV keep up to a kilobyte
         # of every thread that they ever ran in. Detectors call the network from those that read.
         self._network = concurrent.futures.ThreadPoolExecutor(1)
@@ -154,6 +144,11 @@ class Predictor:
             self._source = None
             self.refresh()
         return self._model
+
+    @property
+    def detector(self) -> Callable | None:
+        """What finds people where no boxes are given; `None` where the whole picture is the box."""
+        return self._finder.detector
 
     def refresh(self) -> None:
         """Take the weights anew, in an engine that keeps those of the moment it was made.
@@ -182,7 +177,9 @@ class Predictor:
             self._model = None if isinstance(model, Snapshot) else model
         self._network.submit(self._runner.refresh, model).result()
 
-    def __call__(self, source: Any, boxes: Any = None) -> list[Pose] | Iterator[Pose]:
+    def __call__(
+        self, source: Any, boxes: Any = None
+    ) -> PicturePoses | list[Pose] | Iterator[Pose]:
         """Predict everybody in a source.
 
         Args:
@@ -191,12 +188,13 @@ class Predictor:
             boxes: the people: `(4,)` or `(P, 4)` rectangles `x, y, w, h` in source pixels (a
                 fifth column holds scores), the same in every picture; a dict of such by picture
                 (path, or file name); or, for a list of pictures, one entry for each. By default
-                the detector's findings, or the whole picture.
+                the detector's findings, or the whole picture, which is also the box of a picture
+                that a dict or a list says nothing of.
 
         Returns:
-            A list of `Pose`s for a picture or a list of pictures; for a folder, a glob, a video,
-            a camera or another iterable an iterator of `Pose`s, so that long inputs need no
-            memory.
+            For a picture its `PicturePoses`, a sequence of `Pose`s; for a list of pictures a list
+            of `Pose`s; for a folder, a glob, a video, a camera or another iterable an iterator of
+            `Pose`s, so that long inputs need no memory.
 
         Raises:
             DataError: if a picture cannot be read; see `stream` to go on.
@@ -204,8 +202,11 @@ class Predictor:
         """
         pictures = open_pictures(source)
         results = self._stream(pictures, Rectangles(boxes, pictures), "raise")
+        if pictures.kind == "picture":
+            [result] = results
+            return result
         poses = (pose for result in results for pose in result.poses)
-        return list(poses) if pictures.kind in ("picture", "list") else poses
+        return list(poses) if pictures.kind == "list" else poses
 
     def stream(
         self, source: Any, boxes: Any = None, on_error: str = "raise"
@@ -247,20 +248,20 @@ class Predictor:
         """Three things at once: threads read, one runs the network, the caller uses results."""
         # One picture gains nothing; a detector that calls the predictor must not wait for itself.
         alone = pictures.kind == "picture" or hasattr(self._reading, "here")
-        cropper = _Cropper(rectangles, self.detector, self.input_size, self.padding)
+        cropper = _Cropper(rectangles, self._finder, self.input_size, self.padding)
         ready = _groups(pictures, cropper, _Here() if alone else self._readers, self.batch_size)
         running = started = None
         try:
             for group in ready:
                 started = group, self._network.submit(self._run, group)
                 if pictures.kind == "camera":  # a picture of now rather than throughput
-                    yield from _finish(*started, on_error)
+                    yield from self._finish(*started, on_error)
                     continue
                 if running:
-                    yield from _finish(*running, on_error)
+                    yield from self._finish(*running, on_error)
                 running = started
             if running:
-                yield from _finish(*running, on_error)
+                yield from self._finish(*running, on_error)
         finally:
             ready.close()
             if started and not started[1].cancel():
@@ -284,6 +285,23 @@ class Predictor:
         made = iter(poses)
         return [list(itertools.islice(made, len(one.matrices))) for one in group]
 
+    def _finish(self, group, future, on_error):
+        for prepared, poses in zip(group, future.result(), strict=True):
+            if prepared.error is not None and on_error == "raise":
+                raise prepared.error
+            picture, alone = prepared.picture, False
+            if prepared.looked_for:
+                whole = poses.pop() if prepared.with_whole else None
+                if whole is not None and not poses:
+                    alone, poses = True, [whole]
+                    whole.sure = float(whole.scores.mean()) >= self._whole_from
+                else:
+                    poses = choose_people(poses, whole, self._whole_from)
+            yield PicturePoses(
+                picture.name, poses, prepared.image, picture.frame, prepared.error,
+                skeleton=self.skeleton, alone=alone,
+            )  # fmt: skip
+
     def _pose(self, prepared, rectangle, matrix, points, scores, heatmaps):
         return Pose(
             keypoints=apply_affine(invert_affine(matrix), points),
@@ -293,17 +311,28 @@ class Predictor:
             present=scores >= self.thresholds,
             image=prepared.picture.name,
             picture=prepared.picture.kept,
-            box_score=float(rectangle[4]) if len(rectangle) > 4 else None,
+            box_score=float(rectangle[4]) if np.isfinite(rectangle[4:]).any() else None,
             heatmaps=heatmaps,
+            sure=float(np.mean(scores)) >= self.sure_from,
         )
 
 
-def _finish(group, future, on_error):
-    for prepared, poses in zip(group, future.result(), strict=True):
-        if prepared.error is not None and on_error == "raise":
-            raise prepared.error
-        picture = prepared.picture
-        yield PicturePoses(picture.name, poses, prepared.image, picture.frame, prepared.error)
+def sure_from(thresholds: Array) -> tuple[float, float]:
+    """Least mean scores at which a skeleton is somebody's: in a box, and in the whole picture.
+
+    Args:
+        thresholds: `(K,)` least scores of present joints.
+
+    Returns:
+        Two numbers; 0 where every joint counts as present.
+
+    Example:
+
+    >>> [round(least, 3) for least in sure_from([0.05, 0.11])]
+    [0.14, 0.22]
+    """
+    mean = max(float(np.mean(thresholds)), 0.0)
+    return min(_SURE * mean, _MOST_SURE), min(_SURE_WHOLE * mean, _MOST_SURE_WHOLE)
 
 
 def _load(source, engine):
@@ -324,6 +353,8 @@ class _Prepared:
         matrices: `(P, 2, 3)` maps from source to input pixels.
         crops: `(H, W, 3)` arrays of the first of them; of a crowd the others are cut when the
             network is there for them.
+        looked_for: a detector made the rectangles.
+        with_whole: the last of them is the whole picture, beside what was found.
         error: a `UserError`, or `None`.
     """
 
@@ -332,6 +363,8 @@ class _Prepared:
     rectangles: Column = ()
     matrices: Column = ()
     crops: list = dataclasses.field(default_factory=list)
+    looked_for: bool = False
+    with_whole: bool = False
     error: Exception | None = None
 
     def crop(self, place, size):
@@ -341,18 +374,59 @@ class _Prepared:
         return warp(self.image, self.matrices[place], size)
 
 
+@dataclasses.dataclass
+class _Finder:
+    """Who finds people where no boxes are given.
+
+    Attributes:
+        detector: a callable, or `None` for the whole picture.
+        asked: somebody chose it, so that its word counts: nobody found is nobody, and pictures
+            without an entry in a box file are searched.
+    """
+
+    detector: Callable | None
+    asked: bool
+
+
+def _finder(detector, whole, skeleton):
+    """The `_Finder` of a `Predictor`'s arguments."""
+    if whole and detector not in (None, "auto"):
+        raise UserError(
+            f"Either the whole picture is the box, or people are found. Received: whole={whole!r}, "
+            f"detector={detector!r}. Leave one out."
+        )
+    if whole or detector is None or (detector == "auto" and not of_people(skeleton)):
+        return _Finder(None, asked=False)
+    if detector == "auto":
+        return _Finder(_Own(), asked=False)
+    return _Finder(make_detector(detector), asked=True)
+
+
+class _Own:
+    """The package's own detector, loaded when it is first needed."""
+
+    def __init__(self):
+        self._detect, self._lock = None, threading.Lock()
+
+    def __call__(self, image, name=None):
+        with self._lock:
+            if self._detect is None:
+                self._detect = make_detector("auto")
+        return self._detect(image, name)
+
+
 class _Cropper:
     """Reads a picture and cuts out its people; may be called from several threads.
 
     Args:
         rectangles: the given `Rectangles`.
-        detector: finds people where none are given, see `Predictor`; `None` for the whole picture.
+        finder: the `_Finder` where none are given.
         input_size: `(height, width)` of crops in input pixels.
         padding: factor by which given and found boxes grow.
     """
 
-    def __init__(self, rectangles, detector, input_size, padding):
-        self.rectangles, self.detector = rectangles, detector
+    def __init__(self, rectangles, finder, input_size, padding):
+        self.rectangles, self.finder = rectangles, finder
         self.input_size, self.padding = input_size, padding
 
     def __call__(self, picture, index):
@@ -360,9 +434,11 @@ class _Cropper:
         prepared = _Prepared(picture)
         try:
             prepared.image = image = picture.read()
-            found, padding = self._people(picture, index, image)
+            found, padding = self._people(prepared, index, image)
             check_overlap(found, image, picture.name)
             matrices = person_affines(found, self.input_size, padding)
+            if prepared.with_whole:  # which does not grow
+                matrices[-1:] = person_affines(found[-1:], self.input_size)
             ahead = matrices[:_CROPS_OF_A_PICTURE]
             prepared.crops = [warp(image, matrix, self.input_size) for matrix in ahead]
             prepared.rectangles, prepared.matrices = found, matrices
@@ -370,13 +446,22 @@ class _Cropper:
             prepared.error = error
         return prepared
 
-    def _people(self, picture, index, image):
+    def _people(self, prepared, index, image):
         """Rectangles, and by how much they grow."""
-        found = self.rectangles.of(picture, index)
-        if found is None and self.detector is not None:
-            found = self.detector(image, picture.name)
-        if found is None:
-            return np.array([[0.0, 0.0, image.shape[1], image.shape[0]]]), 1.0
+        picture, finder = prepared.picture, self.finder
+        whole = np.array([[0.0, 0.0, image.shape[1], image.shape[0]]])
+        given = self.rectangles.of(picture, index)
+        if given is not None:
+            return given, self.padding
+        if finder.detector is None or (self.rectangles.given and not finder.asked):
+            return whole, 1.0
+        found = np.asarray(finder.detector(image, picture.name), np.float64)
+        prepared.looked_for = True
+        # Who chose a detector is told what that one says.
+        prepared.with_whole = not finder.asked and len(found) <= _FEW
+        if prepared.with_whole:
+            unknown = np.full((1, max(found.shape[1] - 4, 0)), np.nan)
+            found = np.concatenate([found, np.concatenate([whole, unknown], axis=1)])
         return found, self.padding
 
 

@@ -84,7 +84,7 @@ def served(exported):
 def predictor(model):
     from keras_hourglass import Predictor
 
-    return Predictor(model)
+    return Predictor(model, whole=True)
 
 
 def call(served, encoded, boxes=None):

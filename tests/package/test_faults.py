@@ -517,7 +517,7 @@ def resident():
 @pytest.mark.full
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs Linux's /proc")
 def test_memory_stays_flat_over_ten_thousand_predictions(network):
-    predictor = Predictor(network, flip=False)
+    predictor = Predictor(network, flip=False, whole=True)
     image = np.random.default_rng(0).integers(0, 256, (48, 40, 3), np.uint8)
     for _ in range(200):
         predictor(image)

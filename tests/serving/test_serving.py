@@ -89,7 +89,7 @@ def test_poses_are_the_predictors(connect, served, model, protocol, tmp_path):
 
     data, boxes = random_picture(1, ".jpg"), [[5, -10, 80, 90], [30, 40, 50.5, 20]]
     (tmp_path / "a.jpg").write_bytes(data)
-    predictor, client = Predictor(model), connect(protocol)
+    predictor, client = Predictor(model, whole=True), connect(protocol)
     for image, given in ((data, None), (tmp_path / "a.jpg", boxes)):
         expected, actual = predictor(image, boxes=given), client.predict(image, boxes=given)
         assert len(actual) == len(expected)

@@ -1,0 +1,134 @@
+"""Which skeletons are of the same person, and which of them stays."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_hourglass.metrics.oks import joint_sigmas, oks
+from keras_hourglass.prediction.pose import Pose
+
+# Object keypoint similarity from which two skeletons are one person's.
+SAME_PERSON = 0.7
+# The same beside one in the whole picture: one in a box around a part of the person differs more.
+_SAME_IN_WHOLE = 0.4
+# How much surer it must be than somebody beside.
+_SURER = 1.25
+# Joints that two must share to be compared.
+_LEAST_JOINTS = 3
+# A person's area in shares of the square of the longer extent of the joints: that of somebody
+# upright whose joints are 2.2 times as tall as wide, of which COCO's outlines fill two thirds.
+_AREA = 0.3
+
+
+def pose_areas(keypoints: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Areas of people by the extent of their joints, since boxes may hold more than one person.
+
+    Args:
+        keypoints: `(N, K, 2)` in source pixels.
+        shown: `(N, K)` bool, which joints count.
+
+    Returns:
+        `(N,)` square source pixels, at least 1.
+
+    Example:
+
+    >>> pose_areas(np.array([[[0, 0], [30, 100]]]), np.array([[True, True]])).tolist()
+    [3000.0]
+    """
+    points = np.where(shown[..., None], keypoints, np.nan)
+    counted = shown.any(axis=1)
+    extent = np.zeros(len(points))
+    if counted.any():
+        spread = np.nanmax(points[counted], axis=1) - np.nanmin(points[counted], axis=1)
+        extent[counted] = spread.max(axis=1)
+    return np.maximum(_AREA * extent**2, 1.0)
+
+
+def similarities(pose: Pose, others: Sequence[Pose], least: int = _LEAST_JOINTS) -> np.ndarray:
+    """Object keypoint similarity of a skeleton with others of the same model.
+
+    The joints present in both are compared. The area is the mean of the two.
+
+    Args:
+        pose: a `Pose`.
+        others: P of them.
+        least: joints that must be present in both, or all where there are fewer; by default three,
+            since less tells nothing of two people side by side.
+
+    Returns:
+        `(P,)` float64, 0 to 1; 0 where too few joints are compared.
+
+    Example:
+
+    >>> from keras_hourglass.skeletons import get_skeleton
+    >>> standing = np.linspace((0, 0), (10, 90), 14)
+    >>> one, two = (
+    ...     Pose(standing + (shift, 0), [0.9] * 14, (0, 0, 50, 100), get_skeleton("lsp"))
+    ...     for shift in (0, 50)
+    ... )
+    >>> similarities(one, [one, two]).round(2).tolist()
+    [1.0, 0.0]
+    """
+    if not len(others):
+        return np.zeros(0)
+    points = np.array([other.keypoints for other in others])
+    mine = np.broadcast_to(pose.keypoints, points.shape)
+    both = np.array([other.present & pose.present for other in others])
+    both &= (both.sum(axis=1) >= min(least, len(pose.names)))[:, None]
+    shown = np.array([other.present for other in others])
+    areas = (pose_areas(points, shown) + pose_areas(pose.keypoints[None], pose.present[None])) / 2
+    clean = np.where(both[..., None], points, 0), np.where(both[..., None], mine, 0)
+    found = oks(*clean, both, areas, joint_sigmas(pose.names))
+    return np.nan_to_num(found)
+
+
+def merge_doubles(poses: Sequence[Pose], similarity: float = SAME_PERSON) -> list[Pose]:
+    """Non-maximum suppression of skeletons: of several of one person the surest stays.
+
+    Args:
+        poses: the `Pose`s of one picture.
+        similarity: object keypoint similarity from which two are one person's.
+
+    Returns:
+        Those that stay, the best score first.
+
+    Example:
+
+    >>> merge_doubles([])
+    []
+    """
+    waiting = sorted(poses, key=lambda pose: (pose.sure, pose.score), reverse=True)
+    kept = []
+    while waiting:
+        best, *waiting = waiting
+        kept.append(best)
+        alike = similarities(best, waiting)
+        waiting = [pose for pose, same in zip(waiting, alike, strict=True) if same < similarity]
+    return kept
+
+
+def choose_people(found: Sequence[Pose], whole: Pose | None, whole_from: float) -> list[Pose]:
+    """The people of a picture, of skeletons in boxes that were found and one in the whole picture.
+
+    Who fills a photograph is often missed by a detector, or found in parts. So the skeleton in the
+    whole picture is that person if it is surer than what the boxes gave, and clearly surer than
+    whoever is sure and elsewhere; only such stay beside it.
+
+    Args:
+        found: the skeletons in the boxes.
+        whole: that in the whole picture, or `None`.
+        whole_from: least mean score at which there is somebody in the whole picture.
+
+    Returns:
+        The people, the best score first.
+    """
+    if whole is None:
+        return merge_doubles(found)
+    sure = [pose for pose in found if pose.sure]
+    alike = similarities(whole, sure, least=1)
+    elsewhere = [p for p, same in zip(sure, alike, strict=True) if same < _SAME_IN_WHOLE]
+    least = [float(pose.scores.mean()) for pose in sure]
+    least += [_SURER * float(pose.scores.mean()) for pose in elsewhere]
+    if float(whole.scores.mean()) < max([whole_from, *least]):
+        return merge_doubles(found)
+    return [whole, *merge_doubles(elsewhere)]
