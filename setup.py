@@ -24,6 +24,8 @@ EXTRAS = {
     "coco": ["pycocotools"],
     "sleap": ["sleap-io>=0.5"],
     "heif": ["pillow-heif>=0.16"],
+    # The first with its own `visible` and scores of people; it takes the OpenCV that is there.
+    "supervision": ["supervision>=0.29"],
     "demo": ["gradio"],
     # TensorFlow Addons ended with TensorFlow 2.15 and Keras 2; Python 3.11 at most.
     "addons": ["tensorflow==2.15.*", "keras==2.15.*", "tensorflow-addons==0.23.*", "numpy<2"],

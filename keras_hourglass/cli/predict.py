@@ -8,7 +8,9 @@ import sys
 from keras_hourglass.cli.common import add_decoder, add_flip
 from keras_hourglass.errors import UserError, listed
 
-SAVE = ("images", "json", "csv", "video")
+SAVE = ("images", "json", "csv", "video", "sheet")
+# Words of --draw, and the options of `drawing.draw_poses` that they stand for.
+DRAW = {"boxes": {"boxes": True}, "scores": {"scores": True}, "person": {"colours": "person"}}
 SUFFIXES = {"images": ".png", "json": ".json"}
 
 
@@ -46,6 +48,10 @@ def add_arguments(parser):
         "--save", type=_save, metavar="KINDS",
         help=f"some of {','.join(SAVE)} (default: images,json; for videos video,json)",
     )  # fmt: skip
+    results.add_argument(
+        "--draw", type=_drawing, default={}, metavar="HOW",
+        help=f"how people are painted, some of {','.join(DRAW)}",
+    )  # fmt: skip
     results.add_argument("--heatmaps", action="store_true", help="also sheets of heatmaps")
     results.add_argument("--show", action="store_true", help="show the results in a window")
     results.add_argument("--overwrite", action="store_true", help="replace files in --out")
@@ -71,6 +77,14 @@ def _box(text):
     if len(values) != 4:
         raise argparse.ArgumentTypeError(f"a box is x,y,w,h, e.g. --box=10,20,200,400, not {text}")
     return values
+
+
+def _drawing(text):
+    wanted = [word.strip() for word in text.split(",") if word.strip()]
+    unknown = [word for word in wanted if word not in DRAW]
+    if unknown or not wanted:
+        raise argparse.ArgumentTypeError(f"choose some of {','.join(DRAW)}, not {text!r}")
+    return {name: value for word in wanted for name, value in DRAW[word].items()}
 
 
 def _save(text):
@@ -178,7 +192,9 @@ class Job:
         suffixes = [".json"] if "json" in self.video_kinds else []
         suffixes += [".mp4"] if "video" in self.video_kinds else []
         self.video_stems = [names.stem(video.name, suffixes) for video in self.videos]
-        self.folder, self.table_path = names.folder, None
+        self.folder, self.table_path, self.sheet = names.folder, None, None
+        if "sheet" in self.kinds and paths:
+            self.sheet = names.stem("sheet", [".png"])
         if "csv" in self.kinds:
             self.table_path = names.folder / f"{names.stem('poses', ['.csv'])}.csv"
 
@@ -221,6 +237,8 @@ class Job:
             heatmaps=self.args.heatmaps,
             input_size=predictor.input_size,
             padding=predictor.padding,
+            sheet=self.sheet,
+            drawing=self.args.draw,
         )
         results = predictor.stream(self.stills, self.boxes, on_error="keep")
         with writer, contextlib.closing(results):
@@ -241,6 +259,7 @@ class Job:
             video.fps,
             video="video" in self.video_kinds,
             document="json" in self.video_kinds,
+            drawing=self.args.draw,
         )
         smooth = None
         if self.args.smooth:
@@ -380,11 +399,9 @@ class _Window:
         return not self._pyplot.fignum_exists(self._figure.number)
 
     def show(self, result):
-        from keras_hourglass.prediction.drawing import draw_poses
-
         if self.closed:
             return
-        painted = draw_poses(result.image, result.poses)
+        painted = result.draw()
         self._axes.clear()
         self._axes.axis("off")
         self._axes.set_title(result.name)

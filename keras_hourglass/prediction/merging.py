@@ -12,7 +12,7 @@ SAME_PERSON = 0.7
 # The same beside one in the whole picture: one in a box around a part of the person differs more.
 _SAME_IN_WHOLE = 0.4
 # How much surer it must be than somebody beside.
-_SURER = 1.25
+_SURER = 1.1
 # Joints that two must share to be compared.
 _LEAST_JOINTS = 3
 # A person's area in shares of the square of the longer extent of the joints: that of somebody

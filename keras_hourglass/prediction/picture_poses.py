@@ -5,7 +5,7 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -139,7 +139,8 @@ class PicturePoses(collections.abc.Sequence):
         """
         from keras_hourglass.prediction.drawing import draw_poses
 
-        return draw_poses(self.read(), self.poses, **options)
+        # Where nobody was found, no joint is a guess about somebody.
+        return draw_poses(self.read(), self.poses, **{"guess": not self.alone, **options})
 
     def to_dict(self) -> dict:
         """The JSON document that `predict` writes: picture, names of joints, people.
@@ -208,8 +209,8 @@ class PicturePoses(collections.abc.Sequence):
     def to_supervision(self) -> Any:
         """The people as `supervision.KeyPoints`, to annotate and evaluate with that package.
 
-        Joints that are not present lie at `(0, 0)`, where supervision draws nothing; numbers of
-        followed people are in `data["tracker_id"]`.
+        Joints that are not present are not `visible` and lie at `(0, 0)`, where supervision draws
+        nothing; boxes are in `data["xywh"]`, numbers of followed people in `data["tracker_id"]`.
 
         Raises:
             UserError: if supervision is not installed.
@@ -225,13 +226,15 @@ class PicturePoses(collections.abc.Sequence):
             return supervision.KeyPoints.empty()
         present = np.array([pose.present for pose in self.poses])
         points = np.where(present[..., None], self.keypoints, 0.0).astype(np.float32)
-        data = {"score": self.scores, "xywh": self.boxes}
+        data = {"xywh": self.boxes}
         if None not in self.ids:
             data["tracker_id"] = np.array(self.ids)
         return supervision.KeyPoints(
             points,
             class_id=np.zeros(len(self), int),
-            confidence=np.array([pose.scores for pose in self.poses], np.float32),
+            keypoint_confidence=np.array([pose.scores for pose in self.poses], np.float32),
+            detection_confidence=self.scores.astype(np.float32),
+            visible=present,
             data=data,
         )
 
@@ -304,17 +307,3 @@ def write_rows(
 def _cell(value):
     """Flags as 1 and 0; what is not known is empty."""
     return int(value) if isinstance(value, bool) else value
-
-
-def by_picture(poses: Sequence[Pose]) -> dict[str | None, list[Pose]]:
-    """Poses of several pictures by the name of the picture, in order.
-
-    Example:
-
-    >>> by_picture([])
-    {}
-    """
-    found: dict = {}
-    for pose in poses:
-        found.setdefault(pose.image, []).append(pose)
-    return found

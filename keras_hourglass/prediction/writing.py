@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import csv
 import io
 import json
 import os
@@ -15,11 +14,19 @@ from keras_hourglass.geometry import apply_affine
 from keras_hourglass.io.files import atomic_path, atomic_write
 from keras_hourglass.io.images import warp, write_image
 from keras_hourglass.prediction.boxes import person_affines
-from keras_hourglass.prediction.drawing import draw_poses, heatmap_sheet
-from keras_hourglass.prediction.pose import Pose, picture_to_dict
+from keras_hourglass.prediction.drawing import (
+    draw_poses,
+    heatmap_sheet,
+    sheet_tile,
+    tile_sheet,
+)
+from keras_hourglass.prediction.picture_poses import write_rows
+from keras_hourglass.prediction.pose import Pose
 
 # Pictures whose files may be waiting to be written; more would fill the memory.
 WAITING = 16
+# Pictures on a contact sheet; for more there are several sheets.
+TILES = 64
 
 
 class FileNames:
@@ -83,16 +90,19 @@ class PictureWriter:
         input_size: `(height, width)` of the crops, for the heatmap sheets.
         padding: of the predictor, for the heatmap sheets.
         threads: number of threads.
+        sheet: write all pictures, small, on sheets `sheet.png`, `sheet-2.png`, ….
+        drawing: options of `drawing.draw_poses`.
     """
 
     def __init__(
         self, folder, skeleton, images=True, documents=True, heatmaps=False, input_size=None,
-        padding=1.0, threads=2,
+        padding=1.0, threads=2, sheet=None, drawing=None,
     ):  # fmt: skip
         self.folder, self.skeleton = pathlib.Path(folder), skeleton
         self.images, self.documents, self.heatmaps = images, documents, heatmaps
         self.input_size, self.padding = input_size, padding
         self._pool = concurrent.futures.ThreadPoolExecutor(threads)
+        self.sheet, self.drawing, self._tiles, self._sheets = sheet, drawing or {}, [], 0
         self._waiting = []
 
     def __enter__(self):
@@ -103,24 +113,35 @@ class PictureWriter:
         self._pool.shutdown()
         for job in self._waiting:
             job.result()
+        if self._tiles:
+            self._write_sheet()
 
     def add(self, result, stem):
         """Hand over the `PicturePoses` of a picture; waits when too many are unwritten."""
+        if self.sheet:
+            self._tiles.append(sheet_tile(result, **self.drawing))
+            if len(self._tiles) == TILES:
+                self._write_sheet()
         self._waiting.append(self._pool.submit(self._write, result, stem))
         while len(self._waiting) > WAITING:
             self._waiting.pop(0).result()
 
+    def _write_sheet(self):
+        self._sheets += 1
+        suffix = "" if self._sheets == 1 else f"-{self._sheets}"
+        write_image(self.folder / f"{self.sheet}{suffix}.png", tile_sheet(self._tiles))
+        self._tiles = []
+
     def _write(self, result, stem):
         if self.images:
-            write_image(self.folder / f"{stem}.png", draw_poses(result.image, result.poses))
+            write_image(self.folder / f"{stem}.png", result.draw(**self.drawing))
         if self.heatmaps:
             for number, pose in enumerate(result.poses, start=1):
                 suffix = "" if number == 1 else f"-{number}"
                 sheet = pose_sheet(result.image, pose, self.input_size, self.padding)
                 write_image(self.folder / f"{stem}-heatmaps{suffix}.png", sheet)
         if self.documents:
-            document = picture_to_dict(result.name, result.poses, self.skeleton)
-            atomic_write(self.folder / f"{stem}.json", json.dumps(document, allow_nan=False) + "\n")
+            result.save(self.folder / f"{stem}.json", overwrite=True)
 
 
 def pose_sheet(image, pose, input_size, padding=1.0):
@@ -159,15 +180,8 @@ class TableWriter:
 
     def __init__(self, path, skeleton):
         self.path = path
-        self._text = io.StringIO()
-        self._writer = csv.writer(self._text, lineterminator="\n")
-        joints = [
-            f"{joint}_{column}"
-            for joint in skeleton.joints
-            for column in ("x", "y", "score", "present")
-        ]
-        header = ["image", "frame", "person", "box_x", "box_y", "box_w", "box_h", "score", *joints]
-        self._writer.writerow(header)
+        self._text, self._skeleton = io.StringIO(), skeleton
+        write_rows(self._text, skeleton, [])
 
     def __enter__(self):
         return self
@@ -177,13 +191,7 @@ class TableWriter:
 
     def add(self, result):
         """Append the people of a `PicturePoses`."""
-        frame = "" if result.frame is None else result.frame
-        for person, pose in enumerate(result.poses, start=1):
-            values = pose.to_dict()
-            row = [result.name, frame, person, *values["box"], round(pose.score, 4)]
-            for keypoint, present in zip(values["keypoints"], values["present"], strict=True):
-                row += [*keypoint, int(present)]
-            self._writer.writerow(row)
+        write_rows(self._text, self._skeleton, [result], head=False)
 
 
 class VideoWriter:
@@ -198,9 +206,11 @@ class VideoWriter:
         skeleton: the `Skeleton` of the model.
         fps: frames per second, kept from the source.
         video, document: which of the two to write.
+        drawing: options of `drawing.draw_poses`.
     """
 
-    def __init__(self, folder, stem, name, skeleton, fps, video=True, document=True):
+    def __init__(self, folder, stem, name, skeleton, fps, video=True, document=True, drawing=None):
+        self._drawing = drawing or {}
         self._folder, self._stem, self._fps = pathlib.Path(folder), stem, fps
         self._want_video, self._want_document = video, document
         self._head = {"image": name, "keypoint_names": list(skeleton.joints), "fps": fps}
@@ -232,7 +242,7 @@ class VideoWriter:
             start = "" if result.frame == 0 else ","
             self._document.write(f"{start}\n{json.dumps(content, allow_nan=False)}")
         if self._want_video:
-            painted = draw_poses(result.image, result.poses)
+            painted = result.draw(**self._drawing)
             if self._video is None:
                 self._open(painted.shape)
             self._video.write(cv2.cvtColor(painted, cv2.COLOR_RGB2BGR))

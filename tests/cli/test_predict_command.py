@@ -140,6 +140,21 @@ def test_a_folder_with_boxes_tables_and_sheets(predict, photos, tmp_path):
     assert row["box_w"] == "40.0" and row["head_top_present"] in "01"
 
 
+def test_a_contact_sheet_and_ways_to_draw(predict, photos, tmp_path, capsys):
+    assert predict(photos, "--save", "images,sheet", "--box=5,5,60,60") == 0
+    assert names(tmp_path / "out") == ["one.png", "sheet.png", "three.png", "two.png"]
+    # Two rows of two: pictures of 320 with labels of 18 and gaps of 4; small ones not enlarged.
+    assert read_image(tmp_path / "out/sheet.png").shape == (2 * 342 + 4, 2 * 324 + 4, 3)
+    plain = read_image(tmp_path / "out/one.png")
+    ways = ("--draw", "boxes,scores,person")
+    assert predict(photos / "one.png", "--box=5,5,60,60", *ways, out="other") == 0
+    boxed = read_image(tmp_path / "other/one.png")
+    assert (plain[30, 3:7] != boxed[30, 3:7]).any()
+    with pytest.raises(SystemExit):
+        predict(photos, "--draw", "rainbow", out="third")
+    assert "choose some of boxes,scores,person" in capsys.readouterr().err
+
+
 def test_equal_names_do_not_overwrite_each_other(predict, photos, tmp_path):
     write_image(tmp_path / "other/one.jpg", paint(60, 70, *POINTS))
     assert predict(photos / "one.png", tmp_path / "other/one.jpg", photos / "one.png") == 0

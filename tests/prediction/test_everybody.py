@@ -159,8 +159,8 @@ def test_the_whole_picture_counts_where_it_is_surer():
     part, beside = body((4, 0), (0.7,) * 3), body((200, 0), (0.6,) * 3)
     doubtful = body((400, 0), (0.3,) * 3, sure=False)
     assert choose_people([part, beside, doubtful], whole, 0.35) == [whole, beside]
-    # Somebody elsewhere: 0.8 is not 1.25 times 0.7.
-    better = body((200, 0), (0.7,) * 3)
+    # Somebody elsewhere: 0.8 is not 1.1 times 0.75.
+    better = body((200, 0), (0.75,) * 3)
     assert choose_people([better], whole, 0.35) == [better]
     surer = body((4, 0), (0.9,) * 3)
     assert choose_people([surer], whole, 0.35) == [surer]
