@@ -82,6 +82,7 @@ setup(
         "opencv-python-headless>=4.8.1.78",
         "pillow>=10.3",
         "pooch>=1.8",
+        "pydantic>=2",
         "pyyaml>=6.0",
         "scipy>=1.10",
         "tenacity>=9.0",

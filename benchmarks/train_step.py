@@ -43,7 +43,6 @@ VARIANTS = (
     "torch-compile",
     "torch-bfloat16",
 )
-BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # what a processor that computes in it says it can do
 RESULT = pathlib.Path(__file__).parent / "results" / "train_step.json"
 JOINTS, SIGMA, RATE = 16, 1.0, 2.5e-4
 
@@ -66,7 +65,7 @@ def parse(argv=None):
 
 def default_variants():
     """All that make sense on this machine."""
-    from keras_hourglass.hardware import processor_flags
+    from keras_hourglass.hardware import BFLOAT16, processor_flags
 
     narrow = bool(BFLOAT16 & processor_flags())
     return [name for name in VARIANTS if narrow or not name.endswith("bfloat16")]

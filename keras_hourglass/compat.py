@@ -15,6 +15,8 @@ import numpy as np
 from keras_hourglass.errors import RecipeError
 
 IN_KERAS_3 = hasattr(keras, "ops")
+# Whether TensorFlow computes for Keras 3: then some layers have a faster way than Keras's own.
+ON_TENSORFLOW = IN_KERAS_3 and keras.backend.backend() == "tensorflow"
 ADDONS = "tfa:"
 
 
@@ -48,19 +50,22 @@ def _tensorflow_ops():
 
 
 ops = keras.ops if IN_KERAS_3 else _tensorflow_ops()
-if IN_KERAS_3:
-    dtype_policy = keras.mixed_precision.dtype_policy
-    set_dtype_policy = keras.mixed_precision.set_dtype_policy
-else:
-    dtype_policy = keras.mixed_precision.global_policy
-    set_dtype_policy = keras.mixed_precision.set_global_policy
+# Keras 2.15 computes in float32 here, and needs none.
+LossScaleOptimizer = getattr(keras.optimizers, "LossScaleOptimizer", keras.optimizers.Optimizer)
 
 
-def check_recipe(recipe):
-    """Refuse what the installed Keras cannot train.
+def fitting(recipe):
+    """A recipe as the installed Keras can train it.
+
+    Args:
+        recipe: a `Recipe`.
+
+    Returns:
+        The `Recipe`; beside Keras 2.15 without TensorBoard, in float32 for `precision: auto`, and
+        without XLA where that is left to Keras.
 
     Raises:
-        RecipeError: naming the key's path.
+        RecipeError: naming the key's path, where that would be another training.
     """
     name, training = recipe.optimizer.name, recipe.training
     if IN_KERAS_3:
@@ -70,7 +75,7 @@ def check_recipe(recipe):
                 f"Received: {name!r} with Keras {keras.__version__}. Keras itself has adamw, lamb "
                 "and, for averages, --set optimizer.options.use_ema=true."
             )
-        return
+        return recipe
     for where, value, works in (
         ("optimizer.name", name, name.lower().replace("_", "") != "torchrmsprop"),
         ("training.precision", training.precision, training.precision in ("auto", "float32")),
@@ -82,88 +87,80 @@ def check_recipe(recipe):
                 f"{where}: needs Keras 3. Received: {value!r} with Keras {keras.__version__}. "
                 f"Choose {other}."
             )
+    recipe = recipe.changed("training", precision="float32", jit_compile=bool(training.jit_compile))
+    return recipe.changed("monitoring", tensorboard=False)
 
 
-def build_optimizer(optimizer, variables):
-    """Make the optimizer's own variables for a list of trainable ones."""
-    if hasattr(optimizer, "build"):
-        optimizer.build(variables)
-    else:
-        optimizer._create_all_weights(variables)
-
-
-def optimizer_variables(optimizer):
-    """All variables of a built optimizer, the learning rate among them, in a fixed order."""
-    if IN_KERAS_3:
-        return optimizer.variables
-    variables = list(optimizer.variables if hasattr(optimizer, "build") else optimizer.weights)
-    rate = getattr(optimizer, "_learning_rate", None)
-    if not hasattr(optimizer, "build"):
-        rate = optimizer.learning_rate
-    known = any(rate is variable for variable in variables)
-    return variables if known or not hasattr(rate, "assign") else [*variables, rate]
-
-
-def learning_rate(optimizer):
-    """The present learning rate as a number."""
-    rate = optimizer.learning_rate
-    return float(ops.convert_to_numpy(rate(optimizer.iterations) if callable(rate) else rate))
-
-
-def keeps_averages(optimizer):
-    """Whether an optimizer averages the weights: `use_ema` of Keras, or a wrapper of Addons."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return bool(getattr(inner, "use_ema", False)) or hasattr(inner, "assign_average_vars")
-
-
-def put_averages(optimizer, variables):
-    """Overwrite trainable variables with their averages."""
-    if hasattr(optimizer, "assign_average_vars"):
-        optimizer.assign_average_vars(variables)
-    else:
-        optimizer.finalize_variable_values(variables)
-
-
-def addons_optimizer(name, rate, options):
-    """An optimizer of TensorFlow Addons.
+def optimizer_class(name):
+    """What makes an optimizer of TensorFlow Addons, or one of Keras 2.15 in its older form.
 
     Args:
-        name: its class, after `tfa:`. Upper and lower case are the same.
-        rate: learning rate or schedule.
-        options: further arguments. A wrapper (Lookahead, MovingAverage, SWA) needs `optimizer`,
-            the name of another one, of Keras or after `tfa:`.
+        name: its class, after `tfa:` for Addons. Upper and lower case are the same.
+
+    Returns:
+        A function of `learning_rate`, a number or schedule, and options. The wrappers of Addons
+        (Lookahead, MovingAverage, SWA) need an option `optimizer`, the name of another one.
 
     Raises:
-        RecipeError: if Addons has no such optimizer, or one to wrap is missing.
+        RecipeError: if there is no such optimizer, or one to wrap is missing.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Addons tells of its end at every import.
         from tensorflow_addons import optimizers
     known = {
-        key: kind
-        for key, kind in vars(optimizers).items()
-        if inspect.isclass(kind)
-        and issubclass(kind, optimizers.KerasLegacyOptimizer)
-        and not inspect.isabstract(kind)
-        and kind is not optimizers.KerasLegacyOptimizer
+        **{key: kind for key, kind in vars(keras.optimizers.legacy).items() if _usable(kind)},
+        **{f"{ADDONS}{key}": kind for key, kind in vars(optimizers).items() if _usable(kind)},
     }
-    found = {key.lower(): kind for key, kind in known.items()}.get(name[len(ADDONS) :].lower())
-    if found is None:
+    kind = {key.lower(): kind for key, kind in known.items()}.get(name.lower())
+    if kind is None:
+        names = [key.removeprefix(ADDONS) for key in known if key.startswith(ADDONS)]
         raise RecipeError(
-            f"optimizer.name: {ADDONS} goes before one of {', '.join(sorted(known))}. "
+            f"optimizer.name: {ADDONS} goes before one of {', '.join(sorted(names))}. "
             f"Received: {name!r}."
         )
-    if "optimizer" not in inspect.signature(found).parameters:
-        return found(learning_rate=rate, **options)
-    inner = options.get("optimizer")
-    if not isinstance(inner, str):
-        raise RecipeError(
-            f"optimizer.options.optimizer: {name} wraps another optimizer, such as "
-            f"tfa:RectifiedAdam. Received: {inner!r}."
+    if "optimizer" not in inspect.signature(kind).parameters:
+        return _as_in_keras_3(kind)
+
+    def wrapper(learning_rate, optimizer=None, **options):
+        if not isinstance(optimizer, str):
+            raise RecipeError(
+                f"optimizer.options.optimizer: {name} wraps another optimizer, such as "
+                f"tfa:RectifiedAdam. Received: {optimizer!r}."
+            )
+        return _as_in_keras_3(kind)(
+            optimizer_class(optimizer)(learning_rate=learning_rate), **options
         )
-    if inner.lower().startswith(ADDONS):
-        wrapped = addons_optimizer(inner, rate, {})
-    else:
-        wrapped = keras.optimizers.get(inner, use_legacy_optimizer=True)
-        wrapped.learning_rate = rate
-    return found(wrapped, **{key: options[key] for key in options if key != "optimizer"})
+
+    return wrapper
+
+
+def _usable(kind):
+    base = keras.optimizers.legacy.Optimizer
+    return (
+        inspect.isclass(kind)
+        and issubclass(kind, base)
+        and kind is not base
+        and not inspect.isabstract(kind)
+    )
+
+
+def _as_in_keras_3(kind):
+    """A class of optimizers with the names that Keras 3 has for the same things."""
+
+    class Optimizer(kind):
+        use_ema = hasattr(kind, "assign_average_vars")
+
+        def build(self, variables):
+            self._create_all_weights(variables)
+
+        @property
+        def variables(self):
+            """All of them, the learning rate among them, in a fixed order."""
+            rate = self.learning_rate
+            known = any(rate is variable for variable in self.weights)
+            return self.weights if known or not hasattr(rate, "assign") else [*self.weights, rate]
+
+        def finalize_variable_values(self, variables):
+            self.assign_average_vars(variables)
+
+    return Optimizer

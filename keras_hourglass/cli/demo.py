@@ -63,9 +63,7 @@ def demo(out, overwrite=False, overrides=(), figures=200, say=print, verbose="au
     from keras_hourglass.io.files import new_folder
     from keras_hourglass.prediction.predictor import Predictor
     from keras_hourglass.report import tables, write_report
-    from keras_hourglass.training.building import build_model
-    from keras_hourglass.training.recipe import load_recipe
-    from keras_hourglass.training.run import train
+    from keras_hourglass.training import build_model, load_recipe, train
     from keras_hourglass.zoo.store import load_model
 
     started = time.monotonic()
@@ -136,9 +134,7 @@ def _fine_tune(folder, overrides, say, verbose):
     from keras_hourglass.evaluation import evaluate
     from keras_hourglass.io.files import atomic_write
     from keras_hourglass.report import tables
-    from keras_hourglass.training.building import build_model
-    from keras_hourglass.training.recipe import load_recipe
-    from keras_hourglass.training.run import train
+    from keras_hourglass.training import build_model, load_recipe, train
     from keras_hourglass.zoo.store import load_model
 
     annotations = {}

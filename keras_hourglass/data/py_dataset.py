@@ -4,11 +4,8 @@ from typing import Any
 
 import keras
 
-from keras_hourglass.compat import IN_KERAS_3
 
-
-# Keras 2 calls it Sequence, and takes the number of workers in `fit`.
-class PoseBatches(keras.utils.PyDataset if IN_KERAS_3 else keras.utils.Sequence):
+class PoseBatches(keras.utils.PyDataset):
     """The batches of a `PoseDataset`, epoch after epoch.
 
     Args:
@@ -23,8 +20,7 @@ class PoseBatches(keras.utils.PyDataset if IN_KERAS_3 else keras.utils.Sequence)
     """
 
     def __init__(self, dataset: Any, start_epoch: int = 0, workers: int = 2, start_step: int = 0):
-        if IN_KERAS_3:
-            super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
+        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
         self.dataset, self.epoch, self.skipped = dataset, start_epoch, start_step
 
     def __len__(self):

@@ -5,7 +5,7 @@ import os
 
 import keras
 
-from keras_hourglass.compat import IN_KERAS_3
+from keras_hourglass.compat import ON_TENSORFLOW
 from keras_hourglass.hardware import accelerators, processor_flags
 from keras_hourglass.layers.nodes import EPSILON, MOMENTUM
 
@@ -72,9 +72,7 @@ class Conv2D(keras.layers.Conv2D):
 @functools.cache
 def _products_pay():
     """Whether this is TensorFlow on a processor whose products outrun oneDNN's gradients."""
-    if not IN_KERAS_3 or keras.backend.backend() != "tensorflow":
-        return False
-    return "avx512f" not in processor_flags() and not accelerators()
+    return ON_TENSORFLOW and "avx512f" not in processor_flags() and not accelerators()
 
 
 def _onednn():
@@ -185,8 +183,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _fused(self, inputs, mask):
         return (
-            IN_KERAS_3
-            and keras.backend.backend() == "tensorflow"
+            ON_TENSORFLOW
             and not self.synchronized
             and mask is None
             and self.scale

@@ -48,7 +48,7 @@ def ablate(recipes, out, data_root=None, overrides=(), seeds=(1,), resume=False)
             print(f"{name}, seed {seed}: {folder}", flush=True)
             begun = (folder / "checkpoint" / "state.json").exists()
             train(
-                load_recipe(recipe.to_dict(), [f"training.seed={seed}"]),
+                load_recipe(recipe, [f"training.seed={seed}"]),
                 folder,
                 data_root=data_root,
                 resume=resume and begun,

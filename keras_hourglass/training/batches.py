@@ -9,8 +9,8 @@ from keras_hourglass.codec import BoxCodec, HeatmapCodec
 from keras_hourglass.data.load import is_own, is_scenes, load_records, load_scenes
 from keras_hourglass.data.pipeline import CropDataset, PoseDataset, SceneDataset
 from keras_hourglass.errors import UserError
-from keras_hourglass.training.checks import model_config
 from keras_hourglass.training.distribution import Layout
+from keras_hourglass.training.recipe import model_config
 
 
 class Batches(CropDataset):

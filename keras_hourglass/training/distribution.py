@@ -154,7 +154,7 @@ def _data_parallel():
     import jax
 
     devices = keras.distribution.list_devices()
-    # Every process makes its own share of each batch, see `feeding.Batches`.
+    # Every process makes its own share of each batch, see `batches.Batches`.
     keras.distribution.set_distribution(
         keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
     )

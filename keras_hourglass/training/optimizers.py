@@ -1,10 +1,14 @@
-"""Optimizers that Keras does not have in the form the paper needs, or not as quick to start."""
+"""The optimizer of a recipe, and those that Keras does not have in the form the paper needs, or not
+as quick to start."""
 
+import inspect
 from typing import Any
 
 import keras
 
-from keras_hourglass.errors import UserError
+from keras_hourglass import compat
+from keras_hourglass.errors import RecipeError, UserError, did_you_mean
+from keras_hourglass.training.recipe import Recipe
 
 
 class _Averages(keras.optimizers.Optimizer):
@@ -163,7 +167,7 @@ class TorchRMSprop(_Averages, keras.optimizers.RMSprop):
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")
-class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
+class LossScaleOptimizer(compat.LossScaleOptimizer):
     """`keras.optimizers.LossScaleOptimizer` that sees an overflow on any replica.
 
     Keras asks the first replica only, before gradients are summed, so that an overflow on another
@@ -191,3 +195,73 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
             return finite
         failed = replica.all_reduce(tf.distribute.ReduceOp.SUM, 1.0 - tf.cast(finite, tf.float32))
         return tf.equal(failed, 0.0)
+
+
+def make_optimizer(recipe: Recipe, steps_per_epoch: int, epochs: int) -> Any:
+    """The optimizer of a recipe with its schedule.
+
+    Args:
+        recipe: a `Recipe`.
+        steps_per_epoch: batches per epoch.
+        epochs: length of the schedule.
+
+    Returns:
+        A `keras.optimizers.Optimizer`.
+
+    Raises:
+        RecipeError: if there is no such optimizer or it does not take an option.
+
+    Example:
+
+    >>> from keras_hourglass.training.recipe import load_recipe
+    >>> recipe = load_recipe({"optimizer": {"name": "sgd", "learning_rate": 0.25}})
+    >>> float(make_optimizer(recipe, steps_per_epoch=2, epochs=1).learning_rate)
+    0.25
+    """
+    settings = recipe.optimizer
+    rate = _rate(recipe, steps_per_epoch, epochs)
+    kind = _optimizer_class(settings.name)
+    try:
+        optimizer = kind(learning_rate=rate, **settings.options)
+    except RecipeError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"optimizer.options: {' '.join(str(error).split())}") from error
+    if recipe.training.precision == "mixed_float16":
+        return LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _optimizer_class(name):
+    if not compat.IN_KERAS_3:
+        return compat.optimizer_class(name)
+    known = {
+        key.lower(): value
+        for key, value in vars(keras.optimizers).items()
+        if inspect.isclass(value) and issubclass(value, keras.optimizers.Optimizer)
+    }
+    del known["optimizer"], known["lossscaleoptimizer"]
+    # The one of the paper, and the one that starts sooner.
+    known |= {"torch_rmsprop": TorchRMSprop, "torchrmsprop": TorchRMSprop, "adam": Adam}
+    if name.lower() not in known:
+        names = sorted(set(known) - {"torch_rmsprop", "torchrmsprop"})
+        raise RecipeError(
+            f"optimizer.name: must be one of torch_rmsprop, {', '.join(names)}. "
+            f"Received: {name!r}.{did_you_mean(name.lower(), known)}"
+        )
+    return known[name.lower()]
+
+
+def _rate(recipe, steps_per_epoch, epochs):
+    schedule, rate = recipe.schedule, recipe.optimizer.learning_rate
+    if schedule.name != "cosine":
+        return rate
+    warmup = round(schedule.warmup * steps_per_epoch)
+    steps = max(1, epochs * steps_per_epoch - warmup)
+    return keras.optimizers.schedules.CosineDecay(
+        rate / 100 if warmup else rate,
+        steps,
+        alpha=schedule.final,
+        warmup_target=rate if warmup else None,
+        warmup_steps=warmup,
+    )

@@ -125,9 +125,9 @@ def averages(folder):
 
 def refuse(folder):
     """What a recipe cannot have here: the messages."""
-    from keras_hourglass.compat import check_recipe
+    from keras_hourglass.compat import fitting
     from keras_hourglass.errors import RecipeError
-    from keras_hourglass.training.building import make_optimizer
+    from keras_hourglass.training.optimizers import make_optimizer
     from keras_hourglass.training.recipe import load_recipe
 
     messages = []
@@ -140,8 +140,7 @@ def refuse(folder):
         recipe("tfa:LAMB", devices="all"),
     ):
         try:
-            loaded = load_recipe(values)
-            check_recipe(loaded)
+            loaded = fitting(load_recipe(values))
             make_optimizer(loaded, steps_per_epoch=2, epochs=1)
         except RecipeError as error:
             messages.append(str(error))

@@ -11,8 +11,8 @@ from keras_hourglass import StackedHourglass
 from keras_hourglass.errors import RecipeError, UserError
 from keras_hourglass.layers.recomputation import recompute
 from keras_hourglass.skeletons import get_skeleton
-from keras_hourglass.training.building import build_model
 from keras_hourglass.training.recipe import load_recipe
+from keras_hourglass.training.run import build_model
 
 
 def trained(policy, on, steps=2):

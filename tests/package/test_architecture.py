@@ -129,7 +129,7 @@ def test_every_room_has_a_face():
 
 @pytest.mark.parametrize("statement", ["import keras_hourglass", "import keras_hourglass.cli"])
 def test_import_is_light(statement):
-    heavy = ("tensorflow", "keras", "cv2", "scipy", "h5py", "matplotlib", "numpy")
+    heavy = ("tensorflow", "keras", "cv2", "scipy", "h5py", "matplotlib", "numpy", "pydantic")
     code = f"{statement}, sys; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

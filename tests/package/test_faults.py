@@ -502,7 +502,7 @@ def test_out_of_memory_says_what_to_try(commands, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr("keras_hourglass.evaluation.predictions.Collector.add", exhaust)
     assert commands("evaluate", tmp_path / "a", "--batch-size", 6) == 2
     one_line(capsys, "out of memory", "batches of 6", "--batch-size 3")
-    monkeypatch.setattr("keras_hourglass.training.run._fit", exhaust)
+    monkeypatch.setattr("keras_hourglass.training.run.Run._fit", exhaust)
     assert commands("train", tmp_path / "b") == 2
     one_line(capsys, "out of memory", "--set training.batch_size=2")
     assert commands("evaluate", tmp_path / "c", "--batch-size", 1) == 2

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import yaml
 
+from keras_hourglass.data.augment import Augmentation
 from keras_hourglass.errors import RecipeError
-from keras_hourglass.training.recipe import RECIPES, load_recipe, save_recipe
-from keras_hourglass.training.sections import Recipe
+from keras_hourglass.training.recipe import RECIPES, Recipe, load_recipe, save_recipe
 
 SHIPPED = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
@@ -18,7 +18,7 @@ def test_defaults_are_complete_and_survive_yaml(tmp_path):
     save_recipe(recipe, tmp_path / "recipe.yaml")
     assert load_recipe(tmp_path / "recipe.yaml") == recipe
     values = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
-    assert set(values) == {field.name for field in dataclasses.fields(Recipe)}
+    assert set(values) == set(Recipe.model_fields)
     assert values["augmentation"]["rotation_limit"] is None
 
 
@@ -64,7 +64,112 @@ def test_a_mistake_is_refused_with_its_key(values, path):
     with pytest.raises(RecipeError) as caught:
         load_recipe(values)
     assert str(caught.value).startswith(path + ":"), str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"trainig": {}}, "trainig: no such key. Did you mean training? Choose one of model, "),
+        ({"schedule": {"warmpu": 1}}, "schedule.warmpu: no such key. Did you mean warmup? Choose"),
+        # The misspelt key is told before what is wrong with others.
+        ({"training": {"epochs": "x", "sed": 1}}, "training.sed: no such key. Did you mean seed?"),
+        ({"training": {3: 1}}, "training.3: no such key. Choose one of epochs, batch_size, "),
+        ({"model": {"num_stack": 2}}, "model: A network has the arguments num_keypoints, "),
+        ({"training": {"epochs": "many"}},
+         "training.epochs: needs int. Received: 'many'. The default is 100."),
+        ({"training": {"widen": 3}}, "training.widen: needs str or nothing. Received: 3."),
+        ({"training": {"frozen": ["stem", 4]}},
+         "training.frozen: needs list of str or nothing. Received: 4."),
+        ({"optimizer": {"learning_rate": 0}},
+         "optimizer.learning_rate: must be positive. Received: 0. The default is 0.00025."),
+        ({"optimizer": {"learning_rate": 10**400}}, "optimizer.learning_rate: needs float. "),
+        ({"optimizer": {"loss_scale": float("inf")}}, "optimizer.loss_scale: must be finite. "),
+        ({"training": {"seed": -1}}, "training.seed: must not be negative. Received: -1."),
+        ({"schedule": {"divide_by": 1}}, "schedule.divide_by: must be above 1. Received: 1. "),
+        ({"training": {"precision": "bfloat16"}},
+         "training.precision: must be one of auto, float32, mixed_float16, mixed_bfloat16. "
+         "Received: 'bfloat16'. Did you mean mixed_bfloat16?"),
+        ({"data": {"missing": 0}}, "data.missing: must be one of zero, ignore. Received: 0. The "),
+        ({"schedule": []}, "schedule: a section of keys is needed. Received: []. It has name, "),
+        ({"model": {"preset": 3}}, "model.preset: needs the name of a preset or its folder. "),
+    ],
+)  # fmt: skip
+def test_messages(values, message):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(values)
+    assert str(caught.value).startswith(message), str(caught.value)
+
+
+LONG = "x" * 999
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {LONG: 1},
+        {"training": {LONG: 1}},
+        {"training": {"epochs": [LONG]}},
+        {"training": {"frozen": [LONG]}},
+        {"training": {"widen": LONG, "weights": LONG}},
+        {"data": {"train": [LONG, 3]}},
+        {"schedule": {"early_stopping": 10**400}},
+        {"augmentation": {"distribution": LONG}},
+        {"model": {"stem": LONG}},
+        {"model": {"preset": LONG}},
+        {"model": {LONG: 1, "two\nlines": 2}},
+        {"model": {"preset": "hourglass_tiny", LONG: 1}},
+    ],
+)
+def test_a_message_stays_one_short_line_whatever_is_received(values):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(values)
+    assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
+
+
+def test_what_is_free_text_and_what_a_number(tmp_path):
+    """YAML 1.1 reads 1e-3 as text."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        """
+model: {scale: 1e-2, offset: [-5E-1, 2], preset: null, metadata: {card: {version: 1e3}}}
+optimizer: {learning_rate: 1e-3, options: {clipnorm: 1e-1, name: 1e3, a: {b: [2.5e1, "12"]}}}
+training: {weights: 1e3, stack_weights: [1e-1, 1]}
+"""
+    )
+    recipe = load_recipe(path, ["optimizer.options.clipvalue=inf", "training.widen=null"])
+    assert recipe.model == {
+        "scale": 0.01, "offset": [-0.5, 2], "preset": None,
+        "metadata": {"card": {"version": "1e3"}},
+    }  # fmt: skip
+    assert recipe.optimizer.learning_rate == 0.001
+    assert recipe.optimizer.options == {
+        "clipnorm": 0.1, "name": "1e3", "a": {"b": [25.0, "12"]}, "clipvalue": float("inf"),
+    }  # fmt: skip
+    assert recipe.training.weights == "1e3" and recipe.training.stack_weights == [0.1, 1]
+    by_hand = load_recipe({}, ["training.weights=1e3", "data.train=[1e3, a:b]"])
+    assert by_hand.training.weights == "1e3" and by_hand.data.train == ["1e3", "a:b"]
+    save_recipe(recipe, path)
+    assert load_recipe(path) == recipe
+
+
+def test_nothing_in_a_recipe_can_be_changed():
+    recipe = load_recipe({})
+    for owner, key in ((recipe, "model"), (recipe.training, "epochs")):
+        with pytest.raises(ValueError, match="frozen"):
+            setattr(owner, key, 3)
+    shorter = recipe.changed("training", epochs=3)
+    assert shorter.training.epochs == 3 and recipe.training.epochs == 100
+    assert shorter.training.seed == recipe.training.seed and shorter.data == recipe.data
+    assert load_recipe(shorter, ["training.seed=2"]).training.epochs == 3
+
+
+def test_every_value_of_the_augmentation_is_a_key():
+    values = dataclasses.asdict(Augmentation(flip=0.25, distribution="uniform"))
+    recipe = load_recipe({"augmentation": {"preset": "paper", **values}})
+    assert recipe.augmentation.build() == Augmentation(**values)
+    assert list(recipe.to_dict()["augmentation"]) == ["preset", *values]
+    assert load_recipe({"augmentation": {"preset": "none"}}).augmentation.build() is None
 
 
 def test_an_impossible_size_says_what_fits():
@@ -103,6 +208,9 @@ def test_files_that_are_no_recipe(tmp_path, text):
 def test_a_missing_file_lists_the_recipes():
     with pytest.raises(RecipeError, match="lsp_small"):
         load_recipe("no_such_recipe")
+    with pytest.raises(RecipeError, match=r"Did you mean lsp_small\?") as caught:
+        load_recipe("lsp_smal")
+    assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -15,14 +15,13 @@ from keras_hourglass import HeatmapCodec, Skeleton, StackedHourglass
 from keras_hourglass.data.figures import synthetic_records
 from keras_hourglass.errors import RecipeError, UserError, WeightsError
 from keras_hourglass.training.batches import JointBatches
-from keras_hourglass.training.building import compile_model
 from keras_hourglass.training.callbacks import averages as averaging
 from keras_hourglass.training.callbacks.averages import Averages
 from keras_hourglass.training.callbacks.checkpoints import read_state
 from keras_hourglass.training.callbacks.monitoring import SourceValidation, Warn
 from keras_hourglass.training.distribution import Layout
 from keras_hourglass.training.recipe import load_recipe, save_recipe
-from keras_hourglass.training.run import train
+from keras_hourglass.training.run import compile_model, train
 from keras_hourglass.zoo.store import load_model
 from keras_hourglass.zoo.weights import arrays_of
 
@@ -398,8 +397,7 @@ def test_epochs_of_any_length_show_everybody_equally_often():
 def test_a_batch_that_does_not_divide_is_filled_with_empty_crops():
     records = synthetic_records(5, 1, 64)
     halves = [
-        JointBatches(records, batch_size=4, layout=Layout(2, process, 2)).batch(1)
-        for process in (0, 1)
+        JointBatches(records, batch_size=4, layout=Layout(2, process, 2)).batch(1) for process in (0, 1)
     ]
     plain = JointBatches(records, batch_size=4).batch(1)
     assert plain[0].shape[0] == 1 and [crops.shape[0] for crops, _ in halves] == [1, 1]

@@ -5,8 +5,8 @@ import pytest
 
 from keras_hourglass import StackedHourglass
 from keras_hourglass.errors import RecipeError, WeightsError
-from keras_hourglass.training.building import build_model
 from keras_hourglass.training.recipe import load_recipe
+from keras_hourglass.training.run import build_model
 from keras_hourglass.zoo.transfer import widen
 from keras_hourglass.zoo.weights import arrays_of
 

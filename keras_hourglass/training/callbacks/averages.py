@@ -5,8 +5,6 @@ import contextlib
 import keras
 import numpy as np
 
-from keras_hourglass.compat import keeps_averages, ops, put_averages
-
 # With a momentum of 0.9 this leaves 4 % of the statistics that were there before.
 STEPS = 30
 
@@ -26,7 +24,8 @@ class Averages:
     """
 
     def __init__(self, model, batches=None, steps=None):
-        self.active = keeps_averages(model.optimizer)
+        # Float16's optimizer has the one that averages inside.
+        self.active = getattr(model.optimizer, "inner_optimizer", model.optimizer).use_ema
         self.model, self.batches = model, batches
         self.steps = STEPS if steps is None else steps
         self._forward, self._cached, self._depth = None, (None, None), 0
@@ -54,11 +53,11 @@ class Averages:
         """Put the averages into the model for good."""
         if not self.active:
             return
-        step = int(ops.convert_to_numpy(self.model.optimizer.iterations))
+        step = int(self.model.optimizer.iterations.numpy())
         if self._cached[0] == step:
             _assign(self.model, self._cached[1])
             return
-        put_averages(self.model.optimizer, self.model.trainable_variables)
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         if keras.backend.backend() == "jax":
             # Both now share buffers, which `evaluate` gives away.
             _assign(self.model, _values(self.model))
@@ -124,7 +123,7 @@ class ValidateAverages(keras.callbacks.Callback):
 
 
 def _values(model):
-    return [np.array(ops.convert_to_numpy(variable)) for variable in model.weights]
+    return [np.array(variable.numpy()) for variable in model.weights]
 
 
 def _assign(model, values):

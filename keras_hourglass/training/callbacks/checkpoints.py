@@ -1,8 +1,14 @@
-"""What a training leaves on disk at any moment: a whole checkpoint and usable weights."""
+"""What a training leaves on disk at any moment, a whole checkpoint and usable weights, and how an
+interrupted one goes on from there."""
 
+import contextlib
+import importlib.metadata
 import io
 import json
+import os
 import pathlib
+import platform
+import re
 import signal
 import sys
 import threading
@@ -11,14 +17,21 @@ import zlib
 
 import keras
 import numpy as np
+import yaml
 
-from keras_hourglass.compat import build_optimizer, ops, optimizer_variables
-from keras_hourglass.errors import UserError, WeightsError
+from keras_hourglass.errors import RecipeError, UserError, WeightsError
 from keras_hourglass.io.files import atomic_write
+from keras_hourglass.training.recipe import save_recipe
 from keras_hourglass.zoo.weights import arrays_of, assign_arrays
 
 STATE = "state.json"
 _OPTIMIZER = "optimizer/"
+# What may differ from the interrupted run without making another training of it.
+_MAY_CHANGE = (
+    "training.epochs", "data.workers", "data.cache", "optimizer.learning_rate",
+    "optimizer.options.clipnorm", "optimizer.options.global_clipnorm",
+    "optimizer.options.clipvalue", "schedule.early_stopping", "monitoring",
+)  # fmt: skip
 # What Keras's callbacks remember from epoch to epoch.
 _MEMORY = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
 
@@ -31,20 +44,17 @@ class Keeper(keras.callbacks.Callback):
     whole checkpoint is found, and going on from it repeats the same steps.
 
     Args:
-        out: the run's folder.
-        monitor: the logged value that says which weights are the best.
-        recipe: the `Recipe`, for the facts that travel with the weights.
-        averages: the `Averages` of the model, which are what is kept as weights.
+        run: the `Run`: the accuracy it watches says which weights are the best, and its averages
+            are what is kept as weights.
         others: callbacks whose memory belongs to the checkpoint.
-        state: the state to go on from, as `read_state` returned it.
     """
 
-    def __init__(self, out, monitor, recipe, averages, others=(), state=None):
+    def __init__(self, run, others=()):
         super().__init__()
-        self.out, self.monitor, self.recipe = pathlib.Path(out), monitor, recipe
+        self.out, self.monitor, self.recipe = run.out, run.watched, run.recipe
         self.folder = self.out / "checkpoint"
-        self.averages, self.others = averages, list(others)
-        self.state = dict(state or {"epoch": 0, "best": None, "memory": {}})
+        self.averages, self.others = run.averages, list(others)
+        self.state = dict(run.state or {"epoch": 0, "best": None, "memory": {}})
 
     def on_train_begin(self, logs=None):
         # Their own on_train_begin, which came before, forgot everything.
@@ -169,8 +179,8 @@ def check_finite(model, out):
     Raises:
         UserError: naming the variable.
     """
-    for variable in [*model.variables, *optimizer_variables(model.optimizer)]:
-        values = ops.convert_to_numpy(variable)
+    for variable in [*model.variables, *model.optimizer.variables]:
+        values = np.asarray(variable.numpy())
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             name = getattr(variable, "path", variable.name)
             raise _diverged(out, f"values that are no finite numbers in {name}")
@@ -182,6 +192,85 @@ def _diverged(out, what):
         "with --resume and a lower --set optimizer.learning_rate=…, or clip gradients with "
         "--set optimizer.options.global_clipnorm=1."
     )
+
+
+def check_resume(recipe, out):
+    """Refuse a recipe that is not the interrupted one; whether its learning rate changed."""
+    path = out / "recipe.yaml"
+    try:
+        before = _flat(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
+        raise UserError(
+            f"--resume needs the run's recipe. Received: {path} ({error}). Start anew."
+        ) from error
+    now = _flat(recipe.to_dict())
+    for key in sorted({*before, *now}):
+        allowed = any(key == name or key.startswith(f"{name}.") for name in _MAY_CHANGE)
+        if not allowed and before.get(key) != now.get(key):
+            raise RecipeError(
+                f"{key}: --resume continues the same recipe. Received: {now.get(key)!r} after "
+                f"{before.get(key)!r}. Start a new run, or resume with {path}."
+            )
+    return before.get("optimizer.learning_rate") != now["optimizer.learning_rate"]
+
+
+def _flat(values, path=""):
+    """Nested dicts as one, `section.key` -> value."""
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{path}{key}."))
+        elif value is not None:
+            flat[f"{path}{key}"] = value
+    return flat
+
+
+def prepare_folder(recipe, out, state):
+    """Write the recipe; after an interruption, clear what was half-written.
+
+    Args:
+        recipe: the `Recipe`.
+        out: the run's folder, made if missing.
+        state: the state to go on from, or `None` for a new run.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    save_recipe(recipe, out / "recipe.yaml")
+    if state is None:
+        atomic_write(out / "environment.json", json.dumps(environment(recipe), indent=1) + "\n")
+        return
+    for folder in (out, out / "last"):
+        for path in folder.glob(".*") if folder.is_dir() else ():
+            if re.fullmatch(r"\..+\.[0-9a-f]{8}\.[a-z0-9]+", path.name):
+                path.unlink()
+    log = out / "log.csv"
+    if log.exists():
+        # An epoch that was logged but not kept is trained, and logged, again.
+        header, *rows = log.read_bytes().splitlines(keepends=True) or [b""]
+        epochs = [row.split(b",")[0] for row in rows]
+        kept = [
+            row
+            for row, epoch in zip(rows, epochs, strict=True)
+            if epoch.isdigit() and int(epoch) < state["epoch"] and row.endswith(b"\n")
+        ]
+        atomic_write(log, header + b"".join(kept))
+
+
+def environment(recipe):
+    """What a result may depend on besides the recipe, JSON-ready."""
+    versions = {"python": platform.python_version()}
+    for name in (
+        "keras_hourglass", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy",
+        "opencv-python-headless",
+    ):  # fmt: skip
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return {
+        "seed": recipe.training.seed,
+        "backend": keras.backend.backend(),
+        "versions": versions,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
 
 
 def read_state(out):
@@ -229,8 +318,8 @@ def restore(model, out, state, optimizer=True):
     if not optimizer:
         return
     # Optimizer variables exist only once it was built.
-    build_optimizer(model.optimizer, model.trainable_variables)
-    variables = optimizer_variables(model.optimizer)
+    model.optimizer.build(model.trainable_variables)
+    variables = model.optimizer.variables
     shapes = [tuple(variable.shape) for variable in variables]
     found = [arrays[name] for name in _optimizer_names(model) if name in arrays]
     if [array.shape for array in found] != shapes or len(arrays) - len(network) != len(shapes):
@@ -243,13 +332,12 @@ def restore(model, out, state, optimizer=True):
 
 
 def _optimizer_names(model):
-    return [f"{_OPTIMIZER}{index}" for index in range(len(optimizer_variables(model.optimizer)))]
+    return [f"{_OPTIMIZER}{index}" for index in range(len(model.optimizer.variables))]
 
 
 def _all_arrays(model):
     """The network's arrays by name, the optimizer's by number."""
-    variables = optimizer_variables(model.optimizer)
-    values = [np.asarray(ops.convert_to_numpy(variable)) for variable in variables]
+    values = [np.asarray(variable.numpy()) for variable in model.optimizer.variables]
     return {**arrays_of(model), **dict(zip(_optimizer_names(model), values, strict=True))}
 
 

@@ -8,14 +8,17 @@ import cv2
 import keras
 import numpy as np
 
-from keras_hourglass import compat
 from keras_hourglass.inference.runner import HeatmapRunner
 from keras_hourglass.prediction.drawing import draw_poses, heatmap_sheet
 from keras_hourglass.prediction.pose import Pose
 
 
 class EventFile:
-    """Appends summaries to a file that TensorBoard reads.
+    """Appends summaries to a file by TensorBoard's record writer.
+
+    Its `EventFileWriter` loads TensorFlow wherever that is installed, two seconds and 500 MB that a
+    training by JAX or PyTorch does without, and writes in a thread, which ends in a traceback when
+    the disk is full.
 
     Args:
         folder: where the file goes; made if missing.
@@ -89,7 +92,7 @@ class Board(keras.callbacks.Callback):
             part = "validation" if name.startswith("val_") else "train"
             if np.isfinite(value):
                 parts[part][f"epoch_{name.removeprefix('val_')}"] = float(value)
-        parts["train"]["learning_rate"] = compat.learning_rate(self.model.optimizer)
+        parts["train"]["learning_rate"] = float(self.model.optimizer.learning_rate)
         for part, values in parts.items():
             if values:
                 self._file(part).scalars(epoch, values)
