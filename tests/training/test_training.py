@@ -397,7 +397,8 @@ def test_epochs_of_any_length_show_everybody_equally_often():
 def test_a_batch_that_does_not_divide_is_filled_with_empty_crops():
     records = synthetic_records(5, 1, 64)
     halves = [
-        JointBatches(records, batch_size=4, layout=Layout(2, process, 2)).batch(1) for process in (0, 1)
+        JointBatches(records, batch_size=4, layout=Layout(2, process, 2)).batch(1)
+        for process in (0, 1)
     ]
     plain = JointBatches(records, batch_size=4).batch(1)
     assert plain[0].shape[0] == 1 and [crops.shape[0] for crops, _ in halves] == [1, 1]
