@@ -256,3 +256,50 @@ def presence_thresholds(
             **{key: float(100 * share) for key, share in shares.items()},
         }
     return result
+
+
+def sure_thresholds(
+    scores: Array, right: Array, skeleton: Skeleton, least: int = 30
+) -> dict[str, float]:
+    """From which score on each joint of a network is believed, however high its maps are.
+
+    A network that was trained for a short time draws low maps in the right places: what its scores
+    are worth is seen from people whose joints are known.
+
+    Args:
+        scores: `(N, K)` numbers.
+        right: `(N, K)`; 1 where the joint was found, 0 where it was missed or is not there, NaN
+            where nobody knows.
+        skeleton: the `Skeleton`, which says what mirrors what.
+        least: a joint and its mirror image with fewer known cases are decided by all joints
+            together.
+
+    Returns:
+        joint -> `cautious_threshold` of what is right. Where nothing is, it lies above all scores:
+        then the network is never sure. Empty if nothing is known at all.
+
+    Example:
+
+    >>> from keras_hourglass.skeletons import Skeleton
+    >>> nose = Skeleton("nose", ("nose",))
+    >>> found = sure_thresholds([[0.2], [0.1], [0.04], [0.3]], [[1], [1], [0], [1]], nose, least=4)
+    >>> round(found["nose"], 2)
+    0.07
+    """
+    scores, right = np.asarray(scores, np.float64), np.asarray(right, np.float64)
+    known = np.isfinite(right)
+    if not known.any():
+        return {}
+    result: dict[str, float] = {}
+    for joint, name in enumerate(skeleton.joints):
+        mirrored = skeleton.joints[skeleton.flip_order[joint]]
+        if mirrored in result:
+            result[name] = result[mirrored]
+            continue
+        pair = sorted({joint, skeleton.flip_order[joint]})
+        kept = known[:, pair]
+        values, truth = scores[:, pair][kept], right[:, pair][kept]
+        if len(values) < least:
+            values, truth = scores[known], right[known]
+        result[name] = cautious_threshold(values, truth > 0)
+    return result

@@ -10,14 +10,18 @@ import keras
 import numpy as np
 
 from keras_hourglass import compat
+from keras_hourglass.analysis.presence import sure_thresholds
 from keras_hourglass.data.pipeline import SceneDataset
-from keras_hourglass.errors import RecipeError, UserError, WeightsError
+from keras_hourglass.errors import DataError, RecipeError, UserError, WeightsError
+from keras_hourglass.evaluation.predictions import predict_records
 from keras_hourglass.hardware import accelerators, has_bfloat16
+from keras_hourglass.inference.engines import make_engine
 from keras_hourglass.io.files import new_folder
 from keras_hourglass.layers.recomputation import recompute
 from keras_hourglass.losses import BoxLoss, HeatmapMSE
-from keras_hourglass.metrics import HeatmapPCK
+from keras_hourglass.metrics import HeatmapPCK, default_threshold, normalizer_name
 from keras_hourglass.metrics.heatmap import BoxOverlap
+from keras_hourglass.network.config import stack_names
 from keras_hourglass.network.model import StackedHourglass
 from keras_hourglass.skeletons import BOXES, Skeleton
 from keras_hourglass.training.batches import Batches, build_data, feed
@@ -36,7 +40,7 @@ from keras_hourglass.training.distribution import Layout, layout
 from keras_hourglass.training.optimizers import make_optimizer
 from keras_hourglass.training.recipe import Recipe, load_recipe
 from keras_hourglass.typing import Path
-from keras_hourglass.zoo.store import joints_of, load_model, resolve
+from keras_hourglass.zoo.store import joints_of, load_model, load_snapshot, resolve, save_thresholds
 from keras_hourglass.zoo.transfer import match_heads, widen
 from keras_hourglass.zoo.weights import (
     arrays_of,
@@ -48,6 +52,8 @@ from keras_hourglass.zoo.weights import (
 
 # In the run's folder while it runs; of a killed run it stays, and means nothing.
 _LOCK = ".lock"
+# Most people that thresholds are found by.
+_CALIBRATED = 500
 
 
 def train(
@@ -166,6 +172,8 @@ class Run:
                 self._fit(phase)
                 if self.state.get("stopped"):
                     break
+            if self.devices.chief and self.devices.processes == 1:
+                calibrate(self)
         self.model.trainable = True
         return self.model, self.history
 
@@ -331,6 +339,46 @@ class Run:
                 keras.callbacks.TensorBoard(folder, profile_batch=steps, write_graph=False)
             )
         return listed
+
+
+def calibrate(run: Run) -> dict[str, float]:
+    """Say from which score on joints are believed, by the validation data and the best weights.
+
+    The scores are those of `Predictor`, averaged with the mirrored picture. What the folder's
+    preset has of thresholds is replaced.
+
+    Args:
+        run: a `Run` whose folder has its weights.
+
+    Returns:
+        joint -> threshold, see `sure_thresholds`; empty without validation people.
+    """
+    if run.validation is None or finds_people(run.model):
+        return {}
+    snapshot, records = load_snapshot(run.out), run.validation.records
+    # Evenly from all of them: a long validation need not be run twice.
+    people = np.unique(np.linspace(0, len(records) - 1, _CALIBRATED).astype(int))
+    last = stack_names(snapshot.graph.output)[-1:]
+    try:
+        found = predict_records(
+            snapshot.graph,
+            records.select(people),
+            stacks=last,
+            engine=make_engine("fastest", snapshot, last),
+        )
+    except DataError:  # no picture can be read, of which the log has told
+        return {}
+    seen = found.records
+    distances = found.distances()[-1]
+    right = np.where(
+        np.isfinite(distances), distances <= default_threshold(normalizer_name(seen)), np.nan
+    )
+    if run.recipe.data.missing == "zero":  # who is not annotated is not there
+        right = np.where(np.asarray(seen.visibility) > 0, right, 0.0)
+    thresholds = sure_thresholds(found.scores[-1], right, seen.skeleton)
+    save_thresholds(run.out, thresholds)
+    run.model.metadata["thresholds"] = thresholds
+    return thresholds
 
 
 @contextlib.contextmanager
