@@ -10,6 +10,7 @@ from keras_hourglass.analysis.presence import (
     presence,
     presence_thresholds,
     roc_auc,
+    sure_thresholds,
 )
 from keras_hourglass.analysis.published import PUBLISHED, published_rows
 from keras_hourglass.analysis.sensitivity import SCALES, SHIFTS, sensitivity
@@ -33,5 +34,6 @@ __all__ = [
     "roc_auc",
     "sensitivity",
     "stack_changes",
+    "sure_thresholds",
     "whole_and_cut",
 ]

@@ -63,6 +63,11 @@ class Graph:
         return get_skeleton(values) if values else None
 
     @property
+    def num_keypoints(self) -> int:
+        """How many maps each output has."""
+        return self.config["num_keypoints"]
+
+    @property
     def preprocessing(self) -> dict:
         """How crops are made for this network, see `StackedHourglass`."""
         return self.config["metadata"].get("preprocessing", {})

@@ -35,7 +35,12 @@ from keras_hourglass.training.callbacks.checkpoints import (
     read_state,
     restore,
 )
-from keras_hourglass.training.callbacks.monitoring import ReportFailures, SourceValidation, Warn
+from keras_hourglass.training.callbacks.monitoring import (
+    Log,
+    ReportFailures,
+    SourceValidation,
+    Warn,
+)
 from keras_hourglass.training.distribution import Layout, layout
 from keras_hourglass.training.optimizers import make_optimizer
 from keras_hourglass.training.recipe import Recipe, load_recipe
@@ -256,8 +261,6 @@ class Run:
             stop.release()
             # Keras closes them at the end of a training only, not when it fails.
             for callback in listed:
-                if getattr(callback, "csv_file", None) is not None:
-                    callback.csv_file.close()
                 if hasattr(callback, "close"):
                     callback.close()
         self.state = keeper.state if keeper else {"epoch": phase.last}
@@ -321,7 +324,7 @@ class Run:
     def _logs(self):
         """What writes the log and, if asked for, TensorBoard's files."""
         monitoring, folder = self.recipe.monitoring, os.fspath(self.out / "tensorboard")
-        listed = [keras.callbacks.CSVLogger(os.fspath(self.out / "log.csv"), append=True)]
+        listed = [Log(self.out / "log.csv")]
         if monitoring.tensorboard:
             from keras_hourglass.training.callbacks.tensorboard import Board
 

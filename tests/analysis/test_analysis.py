@@ -18,6 +18,7 @@ from keras_hourglass.analysis import (
     roc_auc,
     sensitivity,
     stack_changes,
+    sure_thresholds,
     whole_and_cut,
 )
 from keras_hourglass.data.figures import synthetic_records
@@ -289,3 +290,22 @@ def test_published_numbers_stand_beside_equal_metrics_only():
     assert published_rows(FLIC, "PCK", 0.2)["Newell et al. 2016"] == {"elbow": 99.0, "wrist": 97.0}
     for arguments in ((MPII, "PCKh", 0.4), (MPII, "PCK", 0.5), (LSP, "PCK", 0.2)):
         assert published_rows(*arguments) == {}
+
+
+def test_scores_are_believed_from_where_they_were_right():
+    skeleton = Skeleton("three", ("nose", "left_eye", "right_eye"))
+    nan = np.nan
+    # Low maps in the right places: eyes above 0.1 were found, the nose above 0.03.
+    scores = [[0.05, 0.2, 0.15], [0.04, 0.08, 0.3], [0.02, 0.5, 0.06], [0.9, 0.12, 0.9]]
+    right = [[1, 1, 1], [1, 0, 1], [0, 1, 0], [nan, 1, nan]]
+    found = sure_thresholds(scores, right, skeleton, least=3)
+    assert found == pytest.approx({"nose": 0.03, "left_eye": 0.1, "right_eye": 0.1})
+    # With fewer than 4 noses known all ten joints decide: right are 0.04, 0.05, and from 0.12 on.
+    pooled = sure_thresholds(scores, right, skeleton, least=4)
+    # From 0.1 two are wrongly left out, from 0.03 two wrongly taken; the higher of equals counts.
+    assert pooled == pytest.approx({"nose": 0.1, "left_eye": 0.1, "right_eye": 0.1})
+    never = sure_thresholds(scores, np.zeros((4, 3)), skeleton, least=3)
+    assert never["nose"] > 0.9 and never["left_eye"] > 0.9
+    assert sure_thresholds(scores, np.full((4, 3), nan), skeleton) == {}
+    always = sure_thresholds(scores, np.ones((4, 3)), skeleton, least=3)
+    assert always["nose"] <= 0.02 and always["left_eye"] <= 0.06

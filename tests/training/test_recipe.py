@@ -70,10 +70,10 @@ def test_a_mistake_is_refused_with_its_key(values, path):
 @pytest.mark.parametrize(
     "values, message",
     [
-        ({"trainig": {}}, "trainig: no such key. Did you mean training? Choose one of model, "),
-        ({"schedule": {"warmpu": 1}}, "schedule.warmpu: no such key. Did you mean warmup? Choose"),
+        ({"trainig": {}}, "trainig: no such key. Did you mean 'training'? Choose one of model, "),
+        ({"schedule": {"warmpu": 1}}, "schedule.warmpu: no such key. Did you mean 'warmup'?"),
         # The misspelt key is told before what is wrong with others.
-        ({"training": {"epochs": "x", "sed": 1}}, "training.sed: no such key. Did you mean seed?"),
+        ({"training": {"epochs": "x", "sed": 1}}, "training.sed: no such key. Did you mean 'seed'"),
         ({"training": {3: 1}}, "training.3: no such key. Choose one of epochs, batch_size, "),
         ({"model": {"num_stack": 2}}, "model: A network has the arguments num_keypoints, "),
         ({"training": {"epochs": "many"}},
@@ -89,7 +89,7 @@ def test_a_mistake_is_refused_with_its_key(values, path):
         ({"schedule": {"divide_by": 1}}, "schedule.divide_by: must be above 1. Received: 1. "),
         ({"training": {"precision": "bfloat16"}},
          "training.precision: must be one of auto, float32, mixed_float16, mixed_bfloat16. "
-         "Received: 'bfloat16'. Did you mean mixed_bfloat16?"),
+         "Received: 'bfloat16'. Did you mean 'mixed_bfloat16'?"),
         ({"data": {"missing": 0}}, "data.missing: must be one of zero, ignore. Received: 0. The "),
         ({"schedule": []}, "schedule: a section of keys is needed. Received: []. It has name, "),
         ({"model": {"preset": 3}}, "model.preset: needs the name of a preset or its folder. "),
@@ -208,7 +208,7 @@ def test_files_that_are_no_recipe(tmp_path, text):
 def test_a_missing_file_lists_the_recipes():
     with pytest.raises(RecipeError, match="lsp_small"):
         load_recipe("no_such_recipe")
-    with pytest.raises(RecipeError, match=r"Did you mean lsp_small\?") as caught:
+    with pytest.raises(RecipeError, match=r"Did you mean 'lsp_small'\?") as caught:
         load_recipe("lsp_smal")
     assert len(str(caught.value)) < 300
 

@@ -1,6 +1,9 @@
-"""Looking at a network while it trains: accuracy in source pixels, pictures, warnings."""
+"""Looking at a network while it trains: its log, accuracy in source pixels, warnings."""
 
+import csv
+import io
 import logging
+import pathlib
 
 import keras
 import numpy as np
@@ -60,7 +63,7 @@ class SourceValidation(keras.callbacks.Callback):
 
     Args:
         batches: the validation `PoseDataset`.
-        every: epochs between measurements; in the others the values are NaN.
+        every: epochs between measurements; the logs of the others say nothing of it.
         averages: the `Averages` of the model.
     """
 
@@ -70,15 +73,44 @@ class SourceValidation(keras.callbacks.Callback):
         self.threshold = default_threshold(normalizer_name(batches.records))
 
     def on_epoch_end(self, epoch, logs=None):
-        model, names = self.model, self.model.stack_names
-        values = dict.fromkeys(names, float("nan"))
-        if (epoch + 1) % self.every == 0 or epoch + 1 == self.params["epochs"]:
-            if self.runner is None:
-                self.runner = HeatmapRunner(model, batch_size=self.batches.batch_size)
-            with self.averages.shown(epoch):
-                values = measure_source(model, self.runner, self.batches, self.threshold)
+        if (epoch + 1) % self.every and epoch + 1 != self.params["epochs"]:
+            return
+        if self.runner is None:
+            self.runner = HeatmapRunner(self.model, batch_size=self.batches.batch_size)
+        with self.averages.shown(epoch):
+            values = measure_source(self.model, self.runner, self.batches, self.threshold)
         if logs is not None:
-            logs.update({f"val_{name}_source_pck": values[name] / 100 for name in names})
+            logs.update({f"val_{name}_source_pck": value / 100 for name, value in values.items()})
+
+
+class Log(keras.callbacks.Callback):
+    """A row per epoch in a CSV file, `epoch` from 0 and everything that is logged.
+
+    Keras's own `CSVLogger` takes its columns from the first epoch after each start. Here what was
+    written keeps its column, what comes later (after a resume, or measured now and then) gets one
+    of its own, and a cell without a value is empty.
+
+    Args:
+        path: the file; rows that it has stay.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = pathlib.Path(path)
+
+    def on_epoch_end(self, epoch, logs=None):
+        rows = []
+        if self.path.exists():
+            with open(self.path, newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+        rows.append({"epoch": epoch, **{name: float(v) for name, v in (logs or {}).items()}})
+        # A dict for its order: columns stay where they are.
+        columns = list(dict.fromkeys(["epoch", *(name for row in rows for name in row)]))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        atomic_write(self.path, text.getvalue())
 
 
 class Warn(keras.callbacks.Callback):

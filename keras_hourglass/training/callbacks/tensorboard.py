@@ -92,7 +92,9 @@ class Board(keras.callbacks.Callback):
             part = "validation" if name.startswith("val_") else "train"
             if np.isfinite(value):
                 parts[part][f"epoch_{name.removeprefix('val_')}"] = float(value)
-        parts["train"]["learning_rate"] = float(self.model.optimizer.learning_rate)
+        parts["train"]["learning_rate"] = float(
+            keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        )
         for part, values in parts.items():
             if values:
                 self._file(part).scalars(epoch, values)
