@@ -145,6 +145,9 @@ def checks_arguments(function: _F) -> _F:
 def _checked(function):
     # Not by `inspect`, which would have to be loaded when the package is.
     code = function.__code__
+    if code.co_flags & 0x08:
+        # What such a function takes is for that to refuse which it hands it to.
+        raise TypeError(f"{function.__qualname__} takes arguments by **")
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     known = tuple(name for name in names if name != "self")
     known_set = frozenset(known)

@@ -217,7 +217,6 @@ def _check_stack(stack, count):
         raise UserError(f"There are stacks 1 to {count}. Received: stack={stack}.")
 
 
-@checks_arguments
 def evaluate(
     model: Any,
     records: PoseRecords,

@@ -12,7 +12,7 @@ from keras_hourglass.codec import HeatmapCodec, codec_of
 from keras_hourglass.data.load import open_image
 from keras_hourglass.data.mixture import match_joints
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.errors import DataError, UserError, checks_arguments
 from keras_hourglass.geometry import apply_affine, crop_affine, invert_affine
 from keras_hourglass.inference.runner import HeatmapRunner
 from keras_hourglass.io.images import warp
@@ -64,6 +64,7 @@ class Predictions:
         )
 
 
+@checks_arguments
 class RecordHeatmaps:
     """Merged heatmaps of annotated people, who are cut out in threads while the network runs.
 

@@ -5,6 +5,7 @@ The table in `faults.md` lists these and the ones that are tested beside what th
 
 import contextlib
 import gc
+import importlib
 import json
 import locale
 import os
@@ -49,6 +50,8 @@ def once(network, tmp_path_factory):
     """Compile the network once: nothing here is about that. Other models are loaded as ever."""
     folder = tmp_path_factory.mktemp("model")
     network.save_to_preset(folder, overwrite=True)
+    # Loaded with the true one, which it keeps.
+    importlib.import_module("keras_hourglass.training.run")
     load = presets.load_model
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
