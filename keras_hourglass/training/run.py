@@ -178,7 +178,7 @@ class Run:
                 if self.state.get("stopped"):
                     break
             if self.devices.chief and self.devices.processes == 1:
-                calibrate(self)
+                _calibrate(self)
         self.model.trainable = True
         return self.model, self.history
 
@@ -272,7 +272,7 @@ class Run:
         """The logged accuracy of the last stack, on validation data where there are some."""
         names = self.model.output_names
         # Keras leaves out the output's name where there is only one.
-        name = "overlap" if finds_people(self.model) else "pck"
+        name = "overlap" if _finds_people(self.model) else "pck"
         name = name if len(names) == 1 else f"{names[-1]}_{name}"
         return name if self.validation is None else f"val_{name}"
 
@@ -284,7 +284,7 @@ class Run:
     def _callbacks(self):
         """All callbacks in order, and the last, the `Keeper`, in the process that writes."""
         listed, every, alone = [], self.recipe.monitoring.source_every, self.devices.processes == 1
-        every = 0 if finds_people(self.model) else every
+        every = 0 if _finds_people(self.model) else every
         if self.averages.active:
             listed.append(ValidateAverages(self.averages))
         if alone and every and self.validation is not None:
@@ -344,7 +344,7 @@ class Run:
         return listed
 
 
-def calibrate(run: Run) -> dict[str, float]:
+def _calibrate(run: Run) -> dict[str, float]:
     """Say from which score on joints are believed, by the validation data and the best weights.
 
     The scores are those of `Predictor`, averaged with the mirrored picture. What the folder's
@@ -356,7 +356,7 @@ def calibrate(run: Run) -> dict[str, float]:
     Returns:
         joint -> threshold, see `sure_thresholds`; empty without validation people.
     """
-    if run.validation is None or finds_people(run.model):
+    if run.validation is None or _finds_people(run.model):
         return {}
     snapshot, records = load_snapshot(run.out), run.validation.records
     # Evenly from all of them: a long validation need not be run twice.
@@ -508,7 +508,7 @@ def build_model(recipe: Recipe, skeleton: Skeleton) -> StackedHourglass:
             raise
         except (UserError, TypeError, ValueError) as error:
             raise RecipeError(f"model: {' '.join(str(error).split())}") from error
-    if finds_people(model) and set(model.output_strides) != set(model.stack_names):
+    if _finds_people(model) and set(model.output_strides) != set(model.stack_names):
         raise RecipeError(
             "model.supervision: a network that finds people has maps of one resolution. Received: "
             f"{model.get_config()['supervision']}. Use all or last."
@@ -603,7 +603,7 @@ def compile_model(
     losses, metrics = {}, {}
     for name, stride in model.output_strides.items():
         size = tuple(edge // stride for edge in model.input_size)
-        if finds_people(model):
+        if _finds_people(model):
             losses[name] = BoxLoss(stride, scale=recipe.optimizer.loss_scale)
             metrics[name] = [BoxOverlap(stride, name="overlap")]
             continue
@@ -626,7 +626,7 @@ def compile_model(
         _build_trackers(model)
 
 
-def finds_people(model: StackedHourglass) -> bool:
+def _finds_people(model: StackedHourglass) -> bool:
     """Whether a network's maps are boxes of people instead of joints."""
     return model.skeleton is not None and model.skeleton.joints == BOXES.joints
 
@@ -638,7 +638,7 @@ def _build_trackers(model):
     """
     maps = {name: np.zeros((1, *output.shape[1:])) for name, output in model.output.items()}
     one = (1, model.num_keypoints, 4)
-    if finds_people(model):  # their targets are maps with two weights
+    if _finds_people(model):  # their targets are maps with two weights
         one = (1, *(edge // model.stride for edge in model.input_size), len(BOXES.joints) + 2)
     answers = dict.fromkeys(maps, np.zeros(one, "float32"))
     model.compute_loss(y=answers, y_pred=maps)

@@ -13,7 +13,7 @@ from keras_hourglass.data.figures import synthetic_records
 from keras_hourglass.errors import UserError
 from keras_hourglass.training.callbacks.monitoring import Log
 from keras_hourglass.training.recipe import load_recipe
-from keras_hourglass.training.run import Run, _alone, calibrate
+from keras_hourglass.training.run import Run, _alone, _calibrate
 
 HOLD = """
 import pathlib, sys, time
@@ -86,14 +86,14 @@ def test_thresholds_of_a_run_follow_its_validation_people(tmp_path, missing):
     head = model.get_layer("supervision_1").heatmaps
     run = Run(load_recipe({"data": {"missing": missing}}), tmp_path)
     run.model = model
-    assert calibrate(run) == {}, "without validation people"
+    assert _calibrate(run) == {}, "without validation people"
     found = []
     for height in (0.01, 0.001):
         head.kernel.assign(height * np.ones(head.kernel.shape))
         head.bias.assign(np.zeros(head.bias.shape))
         model.save_to_preset(tmp_path, overwrite=True)
         run.validation = types.SimpleNamespace(records=records)
-        found.append(calibrate(run))
+        found.append(_calibrate(run))
         loaded = Predictor(tmp_path)
         assert set(found[-1]) == set(records.skeleton.joints)
         kept = [found[-1][name] for name in records.skeleton.joints]
