@@ -53,6 +53,9 @@ class RequestRejected(ServingError):
     """The server refused the request: unknown model or signature, wrong or too large input."""
 
 
+_LONGEST = 60  # characters of a name in a message: files of others have longer ones
+
+
 def listed(names: Sequence, most: int = 6) -> str:
     """Names for a message: the first of them, and how many more there are.
 
@@ -66,7 +69,7 @@ def listed(names: Sequence, most: int = 6) -> str:
     ('a, b and 2 more', 'none')
     """
     rest = len(names) - most
-    first = ", ".join(str(name) for name in names[:most])
+    first = ", ".join(str(name)[:_LONGEST] for name in names[:most])
     return (first or "none") + (f" and {rest} more" if rest > 0 else "")
 
 
@@ -91,7 +94,7 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     """
     # Capital letters and separators are what people get wrong first.
     plain = {_plain(name): name for name in known}
-    near = difflib.get_close_matches(_plain(word), plain, 1)
+    near = difflib.get_close_matches(_plain(word)[:_LONGEST], plain, 1)
     return f" Did you mean {plain[near[0]]!r}?" if near else ""
 
 

@@ -50,6 +50,7 @@ class Skeleton:
     pairs: tuple | None = None
 
     def __post_init__(self):
+        self._check_types()
         object.__setattr__(self, "joints", tuple(str(joint) for joint in self.joints))
         object.__setattr__(self, "limbs", tuple(tuple(limb) for limb in self.limbs))
         if len(set(self.joints)) != len(self.joints) or not self.joints:
@@ -67,6 +68,34 @@ class Skeleton:
         used += list(self.reference or ())
         for joint in used:
             self.index(joint)
+
+    def _check_types(self):
+        """Refuse what files of others may say instead of names."""
+
+        def are_names(values):
+            return isinstance(values, (list, tuple)) and all(isinstance(v, str) for v in values)
+
+        def are_pairs(values, meets):
+            return isinstance(values, (list, tuple)) and all(
+                isinstance(pair, (list, tuple)) and len(pair) == 2 and meets(pair)
+                for pair in values
+            )
+
+        right = {
+            "name": isinstance(self.name, str),
+            "joints": isinstance(self.joints, (list, tuple))
+            and all(isinstance(joint, (str, int)) for joint in self.joints),
+            "limbs": are_pairs(self.limbs, are_names),
+            "groups": are_pairs(self.groups, lambda p: isinstance(p[0], str) and are_names(p[1])),
+            "reference": self.reference is None or are_names(self.reference),
+        }
+        for key, is_right in right.items():
+            if not is_right:
+                raise UserError(
+                    "A skeleton has a name, a list of joints, limbs and groups as lists of pairs, "
+                    f"and a reference of two joints. Received: {key}={_short(getattr(self, key))}. "
+                    "Correct it."
+                )
 
     @property
     def num_joints(self) -> int:
@@ -159,11 +188,13 @@ class Skeleton:
     def from_dict(cls, values: dict) -> "Skeleton":
         """Build a skeleton from the result of `to_dict`."""
         fields = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - fields)
+        keys = sorted(map(str, values))
+        unknown = [key for key in keys if key not in fields]
         if unknown or not {"name", "joints"} <= set(values):
             raise UserError(
                 f"A skeleton has the keys {sorted(fields)}, of which name and joints are needed. "
-                f"Received: {sorted(values)}. Remove or rename {unknown or 'what is missing'}."
+                f"Received: {_short(keys)}. "
+                f"Remove or rename {_short(unknown or 'what is missing')}."
                 f"{did_you_mean(unknown[0], fields) if unknown else ''}"
             )
         return cls(**values)
@@ -654,11 +685,11 @@ def get_skeleton(skeleton: "Skeleton | str | dict | Sequence[str]") -> Skeleton:
     if isinstance(skeleton, (list, tuple)) and all(isinstance(one, str) for one in skeleton):
         return own_skeleton(skeleton)
     if not isinstance(skeleton, str) or skeleton not in SKELETONS:
-        if skeleton == BOXES.name:
+        if isinstance(skeleton, str) and skeleton == BOXES.name:
             return BOXES
         raise UserError(
-            f"Unknown skeleton. Received: {skeleton!r}. Choose one of {', '.join(SKELETONS)}, or "
-            "pass a Skeleton or a list of joints of your own."
+            f"Unknown skeleton. Received: {_short(repr(skeleton))}. Choose one of "
+            f"{', '.join(SKELETONS)}, or pass a Skeleton or a list of joints of your own."
             f"{did_you_mean(skeleton, SKELETONS)}"
         )
     return SKELETONS[skeleton]

@@ -6,56 +6,7 @@ import numpy as np
 
 from keras_hourglass.errors import DataError
 from keras_hourglass.geometry import MIN_SIDE, PADDING, boxes_from_joints, boxes_from_xywh
-from keras_hourglass.io.structured import existing, one_line
-
-
-def read_mat(path, **options):
-    """The variables of a MATLAB file (version 7.2 or older) as a dict.
-
-    Args:
-        path: the file.
-        **options: passed to `scipy.io.loadmat`.
-
-    Raises:
-        DataError: naming the file, if it cannot be read.
-    """
-    import scipy.io
-
-    path = existing(path)
-    try:
-        return scipy.io.loadmat(path, **options)
-    # A damaged file makes SciPy raise whatever its bytes lead to.
-    except Exception as error:
-        raise DataError(
-            f"Cannot read the MATLAB file {path}: {one_line(error)}. "
-            "It must be of version 7.2 or older and complete; fetch it again."
-        ) from error
-
-
-def read_hdf5(path, names):
-    """Data sets of an HDF5 file as arrays.
-
-    Args:
-        path: the file.
-        names: the data sets to read; those the file lacks are left out.
-
-    Returns:
-        dict of NumPy arrays.
-
-    Raises:
-        DataError: naming the file, if it cannot be read.
-    """
-    import h5py
-
-    path = existing(path)
-    try:
-        with h5py.File(path, "r") as file:
-            return {name: np.asarray(file[name][()]) for name in names if name in file}
-    # h5py raises several kinds of errors for damaged content.
-    except Exception as error:
-        raise DataError(
-            f"Cannot read the HDF5 file {path}: {one_line(error)}. Fetch it again."
-        ) from error
+from keras_hourglass.io.structured import one_line, shorten
 
 
 def numbers(values, shape, what, path, limit=1e9):
@@ -174,12 +125,14 @@ def text(value, path):
             try:
                 return "".join(chr(int(code)) for code in value.ravel() if code).strip("\0 ")
             except (ValueError, OverflowError) as error:
-                raise DataError(f"A name in {path} is not text. Received: {value!r}.") from error
+                raise DataError(
+                    f"A name in {path} is not text. Received: {shorten(value)}."
+                ) from error
         value = value.ravel()[0] if value.size == 1 else None
     if isinstance(value, bytes):
         value = value.decode("utf-8", errors="replace")
     if not isinstance(value, str):
-        raise DataError(f"Names in {path} must be text. Received: {value!r}.")
+        raise DataError(f"Names in {path} must be text. Received: {shorten(value)}.")
     return str(value).strip("\0 ")
 
 

@@ -24,6 +24,7 @@ from keras_hourglass.io.structured import (
     existing,
     plain_id,
     read_json,
+    reads,
     shorten,
 )
 from keras_hourglass.metrics import reference_lengths
@@ -45,6 +46,7 @@ _NAME = "the name of the picture"
 _FILE_NAMES = ("file_name", "path", "filename", "name", "coco_url", "url")
 
 
+@reads("annotation file")
 def read_coco(
     path: Path,
     images: Path | None = None,

@@ -5,7 +5,6 @@ A row is a frame; the columns are named by scorer, individual (of several animal
 x or y.
 """
 
-import csv
 import glob
 import os
 import pickletools
@@ -17,13 +16,14 @@ from keras_hourglass.data.annotations import Tally, person_box
 from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.data.records import PoseRecords, unique_ids
 from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.io.arrays import hdf5_values, open_hdf5
 from keras_hourglass.io.images import shown_size
 from keras_hourglass.io.structured import (
     as_number,
     existing,
-    one_line,
-    read_text,
+    read_csv,
     read_yaml,
+    reads,
     shorten,
 )
 from keras_hourglass.metrics import reference_lengths
@@ -33,6 +33,7 @@ from keras_hourglass.typing import Path
 _LEVELS = ("scorer", "individuals", "bodyparts", "coords")
 
 
+@reads("DeepLabCut project")
 def read_deeplabcut(
     path: Path,
     images: Path | None = None,
@@ -225,7 +226,7 @@ def _read_table(path):
 
 
 def _read_csv(path):
-    rows = [row for row in csv.reader(read_text(path, "labels").splitlines()) if any(row)]
+    rows = read_csv(path, "labels")
     header = []
     for row in rows[:5]:
         header.append(row)
@@ -252,38 +253,30 @@ def _read_csv(path):
 
 def _read_hdf5(path):
     """What pandas wrote, in both of its forms, without unpickling the names of columns."""
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            group = next(iter(file.values()))
-            if "table" in group:
-                table = group["table"][()]
-                columns = _texts_of_pickle(bytes(group.attrs["non_index_axes"]))
-                names = [name.decode("utf-8") for name in table["index"]]
-                return columns, names, table["values_block_0"].astype(np.float64).tolist()
-            columns = _axis(group, "axis0")
-            values = np.full((len(_axis(group, "axis1")), len(columns)), np.nan)
-            for block in range(int(group.attrs["nblocks"])):
-                places = [columns.index(one) for one in _axis(group, f"block{block}_items")]
-                values[:, places] = group[f"block{block}_values"][()]
-            return columns, ["/".join(name) for name in _axis(group, "axis1")], values.tolist()
-    # h5py and NumPy raise several kinds of errors for other content.
-    except Exception as error:
-        raise DataError(
-            f"{path} is not in the form that DeepLabCut writes: {one_line(error)}. "
-            "Name the .csv beside it."
-        ) from error
+    what = "file of DeepLabCut's labels"
+    with open_hdf5(path, what, remedy="Name the .csv beside it") as file:
+        group = next(iter(file.values()))
+        if "table" in group:
+            table = group["table"][()]
+            columns = _texts_of_pickle(bytes(group.attrs["non_index_axes"]))
+            names = [name.decode("utf-8") for name in table["index"]]
+            return columns, names, table["values_block_0"].astype(np.float64).tolist()
+        columns = _axis(group, "axis0")
+        values = np.full((len(_axis(group, "axis1")), len(columns)), np.nan)
+        for block in range(int(group.attrs["nblocks"])):
+            places = [columns.index(one) for one in _axis(group, f"block{block}_items")]
+            values[:, places] = hdf5_values(group[f"block{block}_values"])
+        return columns, ["/".join(name) for name in _axis(group, "axis1")], values.tolist()
 
 
 def _axis(group, name):
     """An axis as tuples of text: one level, or several with numbers into each."""
     if f"{name}_nlevels" not in group.attrs:
-        return [(text.decode("utf-8"),) for text in group[name][()]]
+        return [(text.decode("utf-8"),) for text in hdf5_values(group[name])]
     levels = []
     for level in range(int(group.attrs[f"{name}_nlevels"])):
-        texts = [text.decode("utf-8") for text in group[f"{name}_level{level}"][()]]
-        levels.append([texts[place] for place in group[f"{name}_label{level}"][()]])
+        texts = [text.decode("utf-8") for text in hdf5_values(group[f"{name}_level{level}"])]
+        levels.append([texts[place] for place in hdf5_values(group[f"{name}_label{level}"])])
     return list(zip(*levels, strict=True))
 
 

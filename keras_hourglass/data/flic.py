@@ -12,15 +12,14 @@ from keras_hourglass.data.annotations import (
     check_split,
     field,
     numbers,
-    read_hdf5,
-    read_mat,
     structs,
     text,
 )
 from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.io.structured import existing
+from keras_hourglass.io.arrays import read_hdf5, read_mat
+from keras_hourglass.io.structured import existing, reads
 from keras_hourglass.skeletons import FLIC
 from keras_hourglass.typing import Path
 
@@ -33,6 +32,7 @@ _EYES = [FLIC.index("left_eye"), FLIC.index("right_eye")]
 _SHOULDERS = [FLIC.index("left_shoulder"), FLIC.index("right_shoulder")]
 
 
+@reads("annotation file")
 def read_flic(
     path: Path, split: str | None = None, labels: str = "observer", images: Path | None = None
 ) -> PoseRecords:

@@ -11,11 +11,12 @@ import re
 
 import numpy as np
 
-from keras_hourglass.data.annotations import numbers, read_mat
+from keras_hourglass.data.annotations import numbers
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
 from keras_hourglass.geometry import PADDING, boxes_from_joints
-from keras_hourglass.io.structured import existing
+from keras_hourglass.io.arrays import read_mat
+from keras_hourglass.io.structured import existing, reads
 from keras_hourglass.metrics import reference_lengths
 from keras_hourglass.skeletons import LSP
 from keras_hourglass.typing import Path
@@ -23,6 +24,7 @@ from keras_hourglass.typing import Path
 _PICTURE = re.compile(r"im0*(\d+)\.(jpg|jpeg|png)$", re.IGNORECASE)
 
 
+@reads("annotation file")
 def read_lsp(folder: Path, extended: bool = False) -> PoseRecords:
     """Read a folder with `joints.mat` and `images/im0001.jpg`, as published.
 

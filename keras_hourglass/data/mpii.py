@@ -12,15 +12,14 @@ from keras_hourglass.data.annotations import (
     check_split,
     field,
     numbers,
-    read_hdf5,
-    read_mat,
     structs,
     text,
 )
 from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
-from keras_hourglass.io.structured import existing, read_json
+from keras_hourglass.io.arrays import read_hdf5, read_mat
+from keras_hourglass.io.structured import existing, read_json, reads
 from keras_hourglass.skeletons import MPII
 from keras_hourglass.typing import Path
 
@@ -38,6 +37,7 @@ _HEAD_LENGTH_PER_DISTANCE = 0.75
 _HEAD = [MPII.index("upper_neck"), MPII.index("head_top")]
 
 
+@reads("annotation file")
 def read_mpii(path: Path, split: str | None = None, images: Path | None = None) -> PoseRecords:
     """Read MPII people from the official MATLAB file, the authors' HDF5, or HRNet-style JSON.
 

@@ -13,7 +13,7 @@ import numpy as np
 from keras_hourglass.data.mixture import check_shares, repeat
 from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.errors import DataError
-from keras_hourglass.io.structured import Ids, as_flag, as_number, existing, read_json
+from keras_hourglass.io.structured import Ids, as_flag, as_number, existing, read_json, reads
 from keras_hourglass.skeletons import BOXES
 from keras_hourglass.typing import Column, Path
 
@@ -129,6 +129,7 @@ def mix_scenes(parts: Sequence) -> SceneRecords:
     )
 
 
+@reads("annotation file")
 def read_scenes(path: Path, images: Path | None = None) -> SceneRecords:
     """Read photographs and everybody's box from a JSON file of COCO's layout.
 

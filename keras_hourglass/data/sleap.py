@@ -15,7 +15,8 @@ from keras_hourglass.data.annotations import Tally, person_box
 from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.data.records import PoseRecords, unique_ids
 from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.io.structured import existing, one_line
+from keras_hourglass.io.arrays import open_hdf5
+from keras_hourglass.io.structured import existing, one_line, reads
 from keras_hourglass.metrics import reference_lengths
 from keras_hourglass.skeletons import own_skeleton
 from keras_hourglass.typing import Path
@@ -25,6 +26,7 @@ PREFIX = "sleap:"
 _READING = threading.Lock()  # decoders of videos are not for several threads
 
 
+@reads("file of SLEAP's labels", "Save it again")
 def read_sleap(path: Path, images: Path | None = None, pairs: Any = None) -> PoseRecords:
     """Read the labelled frames of SLEAP.
 
@@ -174,13 +176,9 @@ def _load(path):
             "SLEAP's files are read by sleap-io, which is not installed. "
             'Install it with: pip install "keras_hourglass[sleap]"'
         ) from None
-    try:
-        return sleap_io.load_slp(path, open_videos=False)
-    # The library raises whatever a damaged file leads to.
-    except Exception as error:
-        raise DataError(
-            f"Cannot read {path} as SLEAP's labels: {one_line(error)}. Save it again."
-        ) from error
+    with open_hdf5(path, "file of SLEAP's labels"):
+        pass  # nothing in it lies in another file, or is more than it holds
+    return sleap_io.load_slp(path, open_videos=False)
 
 
 def _skeleton(labels, pairs, path):

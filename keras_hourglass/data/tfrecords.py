@@ -17,9 +17,10 @@ from keras_hourglass.data.annotations import numbers
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import apply_affine, crop_affine
+from keras_hourglass.io.arrays import read_npz
 from keras_hourglass.io.files import atomic_writes, new_folder
 from keras_hourglass.io.images import read_image
-from keras_hourglass.io.structured import existing, read_json
+from keras_hourglass.io.structured import existing, one_line, read_json, reads
 from keras_hourglass.skeletons import Skeleton
 from keras_hourglass.typing import Path
 
@@ -102,6 +103,7 @@ def write_tfrecords(
     return len(columns["ids"]), failures
 
 
+@reads("folder of TFRecords", "Convert the data again")
 def read_tfrecords(folder: Path) -> PoseRecords:
     """Records of a folder that `write_tfrecords` made.
 
@@ -123,14 +125,9 @@ def read_tfrecords(folder: Path) -> PoseRecords:
     content = read_json(os.path.join(folder, "dataset.json"))
     index = existing(os.path.join(folder, "index.npz"))
     wanted = (*_COLUMNS, "ids", "shard", "offset", "length")
-    try:
-        skeleton = Skeleton.from_dict(content["skeleton"])
-        shards = [os.path.join(folder, os.path.basename(name)) for name in content["shards"]]
-        with np.load(index, allow_pickle=False) as arrays:
-            columns = {name: arrays[name] for name in wanted}
-    # A damaged archive makes NumPy raise whatever its bytes lead to.
-    except Exception as error:
-        raise DataError(f"{folder} is damaged: {error}. Convert the data again.") from error
+    skeleton = Skeleton.from_dict(content["skeleton"])
+    shards = [os.path.join(folder, os.path.basename(name)) for name in content["shards"]]
+    columns: dict[str, Any] = read_npz(index, wanted, "index")
     for path in shards:
         existing(path, "shard")
     places = ("shard", "offset", "length")
@@ -178,7 +175,9 @@ def stored_image(name: str) -> bytes:
             file.seek(offset)
             data = file.read(length)
     except (OSError, ValueError) as error:
-        raise DataError(f"Cannot read {name}: {error}. Convert the data again.") from error
+        raise DataError(
+            f"Cannot read {name}: {one_line(error)}. Convert the data again."
+        ) from error
     if len(data) != length:
         raise DataError(f"The shard {path} is shorter than its index says. Convert again.")
     return data

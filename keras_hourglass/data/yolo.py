@@ -15,7 +15,7 @@ from keras_hourglass.data.annotations import Tally, person_box, usable_rectangle
 from keras_hourglass.data.records import PoseRecords, unique_ids
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.io.images import shown_size
-from keras_hourglass.io.structured import existing, plain_id, read_text, read_yaml, shorten
+from keras_hourglass.io.structured import existing, plain_id, read_text, read_yaml, reads, shorten
 from keras_hourglass.metrics import reference_lengths
 from keras_hourglass.metrics.oks import AREA_OF_BOX
 from keras_hourglass.skeletons import COCO, own_skeleton
@@ -27,6 +27,7 @@ _JOINT_NAMES = ("kpt_names", "keypoint_names", "node_names", "keypoints")
 _NO_PICTURES = (".txt", ".json", ".yaml", ".yml", ".cache", ".csv", ".xml", ".npy", ".md")
 
 
+@reads("data set")
 def read_yolo(
     path: Path,
     images: Path | None = None,

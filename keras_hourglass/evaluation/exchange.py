@@ -3,14 +3,12 @@
 import json
 import os
 import pathlib
-import zipfile
-import zlib
+from typing import Any
 
 import numpy as np
 
 from keras_hourglass.data.annotations import (
     field,
-    read_mat,
     structs,
     text,
 )
@@ -20,8 +18,9 @@ from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.evaluation.predictions import Predictions
 from keras_hourglass.geometry import boxes_to_xywh
+from keras_hourglass.io.arrays import read_hdf5, read_mat, read_npy, read_npz
 from keras_hourglass.io.files import atomic_path
-from keras_hourglass.io.structured import existing, read_json
+from keras_hourglass.io.structured import existing, one_line, parse_json, read_json, reads, shorten
 from keras_hourglass.skeletons import MPII, get_skeleton
 from keras_hourglass.typing import Array, Path
 
@@ -108,6 +107,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
         )
 
 
+@reads("evaluation", "Name the folder that `keras-hourglass evaluate` wrote")
 def load_predictions(path: Path) -> Predictions:
     """Read what `save_predictions` wrote.
 
@@ -128,36 +128,37 @@ def load_predictions(path: Path) -> Predictions:
     path = pathlib.Path(path)
     path = path / ARRAYS if path.is_dir() else path
     existing(path, "evaluation")
-    try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            content = {name: file[name] for name in file.files}
-        facts = json.loads(str(content["facts"]))
-        records = PoseRecords(
-            get_skeleton(facts["skeleton"]),
-            images=content["images"],
-            ids=content["ids"],
-            areas=content.get("areas"),
-            **{name: content[name] for name in _COLUMNS},
-        )
-        return Predictions(
-            records,
-            tuple(facts["stacks"]),
-            content["keypoints"],
-            content["scores"],
-            content["heatmap_means"],
-            failures=facts["failures"],
-            milliseconds=facts["milliseconds"],
-            settings=facts["settings"],
-        )
-    except (
-        OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
-        raise DataError(
-            f"An evaluation's {ARRAYS} is needed. Received: {path} ({error}). "
-            "Name the folder that `keras-hourglass evaluate` wrote."
-        ) from error
+    content: dict[str, Any] = read_npz(path, what="evaluation")
+    facts = parse_json(str(content["facts"]), path, "evaluation")
+    records = PoseRecords(
+        get_skeleton(facts["skeleton"]),
+        images=content["images"],
+        ids=content["ids"],
+        areas=content.get("areas"),
+        **{name: content[name] for name in _COLUMNS},
+    )
+    predictions = Predictions(
+        records,
+        tuple(str(name) for name in facts["stacks"]),
+        content["keypoints"],
+        content["scores"],
+        content["heatmap_means"],
+        failures={str(name): str(reason) for name, reason in facts["failures"].items()},
+        milliseconds=facts["milliseconds"],
+        settings=dict(facts["settings"]),
+    )
+    people = len(predictions.stacks), len(records), records.skeleton.num_joints
+    for name, shape in (("keypoints", (*people, 2)), ("scores", people), ("heatmap_means", people)):
+        found = getattr(predictions, name)
+        if found.shape != shape or found.dtype.kind != "f":
+            raise DataError(
+                f"{name} of an evaluation needs shape {shape}. Received: {found.shape} in {path}. "
+                "Name the folder that `keras-hourglass evaluate` wrote."
+            )
+    return predictions
 
 
+@reads("predictions file", "Write it again")
 def read_keypoints(
     path: Path, records: PoseRecords, first_pixel: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -200,24 +201,25 @@ def read_keypoints(
 def _from_json(path, records):
     content = read_json(path)
     try:
-        names, people = list(content["keypoint_names"]), list(content["people"])
+        names, people = [str(name) for name in content["keypoint_names"]], content["people"]
         values = np.array(
             [[[np.nan if v is None else v for v in row] for row in person["keypoints"]]
              for person in people],
             dtype=np.float64,
         )  # fmt: skip
         keys = [str(person["id"]) for person in people if "id" in person]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"Predictions in JSON have 'keypoint_names' and 'people' with 'keypoints' of equal "
-            f"length. Received: {path} ({type(error).__name__}: {error}). "
+            f"length. Received: {path} ({type(error).__name__}: {one_line(error)}). "
             "Write them as `keras-hourglass evaluate` does."
         ) from error
     lacking = [name for name in records.skeleton.joints if name not in names]
     if lacking or values.ndim != 3 or values.shape[1] != len(names):
         raise DataError(
             f"Predictions need every joint of the annotations. Received: {path} with "
-            f"{', '.join(names)}; missing: {', '.join(lacking) or 'their coordinates'}."
+            f"{shorten(', '.join(names))}; missing: "
+            f"{shorten(', '.join(lacking)) or 'their coordinates'}."
         )
     values = values[:, [names.index(name) for name in records.skeleton.joints]]
     if len(keys) == len(people) and len(set(keys)) == len(keys):
@@ -252,32 +254,11 @@ def _in_order(values, records, path):
     )
 
 
-def _from_npy(path):
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"Cannot read {path} as an array: {error}. Save it again.") from error
-
-
-def _from_hdf5(path):
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            arrays = {}
-            file.visititems(
-                lambda name, item: arrays.update({name: item}) if hasattr(item, "shape") else None
-            )
-            return _one_array({name: item[()] for name, item in arrays.items()}, path)
-    except OSError as error:
-        raise DataError(f"Cannot read the HDF5 file {path}: {error}. Write it again.") from error
-
-
 def _from_mat(path):
     with open(path, "rb") as file:
         # MATLAB 7.3 writes HDF5, after a header of its own.
         if b"MATLAB 7.3" in file.read(128):
-            return _from_hdf5(path)
+            return _one_array(read_hdf5(path), path)
     return _one_array(
         {name: value for name, value in read_mat(path).items() if not name.startswith("__")}, path
     )
@@ -290,19 +271,20 @@ def _one_array(arrays, path):
     if len(candidates) != 1:
         raise DataError(
             f"{path} needs an array 'preds' of shape (people, joints, 2). "
-            f"Received: {', '.join(sorted(arrays)) or 'no array'}. Rename the predictions."
+            f"Received: {shorten(', '.join(sorted(arrays))) or 'no array'}. Rename the predictions."
         )
     return np.asarray(next(iter(candidates.values())))
 
 
 _READERS = {
-    ".h5": _from_hdf5,
-    ".hdf5": _from_hdf5,
+    ".h5": lambda path: _one_array(read_hdf5(path), path),
+    ".hdf5": lambda path: _one_array(read_hdf5(path), path),
     ".mat": _from_mat,
-    ".npy": _from_npy,
+    ".npy": read_npy,
 }
 
 
+@reads("annotation file")
 def mpii_test_records(path: Path, images: Path | None = None) -> PoseRecords:
     """The people of MPII's test set whose joints the benchmark wants, with nothing annotated.
 

@@ -1,23 +1,35 @@
-"""Structured files of other people's making: text in any of its encodings, JSON, and its values.
+"""The boundary for structured files of other people's making: text, JSON, YAML, CSV, and values.
 
-Everything a JSON file holds passes here first, so that what comes after meets plain Python values
-and one kind of error, of one line.
+What such a file holds passes here first (arrays through `io.arrays`), so that what comes after
+meets plain Python values of bounded size and depth, and one kind of error, of one line.
 """
 
 import codecs
+import contextlib
+import csv
+import functools
 import json
 import math
 import os
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
-from keras_hourglass.errors import DataError
+from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.typing import Path
 
 # Larger than COCO's largest annotation file by far; the text takes a few times that in memory.
 MAX_BYTES = 2 * 2**30
-MAX_YAML = 1_000_000
+MAX_YAML = 250_000
+MAX_DEPTH = 50  # of lists and objects within each other; annotation files have eight
+_LONG = 18  # digits of an integer; longer ones are no ids, and become floats
+_MOST_DIGITS = 400  # beyond, no number of the machine is as large
+_LONG_INTEGER = re.compile(r"[0-9]{19}")
+# What YAML calls a number, and people do not: 1e-3 is one, 010 is ten, 1:30 and dates are text.
+_YAML_INTEGER = re.compile(r"[-+]?[0-9][0-9_]*|0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+")
+_YAML_FLOAT = re.compile(
+    r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
@@ -97,86 +109,320 @@ def decode(data: bytes) -> str:
     return data.decode("utf-8")
 
 
-def read_json(path: Path, what: str = "JSON file") -> Any:
+@contextlib.contextmanager
+def boundary(
+    path: Path, what: str, remedy: str = "Fetch or export it again", error: type = DataError
+) -> Iterator[None]:
+    """Whatever goes wrong while a file of others is understood becomes one line that names it.
+
+    Damaged and made-up content leads libraries and readers to any of Python's errors. The package's
+    own pass as they are, and so does what is no fault of the file: a disk, memory, Ctrl-C.
+
+    Args:
+        path: the file, or what else to call it.
+        what: what it should be.
+        remedy: what to do, as a sentence without its full stop.
+        error: the `UserError` to raise.
+
+    Raises:
+        UserError: of that kind.
+
+    Example:
+
+    >>> with boundary("a.json", "list of joints"):
+    ...     [].index("knee")
+    Traceback (most recent call last):
+    ...
+    keras_hourglass.errors.DataError: Cannot read the list of joints a.json: 'knee' is not in ...
+    """
+    try:
+        yield
+    except (UserError, MemoryError, ImportError):
+        raise
+    except OSError as problem:
+        if problem.errno is not None and problem.filename is not None:
+            raise  # the operating system's own, with its path
+        raise error(f"Cannot read the {what} {path}: {one_line(problem)}. {remedy}.") from problem
+    except RecursionError as problem:
+        raise error(f"Cannot read the {what} {path}: nested too deeply. {remedy}.") from problem
+    except Exception as problem:
+        reason = one_line(problem)
+        # Such errors hold a value and no sentence.
+        if not isinstance(problem, (ValueError, RuntimeError)) or " " not in reason:
+            reason = f"{type(problem).__name__}: {reason}"
+        raise error(f"Cannot read the {what} {path}: {reason}. {remedy}.") from problem
+
+
+_Reader = TypeVar("_Reader", bound=Callable)
+
+
+def reads(what: str, remedy: str = "Fetch or export it again") -> Callable[[_Reader], _Reader]:
+    """A decorator for readers: everything in them is within the `boundary` of their first argument.
+
+    Args:
+        what: what the file should be.
+        remedy: what to do, as a sentence without its full stop.
+
+    Example:
+
+    >>> @reads("list of joints")
+    ... def first_joint(path):
+    ...     return {"joints": []}["joints"][0]
+    >>> first_joint("a.json")
+    Traceback (most recent call last):
+    ...
+    keras_hourglass.errors.DataError: Cannot read the list of joints a.json: IndexError: list ...
+    """
+
+    def decorate(reader):
+        @functools.wraps(reader)
+        def read(*args, **kwargs):
+            path = args[0] if args else next(iter(kwargs.values()), "")
+            with boundary(path, what, remedy):
+                return reader(*args, **kwargs)
+
+        return read
+
+    return decorate
+
+
+def read_json(path: Path, what: str = "JSON file", error: type = DataError) -> Any:
     """The content of a JSON file.
 
     Args:
         path: the file, in UTF-8, UTF-16 or UTF-32.
         what: what it should be, for the messages.
+        error: the `UserError` to raise.
 
     Returns:
-        dicts, lists, text, numbers (NaN and infinities among them, as many tools write them),
-        `True`, `False` and `None`.
+        What `parse_json` makes of it.
 
     Raises:
-        DataError: naming the file, if it cannot be read, is no JSON, is nested without end, or has
-            one key twice in an object, of which one value would be lost.
+        DataError: naming the file, if it cannot be read, or as `parse_json`.
     """
-    text = read_text(path, what)
-    try:
-        return json.loads(text, object_pairs_hook=_without_twins)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else one_line(error)
-        raise DataError(
-            f"Cannot read the {what} {path}: {reason}. Fetch or export it again."
-        ) from None
+    with boundary(path, what, error=error):
+        return parse_json(read_text(path, what), path, what, error)
+
+
+def parse_json(
+    text: str | bytes, path: Path, what: str = "JSON file", error: type = DataError
+) -> Any:
+    """The content of a JSON document.
+
+    Args:
+        text: the document; bytes may be in UTF-8, UTF-16 or UTF-32.
+        path: where it comes from, for the messages.
+        what: what it should be, for the messages.
+        error: the `UserError` to raise.
+
+    Returns:
+        dicts, lists, text, numbers (NaN and infinities among them, as many tools write them;
+        integers of more than 18 digits as floats), `True`, `False` and `None`.
+
+    Raises:
+        DataError: naming the file, if it is no JSON, is nested deeper than `MAX_DEPTH`, or has one
+            key twice in an object, of which one value would be lost.
+
+    Example:
+
+    >>> parse_json('{"a": [1, 2.5]}', "a.json")
+    {'a': [1, 2.5]}
+    """
+    with boundary(path, what, error=error):
+        text = decode(text) if isinstance(text, bytes) else text
+        # A function for every integer takes half as long again.
+        parse_int = _integer if _LONG_INTEGER.search(text) else None
+        value = json.loads(text, object_pairs_hook=_without_twins, parse_int=parse_int)
+        return check_depth(value)
 
 
 def _without_twins(pairs):
     values = dict(pairs)
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
-        twin = next(key for place, key in enumerate(keys) if key in keys[:place])
+        seen: set = set()
+        twin = next(key for key in keys if key in seen or seen.add(key))
         raise ValueError(f"the key {shorten(twin)!r} stands twice in one object")
     return values
 
 
-def read_yaml(path: Path, what: str = "YAML file") -> Any:
-    """The content of a YAML file of settings.
+def _integer(digits):
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits, over the limit of {_MOST_DIGITS}")
+    return int(digits) if len(digits) <= _LONG else float(digits)
+
+
+def check_depth(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """A value of dicts and lists that are not nested without end.
 
     Args:
-        path: the file, of at most a megabyte, in UTF-8, UTF-16 or UTF-32.
+        value: what was read.
+        depth: levels it may have.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: if it has more.
+    """
+    layer = [value]
+    for _ in range(depth + 1):
+        layer = [
+            child
+            for part in layer
+            if isinstance(part, (dict, list))
+            for child in (part.values() if isinstance(part, dict) else part)
+            if isinstance(child, (dict, list))
+        ]
+        if not layer:
+            return value
+    raise ValueError("nested too deeply")
+
+
+def read_csv(path: Path, what: str = "CSV file") -> list[list[str]]:
+    """The rows of a CSV file; rows without any text are left out.
+
+    Args:
+        path: the file, in UTF-8, UTF-16 or UTF-32.
         what: what it should be, for the messages.
 
     Returns:
-        dicts, lists, text, numbers, dates, `True`, `False` and `None`; no other object is made.
+        Lists of text, perhaps of different lengths.
 
     Raises:
-        DataError: naming the file, if it cannot be read, is no YAML, refers to parts of itself
-            (which can grow without end), or has one key twice.
+        DataError: naming the file, if it cannot be read.
     """
-    import yaml
+    with boundary(path, what):
+        return [row for row in csv.reader(read_text(path, what).splitlines()) if any(row)]
 
-    text = read_text(path, what)
+
+def read_yaml(path: Path, what: str = "YAML file", error: type = DataError) -> Any:
+    """The content of a YAML file of settings.
+
+    Args:
+        path: the file, of at most 250 kB, in UTF-8, UTF-16 or UTF-32.
+        what: what it should be, for the messages.
+        error: the `UserError` to raise.
+
+    Returns:
+        What `parse_yaml` makes of it.
+
+    Raises:
+        DataError: naming the file, if it cannot be read, or as `parse_yaml`.
+    """
+    with boundary(path, what, "Correct it", error):
+        return parse_yaml(read_text(path, what), path, what, error)
+
+
+def parse_yaml(text: str, path: Path, what: str = "YAML file", error: type = DataError) -> Any:
+    """The content of a YAML document of settings.
+
+    Numbers are what people write as numbers: `1e-3` and `1E3` are, `010` is ten; `1:30` and
+    `2024-05-01` are text.
+
+    Args:
+        text: the document, of at most 250,000 characters.
+        path: where it comes from, for the messages.
+        what: what it should be, for the messages.
+        error: the `UserError` to raise.
+
+    Returns:
+        dicts, lists, text, numbers, `True`, `False` and `None`; no other object is made.
+
+    Raises:
+        DataError: naming the file, if it is no YAML, is nested deeper than `MAX_DEPTH`, refers to
+            parts of itself (which can grow without end), has a key twice, of which one value would
+            be lost, or a key that is no text.
+
+    Example:
+
+    >>> parse_yaml("{rate: 1e-3, seed: 010, day: 2024-05-01}", "a.yaml")
+    {'rate': 0.001, 'seed': 10, 'day': '2024-05-01'}
+    """
     if len(text) > MAX_YAML:
-        raise DataError(f"A {what} has at most {MAX_YAML:,} characters. Received: {path}.")
-    try:
-        node = yaml.compose(text, yaml.SafeLoader)
-        _refuse_twins(node)
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else one_line(error)
-        raise DataError(f"Cannot read the {what} {path}: {reason}. Correct it.") from None
+        raise error(f"A {what} has at most {MAX_YAML:,} characters. Received: {path}.")
+    with boundary(path, what, "Correct it", error):
+        return _yaml_value(text)
 
 
-def _refuse_twins(node):
-    """Walk through a composed document: no part twice, no key of a mapping twice."""
+def _yaml_value(text):
     import yaml
 
-    waiting, seen = [node], set()
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen and not isinstance(node, yaml.ScalarNode):
+    # Built from events, which have no depth: composing nodes may take the process down.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    stack: list = []
+    root: list = []
+    for event in yaml.parse(text, loader):
+        if isinstance(event, yaml.AliasEvent):
             raise ValueError("a part refers to another (&, *)")
-        seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            twins = [key for place, key in enumerate(keys) if key in keys[:place]]
-            if twins:
-                raise ValueError(f"the key {shorten(twins[0])!r} stands twice")
-            waiting += [part for pair in node.value for part in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            waiting += node.value
+        if isinstance(event, yaml.DocumentStartEvent) and root:
+            raise ValueError("it holds several documents")
+        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            if event.tag not in (None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
+                raise ValueError(f"the tag {shorten(event.tag)} is not read")
+            if len(stack) >= MAX_DEPTH:
+                raise ValueError("nested too deeply")
+            value: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
+            _append(stack, root, value, "")
+            stack.append([value, None])
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            stack.pop()
+        elif isinstance(event, yaml.ScalarEvent):
+            _append(stack, root, _yaml_scalar(event), event.value)
+    return root[0] if root else None
+
+
+def _append(stack, root, value, written):
+    """Put a value where it belongs: in a list, as a key, as a key's value, or as the whole."""
+    if not stack:
+        root.append(value)
+        return
+    parent, key = stack[-1]
+    if isinstance(parent, list):
+        parent.append(value)
+    elif key is None:
+        # Numbers and `on` are text where they are keys, e.g. of `names: {0: cat}`.
+        if isinstance(value, (dict, list)) or value is None:
+            raise ValueError("a key must be text")
+        if written == "<<":
+            raise ValueError("a part refers to another (<<)")
+        name = value if isinstance(value, int) and not isinstance(value, bool) else written
+        if name in parent:
+            raise ValueError(f"the key {shorten(name)!r} stands twice")
+        stack[-1][1] = (name,)
+    else:
+        parent[key[0]] = value
+        stack[-1][1] = None
+
+
+def _yaml_scalar(event):
+    tag, text = (event.tag or "").removeprefix("tag:yaml.org,2002:"), event.value
+    if tag in ("str", "!") or (not tag and not event.implicit[0]):
+        return text
+    if tag not in ("", "int", "float", "bool", "null"):
+        raise ValueError(f"the tag {shorten(event.tag)} is not read")
+    plain = _plain_scalar(text)
+    if tag == "float" and isinstance(plain, int):
+        plain = float(plain)
+    kinds = {"int": int, "float": float, "bool": bool, "null": type(None)}
+    if tag and type(plain) is not kinds[tag]:
+        raise ValueError(f"{shorten(text)!r} is no {tag}")
+    return plain
+
+
+def _plain_scalar(text):
+    """The value of a text without quotes."""
+    if text in ("", "~", "null", "Null", "NULL"):
+        return None
+    lower = text.lower()
+    if lower in ("true", "yes", "on", "false", "no", "off"):
+        return lower in ("true", "yes", "on")
+    if _YAML_INTEGER.fullmatch(text):
+        based = lower[:2] in ("0x", "0o", "0b")
+        return int(text, 0) if based else _integer(text.replace("_", ""))
+    if _YAML_FLOAT.fullmatch(text):
+        return float(lower.replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
+    return text
 
 
 def one_line(error: object, limit: int = 160) -> str:

@@ -18,6 +18,7 @@ from keras_hourglass.io.structured import (
     one_line,
     plain_id,
     read_json,
+    reads,
     shorten,
 )
 from keras_hourglass.metrics.oks import AREA_OF_BOX, COCO_SIGMAS, joint_sigmas
@@ -26,6 +27,7 @@ from keras_hourglass.typing import Path
 _STATISTICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 
 
+@reads("annotation or results file")
 def average_precision(annotations: Path, results: Path | list) -> dict[str, float]:
     """COCO keypoint AP and AR through `pycocotools`.
 

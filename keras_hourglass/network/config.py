@@ -6,8 +6,10 @@ Nothing here needs Keras, so the model zoo can be listed and a recipe checked at
 import copy
 
 from keras_hourglass.errors import UserError, did_you_mean
+from keras_hourglass.io.structured import one_line, shorten
 from keras_hourglass.layers.nodes import check_positive
 from keras_hourglass.skeletons import get_skeleton
+from keras_hourglass.typing import is_number
 
 # name -> (filters of the convolution, residuals before pooling, residuals after pooling);
 # None stands for `num_features`.
@@ -22,6 +24,16 @@ BRANCHES = ("upper", "lower", "bottom", "after")
 # "intermediate supervision applied at the next two highest resolutions before the final one"
 INNER_LEVELS = 2
 STRIDE = 4
+
+# The most that an argument may be: beyond, a file's typing error takes the machine's memory.
+LIMITS = {
+    "num_keypoints": 10_000,
+    "num_stacks": 64,
+    "num_features": 16_384,
+    "num_blocks": 64,
+    "depth": 10,
+}
+MAX_EDGE = 16_384  # of the input, in pixels
 
 DEFAULTS = {
     "num_keypoints": None,
@@ -60,12 +72,14 @@ def complete(arguments):
     >>> complete({"skeleton": "lsp"})["num_keypoints"]
     14
     """
-    unknown = sorted(set(arguments) - set(DEFAULTS))
+    unknown = sorted(map(str, set(arguments) - set(DEFAULTS)))
     if unknown:
         raise UserError(
-            f"A network has the arguments {', '.join(DEFAULTS)}. Received: {', '.join(unknown)}. "
-            f"Remove or rename these.{did_you_mean(unknown[0], DEFAULTS)}"
+            f"A network has the arguments {', '.join(DEFAULTS)}. Received: "
+            f"{one_line(', '.join(unknown))}. Remove or rename these."
+            f"{did_you_mean(unknown[0], DEFAULTS)}"
         )
+    _check_types(arguments)
     config = copy.deepcopy({**DEFAULTS, **arguments})
     if config["skeleton"] is not None:
         skeleton = get_skeleton(config["skeleton"])
@@ -83,6 +97,46 @@ def complete(arguments):
     config = as_lists(config)
     _check(config)
     return config
+
+
+def _check_types(arguments):
+    """Refuse what has no length, no keys or no value where one is needed."""
+
+    def are_numbers(value):
+        return is_number(value) or (
+            isinstance(value, (list, tuple)) and len(value) == 3 and all(map(is_number, value))
+        )
+
+    def are_widths(value):
+        return isinstance(value, int) or (
+            isinstance(value, (list, tuple))
+            and len(value) > 0
+            and all(isinstance(width, int) for width in value)
+        )
+
+    def is_hourglass(value):
+        return isinstance(value, dict) and all(are_widths(v) for v in value.values() if v)
+
+    rules = {
+        "scale": (are_numbers, "a number, or one for each colour"),
+        "offset": (are_numbers, "a number, or one for each colour"),
+        "hourglass": (is_hourglass, "a table of widths"),
+        "heads": (
+            lambda v: isinstance(v, (list, tuple)) and all(map(are_widths, v)),
+            "a list of widths for each stack",
+        ),
+        "metadata": (lambda value: isinstance(value, dict), "a table"),
+        "synchronized": (lambda value: isinstance(value, bool), "true or false"),
+    }
+    for name, (meets, kind) in rules.items():
+        value = arguments.get(name)
+        if value is not None and not meets(value):
+            raise UserError(f"Expected `{name}` to be {kind}. Received: {name}={_shown(value)}")
+
+
+def _shown(value):
+    """A value for messages, texts in quotes."""
+    return shorten(repr(value))
 
 
 def as_lists(value):
@@ -192,11 +246,16 @@ def check_input_size(input_shape, depth=4):
         UserError: with the multiple that is needed and the nearest sizes that fit.
     """
     shape = tuple(input_shape) if isinstance(input_shape, (list, tuple)) else (input_shape,)
+    if len(shape) == 3 and any(isinstance(edge, int) and edge > MAX_EDGE for edge in shape):
+        raise UserError(
+            f"Inputs have at most {MAX_EDGE:,} pixels each way. Received: {shorten(shape)}. "
+            "Pass a smaller `input_shape`, e.g. (256, 256, 3)."
+        )
     if len(shape) != 3 or any(
         isinstance(edge, bool) or not isinstance(edge, int) for edge in shape
     ):
         raise UserError(
-            f"`input_shape` is (height, width, channels) in pixels. Received: {shape}. "
+            f"`input_shape` is (height, width, channels) in pixels. Received: {shorten(shape)}. "
             "Pass three integers, e.g. (256, 256, 3)."
         )
     multiple = STRIDE * 2**depth
@@ -217,14 +276,19 @@ def _check(config):
     """Refuse impossible arguments before Keras meets them."""
     for name in ("num_keypoints", "num_stacks", "num_features", "num_blocks", "depth"):
         check_positive(name, config[name])
+        if config[name] > LIMITS[name]:
+            raise UserError(
+                f"Expected `{name}` to be at most {LIMITS[name]:,}. "
+                f"Received: {name}={config[name]:.6g}"
+            )
     for name, choices in (("supervision", SUPERVISIONS), ("merge", MERGES)):
         if config[name] not in choices:
             raise UserError(
-                f"Expected `{name}` to be one of {choices}. Received: {name}={config[name]!r}."
-                f"{did_you_mean(config[name], choices)}"
+                f"Expected `{name}` to be one of {choices}. Received: "
+                f"{name}={_shown(config[name])}.{did_you_mean(config[name], choices)}"
             )
     _check_stem(config["stem"])
-    unknown = sorted(set(config["hourglass"]) - {"filters", *BRANCHES})
+    unknown = sorted(map(str, set(config["hourglass"]) - {"filters", *BRANCHES}))
     if unknown:
         raise UserError(
             f"`hourglass` has the keys filters, {', '.join(BRANCHES)}. "
@@ -235,7 +299,7 @@ def _check(config):
     if heads is not None and (not isinstance(heads, list) or len(heads) != config["num_stacks"]):
         raise UserError(
             f"`heads` lists the widths of each of the {config['num_stacks']} stacks. "
-            f"Received: heads={heads!r}. Give one tuple per stack."
+            f"Received: heads={_shown(heads)}. Give one tuple per stack."
         )
     filters, branches = hourglass_widths(config)
     for key in ("upper", "bottom", "after"):
@@ -267,7 +331,7 @@ def _check_stem(stem):
     parts = None if named or not isinstance(stem, list) or len(stem) != 3 else stem
     if parts is None or not isinstance(parts[1], list) or not isinstance(parts[2], list):
         raise UserError(
-            f"Unknown stem. Received: stem={stem!r}. Choose one of {tuple(STEMS)} or "
+            f"Unknown stem. Received: stem={_shown(stem)}. Choose one of {tuple(STEMS)} or "
             "pass widths (convolution, (before pooling, ...), (after pooling, ...))."
             f"{did_you_mean(stem, STEMS) if named else ''}"
         )

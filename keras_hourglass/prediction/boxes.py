@@ -8,7 +8,15 @@ import numpy as np
 
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import MIN_SIDE, boxes_from_xywh, crop_affine
-from keras_hourglass.io.structured import Ids, as_flag, one_line, plain_id, read_json, shorten
+from keras_hourglass.io.structured import (
+    Ids,
+    as_flag,
+    as_number,
+    plain_id,
+    read_json,
+    reads,
+    shorten,
+)
 
 PERSON = 1  # COCO's category number
 
@@ -78,7 +86,7 @@ def as_rectangles(boxes):
     """
     try:
         array = np.asarray(boxes, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         array = np.zeros(())
     if array.ndim == 1 and array.size:
         array = array[None]
@@ -87,7 +95,7 @@ def as_rectangles(boxes):
     if array.ndim != 2 or array.shape[1] not in (4, 5):
         raise UserError(
             "A box is x, y, w, h in source pixels, with or without a score. "
-            f"Received: {boxes!r}. Give four or five numbers for each person."
+            f"Received: {shorten(boxes)}. Give four or five numbers for each person."
         )
     wrong = ~np.isfinite(array).all(axis=1) | (array[:, 2:4] <= 0).any(axis=1)
     if wrong.any():
@@ -138,6 +146,7 @@ def check_overlap(rectangles, image, name):
         )
 
 
+@reads("box file", 'It is {"photo.jpg": [[x, y, w, h], ...]}, COCO annotations or detections')
 def read_boxes(path, min_score=0.0):
     """Boxes by picture from a JSON file.
 
@@ -160,16 +169,7 @@ def read_boxes(path, min_score=0.0):
         raise DataError(
             f"The box file cannot be read. Received: {path} (No such file). Check the path."
         )
-    content = read_json(path, "box file")
-    try:
-        found = _boxes_by_name(content, min_score, path)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(
-            'A box file is {"photo.jpg": [[x, y, w, h], ...]}, COCO annotations or COCO '
-            f"detections. Received: {path} ({type(error).__name__}: {one_line(error)})."
-        ) from error
+    found = _boxes_by_name(read_json(path, "box file"), min_score, path)
     return {name: _rectangles_of(path, name, boxes) for name, boxes in found.items()}
 
 
@@ -178,7 +178,7 @@ def _rectangles_of(path, name, boxes):
     try:
         return as_rectangles(boxes)
     except UserError as error:
-        raise DataError(f"{path}: boxes of {name}: {error}") from error
+        raise DataError(f"{path}: boxes of {shorten(name)}: {error}") from error
 
 
 def _boxes_by_name(content, min_score, path):
@@ -217,7 +217,7 @@ def _of_annotations(content, path):
 def _of_detections(content, min_score, path):
     wanted, found = _people(content, (), path), {}
     for entry in content:
-        score, key = float(entry.get("score", 1.0)), entry["image_id"]
+        score, key = as_number(entry.get("score", 1.0)), entry["image_id"]
         if wanted(entry) and score >= min_score:
             number = plain_id(key) if not isinstance(key, str) else key
             name = f"{number:012d}" if isinstance(number, int) else str(key).replace("\\", "/")

@@ -211,7 +211,7 @@ def _usable(found, shape, least_score, origin, name):
     """
     try:
         boxes = np.asarray(found, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         boxes = np.zeros(())
     if boxes.size == 0 and boxes.ndim:
         return np.zeros((0, 5))

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from keras_hourglass.errors import WeightsError, listed
+from keras_hourglass.io.arrays import MAX_BYTES, read_npz
+from keras_hourglass.io.structured import boundary, one_line, shorten
 from keras_hourglass.network.config import complete, stem_widths
 from keras_hourglass.skeletons import Skeleton
 from keras_hourglass.typing import Path
@@ -64,7 +66,8 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
             "Convert a PyTorch edition of these weights."
         )
     readers = {".safetensors": _read_safetensors, ".npz": _read_numpy}
-    return readers.get(path.suffix, _read_torch)(path)
+    with boundary(path, "checkpoint", "Download it again", WeightsError):
+        return readers.get(path.suffix, _read_torch)(path)
 
 
 def from_torch(
@@ -157,12 +160,18 @@ def unwrap(state_dict):
     prefix = re.compile(r"^(?:model\.|module\.)+")
     arrays = {}
     for name, value in state_dict.items():
-        if not hasattr(value, "shape"):
+        if not hasattr(value, "shape") or not isinstance(name, str):
             raise WeightsError(
-                f"A state dict holds arrays. Received: {name!r} of type {type(value).__name__}. "
+                f"A state dict holds arrays by name. Received: {shorten(repr(name))} of type "
+                f"{type(value).__name__}. "
                 "Pass the dict of arrays, e.g. checkpoint['state_dict']."
             )
-        arrays[prefix.sub("", name)] = np.asarray(value)
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiu":
+            raise WeightsError(
+                f"A state dict holds real numbers. Received: {shorten(name)} of type {array.dtype}."
+            )
+        arrays[prefix.sub("", name)] = array
     return arrays
 
 
@@ -321,17 +330,31 @@ def _read_torch(path):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types, pickle errors among them
         # What torch says first is how to read it unsafely.
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 100)
         reason = "no PyTorch file, or one with code in it" if "eights_only" in reason else reason
         raise WeightsError(
             f"{path} is not a checkpoint that can be read safely ({reason}). It must hold "
             "arrays and plain values only; save its state_dict anew where you trust it."
         ) from None
     content = _state_dict(content, path)
-    return {
-        name: value.detach().float().numpy() if hasattr(value, "detach") else value
-        for name, value in content.items()
-    }
+    total, arrays = 0, {}
+    for name, value in content.items():
+        if hasattr(value, "detach"):
+            # A few bytes may stand for any number, seen again and again.
+            total += value.numel() * 4
+            if total > min(MAX_BYTES, 8 * path.stat().st_size + 2**20):
+                raise WeightsError(
+                    f"The arrays of a checkpoint lie in it. Received: {total:,} bytes in {path} of "
+                    f"{path.stat().st_size:,} bytes. Save its state_dict anew."
+                )
+            if value.is_complex() or value.is_sparse or value.is_quantized or value.is_meta:
+                raise WeightsError(
+                    f"A checkpoint holds dense real numbers. Received: {shorten(name)} of "
+                    f"{value.dtype} ({value.layout}, {value.device}) in {path}. Convert it first."
+                )
+            value = value.detach().float().numpy()
+        arrays[name] = value
+    return arrays
 
 
 def _state_dict(content, path):
@@ -372,10 +395,4 @@ def _read_safetensors(path):
 
 
 def _read_numpy(path):
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (ValueError, OSError, EOFError) as error:
-        raise WeightsError(
-            f"{path} is not an .npz file of arrays ({error}). Save it anew."
-        ) from None
+    return read_npz(path, what=".npz file of arrays", error=WeightsError)

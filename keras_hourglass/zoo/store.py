@@ -18,6 +18,7 @@ from typing import Any
 from keras_hourglass.errors import UserError, WeightsError, checks_arguments, did_you_mean
 from keras_hourglass.io.download import download, is_address, resolve_address, sha256_of, verify
 from keras_hourglass.io.files import atomic_write, atomic_writes
+from keras_hourglass.io.structured import boundary, parse_json, read_json, shorten
 from keras_hourglass.network.config import DEFAULTS, complete
 from keras_hourglass.network.graph import Graph, Snapshot
 from keras_hourglass.skeletons import Skeleton, get_skeleton
@@ -232,19 +233,15 @@ def read_config(path: Path) -> tuple[dict, dict]:
             f"A preset folder holds {CONFIG} and {WEIGHTS}. Received: {path.parent} without "
             f"{CONFIG}. Name the output folder of a training run or of save_to_preset."
         )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+    remedy = "Write it again with save_to_preset"
+    with boundary(path, "preset's config", remedy, UserError):
+        config = read_json(path, "preset's config", UserError)
         architecture = dict(config.pop("architecture"))
         record = dict(config.pop("weights", {}))
         for part in config:
             # Preprocessing, thresholds, card: all of them tables.
             config[part] = dict(config[part])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} is not a preset's config ({type(error).__name__}: {error}). "
-            "Write it again with save_to_preset."
-        ) from None
-    return _known({**architecture, "metadata": config}, path), record
+        return _known({**architecture, "metadata": config}, path), record
 
 
 def weights_folder() -> pathlib.Path:
@@ -283,14 +280,9 @@ def read_manifest(folder: Path | None = None) -> dict[str, dict]:
     path = pathlib.Path(folder or weights_folder()) / "manifest.json"
     if not path.is_file():
         return {}
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))["weights"]
+    with boundary(path, "list of weights", "Install the package again", WeightsError):
+        records = read_json(path, "list of weights", WeightsError)["weights"]
         by_name = {record["name"]: record for record in records}
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(
-            f'{path} must read {{"weights": [records]}}. Received: {type(error).__name__} '
-            f"({error}). Install the package again."
-        ) from None
     for name, record in by_name.items():
         lacking = [field for field in FIELDS if field not in record]
         if lacking or not any(place in record for place in _PLACES):
@@ -527,20 +519,17 @@ def _open_address(source, load_weights):
 
 def _open_archive(path, load_weights):
     """A `.keras` file, read as data: no object in it is brought to life."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(_member(archive, CONFIG, _MAX_CONFIG))
-            weights = _member(archive, WEIGHTS, _MAX_WEIGHTS) if load_weights else None
-        name, arguments = config["class_name"], dict(config["config"])
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
-        raise WeightsError(
-            f"{path} is not a complete .keras file ({error}). Save or download it again."
-        ) from None
+    remedy = "Save or download it again"
+    with boundary(path, ".keras file", remedy, WeightsError), zipfile.ZipFile(path) as archive:
+        config = parse_json(_member(archive, CONFIG, _MAX_CONFIG), path, CONFIG, WeightsError)
+        weights = _member(archive, WEIGHTS, _MAX_WEIGHTS) if load_weights else None
+        name, arguments = str(config["class_name"]), dict(config["config"])
     if name != "StackedHourglass":
         raise UserError(
-            f"{path} must hold a StackedHourglass. Received: a {name}. Name another file."
+            f"{path} must hold a StackedHourglass. Received: a {shorten(name)}. Name another file."
         )
-    return _known(arguments, path), None if weights is None else io.BytesIO(weights)
+    with boundary(path, ".keras file", remedy, WeightsError):
+        return _known(arguments, path), None if weights is None else io.BytesIO(weights)
 
 
 def _member(archive, name, limit):
@@ -551,11 +540,11 @@ def _member(archive, name, limit):
 
 
 def _known(arguments, path):
-    unknown = sorted(set(arguments) - {*_ARGUMENTS, "trainable"})
+    unknown = sorted(map(str, set(arguments) - {*_ARGUMENTS, "trainable"}))
     if unknown:
         raise UserError(
-            f"{path} has arguments this version does not know. Received: {', '.join(unknown)}. "
-            "Update keras_hourglass."
+            f"{path} has arguments this version does not know. Received: "
+            f"{shorten(', '.join(unknown))}. Update keras_hourglass."
         )
     metadata = arguments.get("metadata") or {}
     settings = metadata.get("preprocessing", {})
@@ -563,13 +552,15 @@ def _known(arguments, path):
         **metadata.get("thresholds", {}),
         **{name: settings[name] for name in ("sigma", "padding") if name in settings},
     }
-    wrong = [f"{name}={value!r}" for name, value in numbers.items() if not is_number(value)]
+    wrong = [f"{name}={shorten(value)}" for name, value in numbers.items() if not is_number(value)]
     if wrong:
         raise UserError(
             f"Thresholds, sigma and padding of a preset are numbers. Received: {', '.join(wrong)} "
             f"in {path}. Write it again with save_to_preset."
         )
-    return {key: value for key, value in arguments.items() if key != "trainable"}
+    known = {key: value for key, value in arguments.items() if key != "trainable"}
+    complete({key: value for key, value in known.items() if key in DEFAULTS})
+    return known
 
 
 def _without_weights(source):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_hourglass.errors import WeightsError, listed
+from keras_hourglass.io.arrays import hdf5_items, hdf5_values, open_hdf5
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.network.variables import arrays_of, file_keys, layer_keys, named_variables
 from keras_hourglass.typing import Path
@@ -19,8 +20,6 @@ from keras_hourglass.typing import Path
 FILE_DTYPES = ("float32", "float16")
 # What a compiled model's file holds besides the network.
 _NOT_WEIGHTS = ("optimizer/", "metrics/")
-# Bytes of one array; the largest of the paper's network has 2 MB.
-_MAX_ARRAY = 2**30
 
 
 def assign_arrays(model, arrays, origin="the arrays"):
@@ -139,32 +138,15 @@ def read_arrays(model, path, origin=None):
     Raises:
         WeightsError: if the file is missing or damaged.
     """
-    import h5py
-
     origin = origin or path
     if not hasattr(path, "read") and not pathlib.Path(path).is_file():
         raise WeightsError(f"No weights at {path}. Check the path.")
-    found = {}
-
-    def visit(key, item):
-        if isinstance(item, h5py.Dataset) and not key.startswith(_NOT_WEIGHTS):
-            # A file of few bytes may point to others of this machine, or announce terabytes.
-            if item.external or item.nbytes > _MAX_ARRAY:
-                raise WeightsError(
-                    f"Arrays of weights lie in the file itself and have at most {_MAX_ARRAY} "
-                    f"bytes. Received: {key} of {origin}, {item.nbytes} bytes"
-                    f"{' in another file' if item.external else ''}. Do not use that file."
-                )
-            found[key] = item[()]
-
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(visit)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise WeightsError(
-            f"The weights of {origin} are not a readable .weights.h5 file, perhaps cut short "
-            f"({error}). Copy or download them again."
-        ) from None
+    with open_hdf5(path, "file of weights", WeightsError, origin) as file:
+        found = {
+            key: hdf5_values(item)
+            for key, item in hdf5_items(file)
+            if not key.startswith(_NOT_WEIGHTS)
+        }
     names = {key: name for name, key in file_keys(model).items()}
     return {names.get(key, key): array for key, array in found.items()}
 
@@ -176,6 +158,9 @@ def _compare(shapes, arrays, origin):
         ("left over", sorted(set(arrays) - set(shapes))),
     ]
     common = sorted(set(shapes) & set(arrays))
+    texts = [name for name in common if np.asarray(arrays[name]).dtype.kind not in "fiu"]
+    faults.append(("no numbers", texts))
+    common = [name for name in common if name not in texts]
     wrong = [name for name in common if tuple(np.shape(arrays[name])) != shapes[name]]
     faults.append(
         ("of another shape", [f"{n} {np.shape(arrays[n])}, not {shapes[n]}" for n in wrong])

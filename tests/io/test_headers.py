@@ -259,7 +259,10 @@ SEEDS += [with_orientation("JPEG", 6), with_orientation("PNG", 6), with_orientat
 places = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=8)
 
 
-@hypothesis.settings(max_examples=300, deadline=None, derandomize=True)
+@hypothesis.settings(
+    max_examples=300, deadline=None, derandomize=True,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)  # fmt: skip
 @hypothesis.given(st.sampled_from(SEEDS), places, st.integers(0, 400))
 def test_any_picture_is_read_or_refused_in_one_line(data, changes, cut):
     data = bytearray(data)

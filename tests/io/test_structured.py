@@ -12,9 +12,15 @@ from keras_hourglass.io.structured import (
     Ids,
     as_flag,
     as_number,
+    boundary,
+    check_depth,
     decode,
+    parse_json,
+    parse_yaml,
     plain_id,
+    read_csv,
     read_json,
+    read_yaml,
     shorten,
 )
 
@@ -50,6 +56,99 @@ def test_what_is_no_json_is_named_in_one_line(tmp_path, data, reason):
         read_json(path)
     text = str(caught.value)
     assert str(path) in text and "\n" not in text and len(text) < 300 + len(str(path))
+
+
+def test_long_numbers_and_depth_of_json():
+    assert parse_json("[123456789012345678, 1234567890123456789]", "a") == [
+        123456789012345678, 1234567890123456789.0
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="401 digits"):
+        parse_json("1" * 401, "a")
+    deep = parse_json("[" * 50 + "]" * 50, "a")
+    assert check_depth(deep) is deep
+    with pytest.raises(DataError, match="a: nested too deeply"):
+        parse_json('{"a":' * 52 + "1" + "}" * 52, "a")
+
+
+@pytest.mark.parametrize(
+    "text, wanted",
+    [
+        ("a: 1e-4", 1e-4), ("a: 1E3", 1000.0), ("a: 1.5e+2", 150.0), ("a: .5", 0.5), ("a: 5.", 5.0),
+        ("a: 010", 10), ("a: 1_000", 1000), ("a: 0x1F", 31), ("a: -3", -3), ("a: 1:30", "1:30"),
+        ("a: 2024-13-45", "2024-13-45"), ("a: 2024-05-01", "2024-05-01"), ("a: '1e-4'", "1e-4"),
+        ("a: yes", True), ("a: Off", False), ("a: ~", None), ("a:", None), ("a: .inf", math.inf),
+        ("a: !!str 5", "5"), ("a: !!float 5", 5.0), ("a: e5", "e5"), ("a: set #2", "set"),
+        ("a: [x, {b: 1e1}]", ["x", {"b": 10.0}]), ("a: lsp:dir#1-800", "lsp:dir#1-800"),
+    ],
+)  # fmt: skip
+def test_values_of_yaml_are_what_people_mean(text, wanted):
+    found = parse_yaml(text, "r.yaml")["a"]
+    assert found == wanted and type(found) is type(wanted)
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("a: &x [1]\nb: *x", "refers to another"),
+        ("a: &x [*x]", "refers to another"),
+        ("a: {<<: {b: 1}}", "refers to another"),
+        ("a: 1\nb: 2\na: 3", "the key 'a' stands twice"),
+        ("a: {1: x, 01: y}", "the key '1' stands twice"),
+        ("? [a]\n: 1", "a key must be text"),
+        ("~: 1", "a key must be text"),
+        ("a: !!int x", "'x' is no int"),
+        ("a: !!bool x", "'x' is no bool"),
+        ("a: !!timestamp x", "tag .* is not read"),
+        ("a: !!python/object/apply:os.system [ls]", "tag .* is not read"),
+        ("a: 0b_", "invalid literal"),
+        ("a: 1\n---\nb: 2", "several documents"),
+        ("[" * 10_000, "nest"),
+        ("a: " + "{b: " * 60 + "1" + "}" * 60, "nested too deeply"),
+        ("a: " + "1" * 5000, "5000 digits"),
+        ("a: [1", "expected"),
+        ("x" * 250_001, "at most 250,000 characters"),
+    ],
+)
+def test_what_yaml_may_not_say(text, reason):
+    with pytest.raises(DataError, match=reason) as caught:
+        parse_yaml(text, "r.yaml")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_yaml_in_any_unicode_encoding(tmp_path):
+    path = tmp_path / "a.yaml"
+    for encoding in ENCODINGS:
+        path.write_bytes("name: Größe".encode(encoding))
+        assert read_yaml(path) == {"name": "Größe"}
+    assert parse_yaml("", "a") is None
+
+
+def test_csv(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes('a,"b,c"\n,\n1\n'.encode("utf-16"))
+    assert read_csv(path) == [["a", "b,c"], ["1"]]
+    path.write_text("x" * 200_000)
+    with pytest.raises(DataError, match="field larger than field limit"):
+        read_csv(path)
+
+
+def test_whatever_fails_within_the_boundary_is_one_line():
+    for fails, reason in (
+        (lambda: [][1], "IndexError: list index out of range"),
+        (lambda: {}["a" * 1000], "KeyError: 'aaa"),
+        (lambda: len(None), "TypeError"),
+        (lambda: float(10**400), "OverflowError"),
+    ):
+        with pytest.raises(DataError, match=f"Cannot read the list a.txt: {reason}") as caught:
+            with boundary("a.txt", "list"):
+                fails()
+        assert len(str(caught.value)) < 300
+    # No fault of the file.
+    for error in (MemoryError, KeyboardInterrupt):
+        with pytest.raises(error), boundary("a.txt", "list"):
+            raise error
+    with pytest.raises(OSError, match="No space"), boundary("a.txt", "list"):
+        raise OSError(28, "No space left on device", "b.txt")
 
 
 def test_a_folder_and_nothing_are_no_file(tmp_path):

@@ -85,7 +85,7 @@ def test_weights_that_announce_terabytes(folder):
         lambda file, name, _: file.create_dataset(name, (2**20, 2**20), "f4", chunks=(64, 64)),
     )
     assert (folder / "model.weights.h5").stat().st_size < 10**6
-    with pytest.raises(WeightsError, match="at most 1073741824 bytes. Received: .*4398046511104"):
+    with pytest.raises(WeightsError, match="it announces 4,398,0[0-9,]* bytes and has"):
         presets.load_model(folder)
 
 
@@ -104,7 +104,7 @@ def test_weights_that_lie_in_another_file(folder, tmp_path):
         file["x"] = np.zeros(3)
     with h5py.File(folder / "model.weights.h5", "w") as file:
         file["layers"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "x")
-    with pytest.raises(WeightsError, match="missing"):
+    with pytest.raises(WeightsError, match="layers lies in another file"):
         presets.load_model(folder)
 
 

@@ -190,7 +190,7 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path, capsys):
         ("a.t7", b"4", "no maintained reader"),
         ("cut.pth", b"PK\x03\x04 cut", "be read safely"),
         ("notes.json", b'{"a": 1}', "no PyTorch file"),
-        ("text.npz", b"text", "not an .npz file"),
+        ("text.npz", b"text", "Cannot read the .npz file of arrays"),
     ],
 )
 def test_unreadable_checkpoints(tmp_path, capsys, name, content, reason):
