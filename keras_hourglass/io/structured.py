@@ -25,10 +25,12 @@ MAX_DEPTH = 50  # of lists and objects within each other; annotation files have 
 _LONG = 18  # digits of an integer; longer ones are no ids, and become floats
 _MOST_DIGITS = 400  # beyond, no number of the machine is as large
 _LONG_INTEGER = re.compile(r"[0-9]{19}")
-# What YAML calls a number, and people do not: 1e-3 is one, 010 is ten, 1:30 and dates are text.
+# What YAML calls a number, except that 010 is ten, and 1:30 and dates are text. As in YAML 1.1,
+# 1e-3 is text: recipes take it for a number where one is needed, and a folder of that name is one.
 _YAML_INTEGER = re.compile(r"[-+]?[0-9][0-9_]*|0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+")
 _YAML_FLOAT = re.compile(
-    r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+    r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+][0-9]+)?"
+    r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 )
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -317,8 +319,8 @@ def read_yaml(path: Path, what: str = "YAML file", error: type = DataError) -> A
 def parse_yaml(text: str, path: Path, what: str = "YAML file", error: type = DataError) -> Any:
     """The content of a YAML document of settings.
 
-    Numbers are what people write as numbers: `1e-3` and `1E3` are, `010` is ten; `1:30` and
-    `2024-05-01` are text.
+    Numbers are what people write as numbers: `010` is ten; `1:30` and `2024-05-01` are text, and so
+    is `1e-3`, as in YAML 1.1: who needs a number there makes it one.
 
     Args:
         text: the document, of at most 250,000 characters.
@@ -336,13 +338,38 @@ def parse_yaml(text: str, path: Path, what: str = "YAML file", error: type = Dat
 
     Example:
 
-    >>> parse_yaml("{rate: 1e-3, seed: 010, day: 2024-05-01}", "a.yaml")
+    >>> parse_yaml("{rate: 0.001, seed: 010, day: 2024-05-01}", "a.yaml")
     {'rate': 0.001, 'seed': 10, 'day': '2024-05-01'}
     """
     if len(text) > MAX_YAML:
         raise error(f"A {what} has at most {MAX_YAML:,} characters. Received: {path}.")
     with boundary(path, what, "Correct it", error):
         return _yaml_value(text)
+
+
+def format_yaml(value: Any) -> str:
+    """A value as YAML that `parse_yaml` reads as the same value, types included.
+
+    Args:
+        value: dicts, lists, text, numbers, `True`, `False` and `None`.
+
+    Example:
+
+    >>> print(format_yaml({"name": "089", "rate": 1e-3}))
+    name: '089'
+    rate: 0.001
+    <BLANKLINE>
+    """
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        def ignore_aliases(self, data):
+            return True
+
+    for kind, pattern in (("float", _YAML_FLOAT), ("int", _YAML_INTEGER)):
+        exact = re.compile(rf"(?:{pattern.pattern})\Z")
+        Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", exact, list("-+.0123456789"))
+    return yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _yaml_value(text):

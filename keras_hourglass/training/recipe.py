@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import pydantic
-import yaml
 from pydantic_core import PydanticCustomError
 
 from keras_hourglass.data.augment import AUGMENTATIONS, Augmentation
 from keras_hourglass.errors import RecipeError, UserError, did_you_mean
 from keras_hourglass.io.files import atomic_write
+from keras_hourglass.io.structured import format_yaml, parse_yaml, read_yaml
 from keras_hourglass.network.config import DEFAULTS, complete, output_strides
 from keras_hourglass.typing import Path
 from keras_hourglass.zoo.store import OVERRIDES, resolve
@@ -312,7 +312,7 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
 
     >>> save_recipe(load_recipe({}), "my_recipe.yaml")  # doctest: +SKIP
     """
-    atomic_write(path, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
+    atomic_write(path, format_yaml(recipe.to_dict()))
 
 
 def _read(source):
@@ -320,18 +320,16 @@ def _read(source):
     if not path.exists() and not path.suffix and (RECIPES / f"{source}.yaml").exists():
         path = RECIPES / f"{source}.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        path.open("rb").close()
+    except (OSError, ValueError) as error:
         names = sorted(shipped.stem for shipped in RECIPES.glob("*.yaml"))
         text = (
             "A recipe is a readable YAML file or one of the package's. Received: "
-            f"{source} ({error.strerror}).{did_you_mean(source, names)} "
+            f"{source} ({getattr(error, 'strerror', error)}).{did_you_mean(source, names)} "
             f"The package has {', '.join(names)}."
         )
         raise RecipeError(_one_line(text)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        text = f"A recipe must be valid YAML. Received: {source}: {error}."
-        raise RecipeError(_one_line(text)) from error
+    values = read_yaml(path, "recipe", RecipeError)
     if not isinstance(values, dict):
         raise RecipeError(
             f"A recipe consists of sections. Received: {source} with {type(values).__name__}."
@@ -347,10 +345,12 @@ def _override(values, override):
             f"--set takes section.key=value. Received: {_shown(override)}. "
             "Write for example training.epochs=10."
         )
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set takes a YAML value. Received: {_shown(override)}.") from error
+    # A remark behind a value makes no sense here, and names of folders may hold " #".
+    plain = text.strip()[:1] not in ("'", '"', "[", "{")
+    if plain and " #" in text:
+        value = text.strip()
+    else:
+        value = parse_yaml(text, f"--set {_shown(override)}", "YAML value", RecipeError)
     for key in keys[:-1]:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):

@@ -15,6 +15,7 @@ from keras_hourglass.io.structured import (
     boundary,
     check_depth,
     decode,
+    format_yaml,
     parse_json,
     parse_yaml,
     plain_id,
@@ -73,17 +74,25 @@ def test_long_numbers_and_depth_of_json():
 @pytest.mark.parametrize(
     "text, wanted",
     [
-        ("a: 1e-4", 1e-4), ("a: 1E3", 1000.0), ("a: 1.5e+2", 150.0), ("a: .5", 0.5), ("a: 5.", 5.0),
+        ("a: 1e-4", "1e-4"), ("a: 1.0e-4", 1e-4), ("a: 1.5e+2", 150.0),
+        ("a: .5", 0.5), ("a: 5.", 5.0),
         ("a: 010", 10), ("a: 1_000", 1000), ("a: 0x1F", 31), ("a: -3", -3), ("a: 1:30", "1:30"),
         ("a: 2024-13-45", "2024-13-45"), ("a: 2024-05-01", "2024-05-01"), ("a: '1e-4'", "1e-4"),
         ("a: yes", True), ("a: Off", False), ("a: ~", None), ("a:", None), ("a: .inf", math.inf),
         ("a: !!str 5", "5"), ("a: !!float 5", 5.0), ("a: e5", "e5"), ("a: set #2", "set"),
-        ("a: [x, {b: 1e1}]", ["x", {"b": 10.0}]), ("a: lsp:dir#1-800", "lsp:dir#1-800"),
+        ("a: [x, {b: 1.0e+1}]", ["x", {"b": 10.0}]), ("a: lsp:dir#1-800", "lsp:dir#1-800"),
     ],
 )  # fmt: skip
 def test_values_of_yaml_are_what_people_mean(text, wanted):
     found = parse_yaml(text, "r.yaml")["a"]
     assert found == wanted and type(found) is type(wanted)
+    assert parse_yaml(format_yaml({"a": wanted}), "r.yaml") == {"a": wanted}
+
+
+def test_texts_that_look_like_numbers_stay_texts():
+    values = {"a": ["010", "089", "1e-3", "1.5", "0x1F", "yes", "~", "2024-05-01", "1:30", "", "-"]}
+    values["b"] = values["a"]  # the same list, written out twice
+    assert parse_yaml(format_yaml(values), "r.yaml") == values
 
 
 @pytest.mark.parametrize(

@@ -132,14 +132,14 @@ def test_what_is_free_text_and_what_a_number(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(
         """
-model: {scale: 1e-2, offset: [-5E-1, 2], preset: null, metadata: {card: {version: 1e3}}}
+model: {scale: 1e-2, offset: [-5E-1, 2, 0], preset: null, metadata: {card: {version: 1e3}}}
 optimizer: {learning_rate: 1e-3, options: {clipnorm: 1e-1, name: 1e3, a: {b: [2.5e1, "12"]}}}
 training: {weights: 1e3, stack_weights: [1e-1, 1]}
 """
     )
     recipe = load_recipe(path, ["optimizer.options.clipvalue=inf", "training.widen=null"])
     assert recipe.model == {
-        "scale": 0.01, "offset": [-0.5, 2], "preset": None,
+        "scale": 0.01, "offset": [-0.5, 2, 0], "preset": None,
         "metadata": {"card": {"version": "1e3"}},
     }  # fmt: skip
     assert recipe.optimizer.learning_rate == 0.001
@@ -230,3 +230,34 @@ def test_figure_8_recipes_differ_in_one_section():
     first, *others = recipes.values()
     for other in others:
         assert {key for key in first if first[key] != other[key]} == {"model"}
+
+
+def test_what_the_command_line_sets_is_what_was_written(tmp_path):
+    """Folders with a number sign, seeds with a zero before them, numbers at any depth."""
+    changes = ["data.train=synthetic:set #2", "training.seed=010"]
+    recipe = load_recipe({}, [*changes, "optimizer.options={weight_decay: 1e-4}"])
+    assert recipe.data.train == "synthetic:set #2" and recipe.training.seed == 10
+    assert recipe.optimizer.options == {"weight_decay": 1e-4}
+    save_recipe(recipe, tmp_path / "recipe.yaml")
+    assert load_recipe(tmp_path / "recipe.yaml") == recipe
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("training: {epochs: 1}\ntraining: {seed: 2}", "the key 'training' stands twice"),
+        ("training: {epochs: 2001-99-99}", "training.epochs: needs"),
+        ("training: {epochs: !!int x}", "'x' is no int"),
+        ("a: &a [x]\nb: [*a, *a]", "refers to another"),
+        ("training: {epochs: " + "9" * 5000 + "}", "5000 digits"),
+        ("[" * 5000, "nest"),
+        ("model: {num_stacks: 100000000}", "num_stacks"),
+        ("model: {offset: {a: 1}}", "offset"),
+        ("model: {scale: abc}", "scale"),
+    ],
+)
+def test_hostile_recipes_are_one_line(tmp_path, text, reason):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=reason) as caught:
+        load_recipe(tmp_path / "r.yaml")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300 + len(str(tmp_path))

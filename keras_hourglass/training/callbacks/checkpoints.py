@@ -12,15 +12,14 @@ import re
 import signal
 import sys
 import threading
-import zipfile
-import zlib
 
 import keras
 import numpy as np
-import yaml
 
 from keras_hourglass.errors import RecipeError, UserError, WeightsError
+from keras_hourglass.io.arrays import read_npz
 from keras_hourglass.io.files import atomic_write
+from keras_hourglass.io.structured import one_line, read_json, read_yaml
 from keras_hourglass.training.recipe import save_recipe
 from keras_hourglass.zoo.weights import arrays_of, assign_arrays
 
@@ -198,10 +197,10 @@ def check_resume(recipe, out):
     """Refuse a recipe that is not the interrupted one; whether its learning rate changed."""
     path = out / "recipe.yaml"
     try:
-        before = _flat(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
+        before = _flat(read_yaml(path, "run's recipe", UserError))
+    except (OSError, ValueError, AttributeError) as error:
         raise UserError(
-            f"--resume needs the run's recipe. Received: {path} ({error}). Start anew."
+            f"--resume needs the run's recipe. Received: {path} ({one_line(error)}). Start anew."
         ) from error
     now = _flat(recipe.to_dict())
     for key in sorted({*before, *now}):
@@ -281,7 +280,7 @@ def read_state(out):
     """
     folder = pathlib.Path(out) / "checkpoint"
     try:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        state = read_json(folder / STATE, "state of the run", UserError)
         if not (folder / state["file"]).is_file():
             raise FileNotFoundError(f"{state['file']} is missing")
         return {"best": None, "memory": {}, **state, "epoch": int(state["epoch"])}
@@ -306,11 +305,10 @@ def restore(model, out, state, optimizer=True):
     """
     path = pathlib.Path(out) / "checkpoint" / state["file"]
     try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_npz(path, what="checkpoint")
+    except (OSError, UserError) as error:
         raise UserError(
-            f"The checkpoint cannot be read. Received: {path} ({' '.join(str(error).split())}). "
+            f"The checkpoint cannot be read. Received: {path} ({one_line(error)}). "
             "Start a new training in another folder."
         ) from error
     network = {name: array for name, array in arrays.items() if not name.startswith(_OPTIMIZER)}
