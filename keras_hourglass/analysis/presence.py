@@ -275,14 +275,15 @@ def sure_thresholds(
             together.
 
     Returns:
-        joint -> `cautious_threshold` of what is right. Where nothing is, it lies above all scores:
-        then the network is never sure. Empty if nothing is known at all.
+        joint -> `cautious_threshold` of what is right, of all joints together `best_threshold`.
+        Where nothing is right, it lies above all scores: then the network is never sure. Empty if
+        nothing is known at all.
 
     Example:
 
     >>> from keras_hourglass.skeletons import Skeleton
     >>> nose = Skeleton("nose", ("nose",))
-    >>> found = sure_thresholds([[0.2], [0.1], [0.04], [0.3]], [[1], [1], [0], [1]], nose, least=4)
+    >>> found = sure_thresholds([[0.2], [0.1], [0.04], [0.3]], [[1], [1], [0], [1]], nose)
     >>> round(found["nose"], 2)
     0.07
     """
@@ -300,6 +301,8 @@ def sure_thresholds(
         kept = known[:, pair]
         values, truth = scores[:, pair][kept], right[:, pair][kept]
         if len(values) < least:
-            values, truth = scores[known], right[known]
-        result[name] = cautious_threshold(values, truth > 0)
+            # Of thresholds that a handful of cases cannot tell apart, the lowest: better drawn.
+            result[name] = best_threshold(scores[known], right[known] > 0)[0]
+        else:
+            result[name] = cautious_threshold(values, truth > 0)
     return result

@@ -17,6 +17,7 @@ from keras_hourglass.errors import UserError
 # command -> (module, one line for --help)
 COMMANDS = {
     "train": ("train", "train a network from a recipe"),
+    "recipes": ("recipes", "list the recipes of the package, or show one"),
     "evaluate": ("evaluate", "PCK per joint, group and stack, with a report"),
     "predict": ("predict", "joints of people in pictures, folders and videos"),
     "export": ("export", "write a model for TensorFlow Serving and other runtimes"),

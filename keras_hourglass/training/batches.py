@@ -1,5 +1,6 @@
 """The batches of a recipe: epochs of any length, shared among devices and processes."""
 
+import re
 import sys
 
 import keras
@@ -8,9 +9,13 @@ import numpy as np
 from keras_hourglass.codec import BoxCodec, HeatmapCodec
 from keras_hourglass.data.load import is_own, is_scenes, load_records, load_scenes
 from keras_hourglass.data.pipeline import CropDataset, PoseDataset, SceneDataset
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import RecipeError, UserError
 from keras_hourglass.training.distribution import Layout
 from keras_hourglass.training.recipe import model_config
+
+_PERCENT = re.compile(r"\s*(\d{1,3}(?:\.\d{1,3})?)\s*%\s*")
+# Fewest steps of an epoch of `auto`.
+_LEAST_STEPS = 25
 
 
 class Batches(CropDataset):
@@ -98,20 +103,83 @@ def build_data(recipe, data_root=None, layout=None):
     augmentation = recipe.augmentation.build()
     if not scenes and augmentation and augmentation.flip and not records.skeleton.mirrors:
         print(f"note: data.train: {records.skeleton.explain_mirroring()}", file=sys.stderr)
-    shared = {"codec": codec, "batch_size": training.batch_size, "cache": data.cache}
-    shared["layout"] = layout
+    share = held_out_share(data.validation)
+    held_out = None
+    if share:
+        records, held_out = hold_out(records, share)
+    elif data.validation is not None:
+        held_out = _records("validation", data, data_root, scenes, records.skeleton)
+    size, steps = _sizes(training, len(records), layout)
+    shared = {"codec": codec, "batch_size": size, "cache": data.cache, "layout": layout}
     train = kind(
         records,
-        steps=training.steps_per_epoch,
+        steps=steps,
         augmentation=augmentation,
         shuffle=True,
         seed=training.seed,
         **shared,
     )
-    if data.validation is None:
-        return train, None
-    held_out = _records("validation", data, data_root, scenes, records.skeleton)
-    return train, kind(held_out, **shared)
+    return train, None if held_out is None else kind(held_out, **shared)
+
+
+def held_out_share(spec):
+    """The fraction that a validation set such as `20%` names, or `None` of any other."""
+    found = _PERCENT.fullmatch(spec) if isinstance(spec, str) else None
+    if not found:
+        return None
+    share = float(found[1]) / 100
+    if not 0 < share < 1:
+        raise RecipeError(
+            f"data.validation: a share lies between 0 and 100 %. Received: {spec}. Try 20%."
+        )
+    return share
+
+
+def hold_out(records, share):
+    """Split a data set by pictures, the same way every time.
+
+    Args:
+        records: `PoseRecords` or `SceneRecords`.
+        share: fraction of the pictures that is held out, evenly from all of them.
+
+    Returns:
+        Those to train on, and those held out: at least one picture each.
+
+    Raises:
+        RecipeError: if there is only one picture.
+    """
+    pictures = list(dict.fromkeys(records.images))
+    if len(pictures) < 2:
+        raise RecipeError(
+            "data.validation: a share of the pictures needs two of them. Received: "
+            f"{len(pictures)}. Name other pictures."
+        )
+    count = min(max(round(share * len(pictures)), 1), len(pictures) - 1)
+    chosen = {pictures[int((index + 0.5) * len(pictures) / count)] for index in range(count)}
+    held = np.array([path in chosen for path in records.images])
+    return records.select(np.flatnonzero(~held)), records.select(np.flatnonzero(held))
+
+
+def _sizes(training, people, layout):
+    """Batch size and batches per epoch, `auto` decided by how many people there are.
+
+    Small data need many small steps: with a batch of all of them an epoch is one step.
+    """
+    size, steps = training.batch_size, training.steps_per_epoch
+    devices = 1 if layout is None else layout.devices
+    if size == "auto":
+        size = min(max(people // 10, 4), 16)
+        size += -size % devices
+    if steps == "auto":
+        steps = max(-(-people // size), _LEAST_STEPS)
+    if "auto" in (training.batch_size, training.steps_per_epoch):
+        passes = "as many as there are" if steps is None else steps
+        print(
+            f"note: batches of {size} and {passes} of them in an epoch, for {people} people "
+            "(training.batch_size, training.steps_per_epoch)",
+            file=sys.stderr,
+        )
+    return size, steps
 
 
 def _records(key, data, data_root, scenes, skeleton):

@@ -111,7 +111,7 @@ def layout(recipe):
 
 
 def _check_batch(size, devices):
-    if size % devices:
+    if size != "auto" and size % devices:
         below = size // devices * devices
         nearest = " or ".join(str(fit) for fit in (below, below + devices) if fit)
         raise RecipeError(

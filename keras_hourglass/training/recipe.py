@@ -73,6 +73,14 @@ def _specs(value):
     return bool(specs) and all(isinstance(spec, str) for spec in specs)
 
 
+def _count_or_auto(value):
+    return value in (None, "auto") or (type(value) is int and value > 0)
+
+
+def _not_none(value):
+    return value is not None
+
+
 def _span(value):
     return len(value) == 2 and 0 < value[0] <= value[1]
 
@@ -83,6 +91,7 @@ _NotNegative = Annotated[_Number, pydantic.Field(ge=0, allow_inf_nan=False)]
 _Above1 = Annotated[_Number, pydantic.Field(gt=1, allow_inf_nan=False)]
 _Count = Annotated[int, pydantic.Field(gt=0)]
 _CountOr0 = Annotated[int, pydantic.Field(ge=0)]
+_CountOrAuto = Annotated[Any, _rule(_count_or_auto, "needs a positive int, or auto")]
 _Weight = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 _Weights = Annotated[list[_Weight], pydantic.BeforeValidator(_numbers)]
 _Free = Annotated[dict, pydantic.BeforeValidator(_numbers)]
@@ -99,7 +108,8 @@ class _Section(pydantic.BaseModel):
 class DataSection(_Section):
     """Whom to train on and how they are shown; see `Recipe`.
 
-    `train`: a data set spec or a list of them; `validation`: the same, or nothing; `sigma`: of
+    `train`: a data set spec or a list of them; `validation`: the same, or nothing, or a share such
+    as `20%` of the training pictures that is held out; `sigma`: of
     the Gaussians in heatmap pixels; `missing`: `"zero"` or `"ignore"`, see `HeatmapCodec`;
     `cache`: keep decoded pictures in memory; `workers`: threads that prepare batches; `images`:
     folder of the pictures, and `pairs`: joints that mirror each other, of data of one's own, see
@@ -181,21 +191,22 @@ class ScheduleSection(_Section):
 class TrainingSection(_Section):
     """Length, size, precision and start of a training; see `Recipe`.
 
-    `epochs`; `batch_size`: people per step; `steps_per_epoch`: batches per epoch, a pass over the
-    data by default; `precision`: a Keras dtype policy, or `auto`, which is `mixed_bfloat16` where
+    `epochs`; `batch_size`: people per step, `auto` for a tenth of them, 4 to 16;
+    `steps_per_epoch`: batches per epoch, a pass over the data by default, `auto` for a pass and at
+    least 25; `precision`: a Keras dtype policy, or `auto`, which is `mixed_bfloat16` where
     the hardware computes in it and `float32` elsewhere; `seed`: of weights, order and crops;
     `jit_compile`: by XLA, nothing leaves it to Keras; `weights`: weights of the same architecture
     to start from (`.weights.h5`, preset or folder; heads of other joints start anew); `widen`:
     preset or folder of a network of the same form and a fraction of the width, to grow from;
-    `stack_weights`: weight of each output's loss; `frozen`: names of layers that stay as they are
-    for the first `frozen_epochs`; `devices`: `one`, or `all` for every accelerator of the machine
-    (JAX: of all processes); `deterministic`: refuse operations whose result varies from run to
-    run; `recompute`: keep less for the gradient and compute it again, for larger batches in the
-    same memory (Keras 3.9 or newer)."""
+    `stack_weights`: weight of each output's loss; `frozen_epochs`: for how many of the first epochs
+    some layers stay as they are, `frozen`: their names, by default the stem; `devices`: `one`, or
+    `all` for every accelerator of the machine (JAX: of all processes); `deterministic`: refuse
+    operations whose result varies from run to run; `recompute`: keep less for the gradient and
+    compute it again, for larger batches in the same memory (Keras 3.9 or newer)."""
 
     epochs: _Count = 100
-    batch_size: _Count = 6
-    steps_per_epoch: _Count | None = None
+    batch_size: Annotated[_CountOrAuto, _rule(_not_none, "needs a positive int, or auto")] = 6
+    steps_per_epoch: _CountOrAuto = None
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     seed: _CountOr0 = 1
     jit_compile: bool | None = False
@@ -299,6 +310,59 @@ def load_recipe(source: Path | dict | Recipe, overrides: Sequence[str] = ()) -> 
         raise _refusal(error) from None
     check_recipe(recipe)
     return recipe
+
+
+def recipe_titles() -> dict[str, str]:
+    """The recipes that come with the package.
+
+    Returns:
+        name -> the first sentence of what it says of itself; the one for data of one's own first.
+
+    Example:
+
+    >>> list(recipe_titles())[0]
+    'custom_finetune'
+    """
+    names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    names.sort(key=lambda name: name != "custom_finetune")
+    return {name: _title(recipe_text(name)) for name in names}
+
+
+def _title(text):
+    """The first sentence of the comment that a recipe begins with."""
+    head = []
+    for line in text.splitlines():
+        if not line.startswith("#") or not line.strip("# "):
+            break
+        head.append(line.strip("# "))
+    return re.split(r"(?<=[.:;]) ", " ".join(head))[0].rstrip(".:;")
+
+
+def recipe_text(name: str) -> str:
+    """A recipe of the package as it is written.
+
+    Args:
+        name: its name.
+
+    Returns:
+        The YAML text with its comments.
+
+    Raises:
+        RecipeError: if there is none of this name.
+
+    Example:
+
+    >>> recipe_text("lsp_small").startswith("#")
+    True
+    """
+    names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    if name not in names:
+        text = (
+            f"The package has no such recipe. Received: {name}.{did_you_mean(name, names)} "
+            f"It has {', '.join(names)}."
+        )
+        raise RecipeError(_one_line(text))
+    return (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
@@ -522,10 +586,10 @@ def _check_combinations(recipe, outputs):
             f"{_shown(training.widen)} beside other weights. "
             "Leave out training.weights and model.preset."
         )
-    if bool(training.frozen) != bool(training.frozen_epochs):
+    if training.frozen and not training.frozen_epochs:
         raise RecipeError(
-            "training.frozen: goes together with training.frozen_epochs. Received: frozen="
-            f"{_shown(training.frozen)}, frozen_epochs={_shown(training.frozen_epochs)}. Give both."
+            "training.frozen: needs training.frozen_epochs. Received: frozen="
+            f"{_shown(training.frozen)}. Say for how many epochs, or leave the key out."
         )
     if training.frozen_epochs > training.epochs:
         raise RecipeError(

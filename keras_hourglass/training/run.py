@@ -193,10 +193,10 @@ class Run:
     def _build(self):
         """Read the data and make the network for them."""
         training = self.recipe.training
-        if self.devices.processes > 1 and training.frozen:
+        if self.devices.processes > 1 and self.frozen:
             raise RecipeError(
                 "training.frozen: cannot be used in several processes. Received: "
-                f"{training.frozen}. Train the frozen part first, on one machine."
+                f"{list(self.frozen)}. Train the frozen part first, on one machine."
             )
         keras.utils.set_random_seed(training.seed)
         if training.deterministic:
@@ -205,7 +205,7 @@ class Run:
         with self.devices.scope():
             self.model = build_model(self.recipe, self.train_data.records.skeleton)
         names = [layer.name for layer in self.model.layers if layer.weights]
-        unknown = sorted(set(training.frozen or ()) - set(names))
+        unknown = sorted(set(self.frozen) - set(names))
         if unknown:
             raise RecipeError(
                 f"training.frozen: names layers, {', '.join(names)}. Received: {unknown[0]!r}."
@@ -221,7 +221,7 @@ class Run:
 
     def _compile(self, phase, rate_changed):
         """Optimizer and losses of a phase, in the state that the run has reached."""
-        model, frozen = self.model, self.recipe.training.frozen or ()
+        model, frozen = self.model, self.frozen
         for layer in model.layers:
             layer.trainable = not (phase.frozen and layer.name in frozen)
         with self.devices.scope():
@@ -266,6 +266,12 @@ class Run:
         self.state = keeper.state if keeper else {"epoch": phase.last}
         # Keras has put averages there, too, but without statistics of their own.
         self.averages.put(self.state["epoch"] - 1)
+
+    @property
+    def frozen(self) -> tuple:
+        """Names of the layers that stay as they are in the first epochs."""
+        training = self.recipe.training
+        return tuple(training.frozen or ("stem",)) if training.frozen_epochs else ()
 
     @property
     def watched(self) -> str:

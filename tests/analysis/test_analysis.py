@@ -302,8 +302,8 @@ def test_scores_are_believed_from_where_they_were_right():
     assert found == pytest.approx({"nose": 0.03, "left_eye": 0.1, "right_eye": 0.1})
     # With fewer than 4 noses known all ten joints decide: right are 0.04, 0.05, and from 0.12 on.
     pooled = sure_thresholds(scores, right, skeleton, least=4)
-    # From 0.1 two are wrongly left out, from 0.03 two wrongly taken; the higher of equals counts.
-    assert pooled == pytest.approx({"nose": 0.1, "left_eye": 0.1, "right_eye": 0.1})
+    # From 0.1 two are wrongly left out, from 0.03 two wrongly taken; the lower of equals counts.
+    assert pooled == pytest.approx({"nose": 0.03, "left_eye": 0.1, "right_eye": 0.1})
     never = sure_thresholds(scores, np.zeros((4, 3)), skeleton, least=3)
     assert never["nose"] > 0.9 and never["left_eye"] > 0.9
     assert sure_thresholds(scores, np.full((4, 3), nan), skeleton) == {}
