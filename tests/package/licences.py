@@ -4,7 +4,6 @@ pip finds out what an installation would bring, without installing it; the licen
 packages say of themselves.
 """
 
-import importlib.metadata
 import json
 import pathlib
 import re
@@ -71,7 +70,10 @@ def licence(metadata):
 
 
 def resolve(extra):
-    """Name -> licence of everything that an installation with an extra (or "") brings."""
+    """What an installation with an extra (or "") brings: name -> licence; and all extras there are.
+
+    The latter from the project as it is, which an older installation of it does not know.
+    """
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder, "report.json")
         target = f"{ROOT}[{extra}]" if extra else str(ROOT)
@@ -79,12 +81,13 @@ def resolve(extra):
         command += ["--ignore-installed", "--report", str(report), target]
         subprocess.run(command, check=True)
         installs = json.loads(report.read_text(encoding="utf-8"))["install"]
-    found = {normal(one["metadata"]["name"]): licence(one["metadata"]) for one in installs}
-    return {name: found[name] for name in found if name != "keras-hourglass"}
+    found = {normal(one["metadata"]["name"]): one["metadata"] for one in installs}
+    extras = found.pop("keras-hourglass").get("provides_extra", [])
+    return {name: licence(metadata) for name, metadata in found.items()}, extras
 
 
 def page(groups):
-    """The page for a dict of extra -> result of `resolve`, `""` for no extra."""
+    """The page for a dict of extra -> name -> licence, `""` for no extra."""
     licences = {name: text for group in groups.values() for name, text in group.items()}
     lines = []
     for name in sorted(licences):
@@ -100,5 +103,6 @@ def listed():
 
 
 if __name__ == "__main__":
-    extras = importlib.metadata.metadata("keras_hourglass").get_all("Provides-Extra")
-    PAGE.write_text(page({extra: resolve(extra) for extra in ("", *extras)}), encoding="utf-8")
+    needed, extras = resolve("")
+    groups = {"": needed, **{extra: resolve(extra)[0] for extra in extras}}
+    PAGE.write_text(page(groups), encoding="utf-8")
