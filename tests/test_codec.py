@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_hourglass.codec import BoxCodec, HeatmapCodec, derivatives
+from keras_hourglass.codec import BoxCodec, HeatmapCodec, codec_of, derivatives, present_from
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine, crop_affine, invert_affine
+from keras_hourglass.skeletons import BOXES, SKELETONS, Skeleton
 
 # Promised largest error along an axis, in heatmap pixels, of perfect maps away from the border.
 PROMISED = {"max": 0.5, "quarter": 0.25, "dark": 0.1}
@@ -421,6 +422,23 @@ def test_what_is_asked_of_people_at_the_edge_in_crowds_and_far_away():
     assert beside[..., 0].max() == 0 and (beside[..., 5] == 1).all()
 
 
+def test_limits_of_who_is_asked_for_count():
+    codec = BoxCodec((64, 96), least=10.0)
+    # Ten pixels long; two pixels wide; 12 of 40 px left, which is 0.3.
+    for box in ([40, 16, 4, 10], [20, 8, 2, 40], [-28, 8, 40, 40]):
+        assert codec.encode([box])[..., 6].sum() == pytest.approx(1), box
+
+
+def test_somebody_smaller_is_asked_for_in_whole_before_somebody_larger():
+    """Each pixel's weight is of whoever it shows; of the small person, who is in front, all."""
+    codec = BoxCodec((128, 128))
+    maps = codec.encode([[64, 66, 20, 24], [10, 10, 100, 110]])
+    small = np.isclose(maps[..., 1], np.log(20 / 64))
+    assert maps[..., 6][small].sum() == pytest.approx(1)
+    # The large one loses the pixels that the small one takes.
+    assert maps[..., 6].sum() < 1.99
+
+
 def test_somebody_before_somebody_else_keeps_their_own_size():
     codec = BoxCodec((128, 128))
     maps = codec.encode([[40, 62, 20, 24], [10, 10, 100, 110]])
@@ -440,6 +458,13 @@ def test_maxima_that_overlap_are_one_person():
     np.testing.assert_allclose(found[0, :4], [6 * 4 + 2 - 16, 8 * 4 + 2 - 16, 32, 32])
     assert len(codec.decode(maps, least=0.7)[0]) == 1
     assert len(codec.decode(maps, most=1)[0]) == 1
+
+
+def test_somebody_in_the_corner_is_found():
+    maps = np.zeros((1, 8, 12, 5), np.float32)
+    maps[0, 0, 0] = maps[0, 7, 11] = [0.9, 0, 0, 0, 0]
+    [found] = BoxCodec((32, 48)).decode(maps)
+    np.testing.assert_allclose(found[:, :4], [[2 - 32, 2 - 32, 64, 64], [46 - 32, 30 - 32, 64, 64]])
 
 
 def test_broken_maps_show_nobody():
@@ -472,6 +497,26 @@ def test_box_codecs_that_cannot_be(wrong):
     assert BoxCodec.from_config(BoxCodec((32, 48)).get_config()).heatmap_size == (8, 12)
 
 
+def test_box_codecs_by_default():
+    """Published weights and their targets are made with these."""
+    assert BoxCodec((32, 48)).get_config() == {
+        "input_size": [32, 48],
+        "stride": 4,
+        "spread": 0.1,
+        "limits": [0.8, 3.5],
+        "unit": 64.0,
+        "least": 10.0,
+        "overlap": 0.5,
+        "prior": 0.0,
+    }
+    # Of two at one place both stay where people may overlap entirely.
+    maps = np.zeros((1, 8, 12, 5), np.float32)
+    maps[0, 4, [5, 7], 0] = 0.9, 0.8
+    maps[0, 4, 7, 3] = -2
+    for overlap, count in ((0.99, 1), (1, 2)):
+        assert len(BoxCodec((32, 48), overlap=overlap).decode(maps)[0]) == count
+
+
 def test_a_prior_of_sizes_by_hand():
     maps = np.zeros((1, 16, 24, 5), np.float32)
     maps[0, 8, 4] = [0.6, np.log(32 / 64), np.log(16 / 64), 0, 0]  # an eighth of the unit's area
@@ -480,6 +525,48 @@ def test_a_prior_of_sizes_by_hand():
     np.testing.assert_allclose(plain[:, 4], [0.6, 0.5], rtol=1e-6)
     np.testing.assert_allclose(by_size[:, 4], [0.5 * 0.5**0.5, 0.6 * 0.125**0.5], rtol=1e-6)
     assert len(BoxCodec((64, 96), prior=0.5).decode(maps, least=0.3)[0]) == 1
+    # A score that the prior lifts above the limit: twice 0.04, of a person twice as large.
+    maps[0, 8, 16] = [0.04, np.log(2), np.log(2), 0, 0]
+    found = BoxCodec((64, 96), prior=0.5).decode(maps, least=0.05)[0]
+    np.testing.assert_allclose(found[:, 4], [0.6 * 0.125**0.5, 0.08], rtol=1e-6)
+
+
+def test_codec_of_a_model_by_hand():
+    class Map:
+        shape = (None, 8, 16, 5)
+
+    class Model:
+        input_shape, output = (None, 32, 64, 3), {"stack_1": None, "stack_2": Map}
+        preprocessing = {"decoder": "dark", "sigma": 1.0}
+
+    plain = {"input_size": [32, 64], "stride": 4, "missing": "zero"}
+    codec = codec_of(Model, "stack_2")
+    assert codec.get_config() == {**plain, "sigma": 1.0, "decoder": "dark"}
+    assert codec_of(Model, "stack_2", "max").decoder == "max"
+    Model.preprocessing = {}
+    assert codec_of(Model, "stack_2").get_config() == {**plain, "sigma": 1.5, "decoder": "quarter"}
+    del Model.preprocessing
+    assert codec_of(Model, "stack_2").decoder == "quarter"
+    Model.skeleton = SKELETONS["lsp"]
+    assert codec_of(Model, "stack_2").sigma == 1.5
+    Model.skeleton = BOXES
+    with pytest.raises(UserError, match="A network of joints is needed. Received: one that finds"):
+        codec_of(Model, "stack_2")
+
+
+def test_least_scores_of_present_joints_by_hand():
+    skeleton = Skeleton("arm", ("wrist", "elbow", "neck"))
+    own = {"elbow": 0.4, "neck": 0.6}
+    assert present_from(skeleton, {}).tolist() == [0.2, 0.2, 0.2]
+    assert present_from(skeleton, own).tolist() == [0.2, 0.4, 0.6]
+    assert present_from(skeleton, own, {"elbow": 0.1}).tolist() == [0.2, 0.1, 0.6]
+    assert present_from(skeleton, own, 0.3).tolist() == [0.3, 0.3, 0.3]
+    assert present_from(skeleton, own, 0).tolist() == [0, 0, 0]
+    for wrong in ("high", {"neck": None}, float("nan")):
+        with pytest.raises(UserError, match="is a number, or a dict of numbers by joint name"):
+            present_from(skeleton, own, wrong)
+    with pytest.raises(UserError, match="tail"):
+        present_from(skeleton, own, {"tail": 0.3})
 
 
 def test_maps_of_the_mirror_image_come_back():

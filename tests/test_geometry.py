@@ -263,4 +263,5 @@ def test_suppression_by_hand():
     assert geometry.suppress_overlaps(boxes, scores, 0.7).tolist() == [1, 2, 0, 3]
     assert geometry.suppress_overlaps(boxes, [0.9, 0.1, 0.9, 0.5], 0.5).tolist() == [0, 2, 3]
     assert geometry.suppress_overlaps(boxes, scores, 0.7, most=2).tolist() == [1, 2]
+    assert geometry.suppress_overlaps(boxes, scores).tolist() == [1, 3]
     assert geometry.suppress_overlaps([], []).tolist() == []

@@ -1,6 +1,7 @@
 """`keras-hourglass demo`: the main job end to end on generated figures."""
 
 import json
+import logging
 import pathlib
 import shutil
 import time
@@ -158,7 +159,12 @@ def _fine_tune(folder, overrides, say, verbose):
     unseen = load_records(spec["test"])
     # These joints have no torso: a quarter of the person box stands for it.
     unseen = unseen.with_columns(reference=unseen.boxes[:, 2] / 4)
-    before = evaluate(build_model(recipe, unseen.skeleton), unseen, 0.2)
+    log = logging.getLogger("keras_hourglass")
+    level = log.level
+    log.setLevel(logging.ERROR)  # the training says it again
+    untrained = build_model(recipe, unseen.skeleton)
+    log.setLevel(level)
+    before = evaluate(untrained, unseen, 0.2)
     train(recipe, folder / "training", verbose=verbose)
     after = evaluate(load_model(folder / "training"), unseen, 0.2)
     rows = [["joint", "before", "after"]]

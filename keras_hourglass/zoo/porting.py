@@ -329,9 +329,9 @@ def _read_torch(path):
         with torch.serialization.safe_globals(_numpy_numbers()):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types, pickle errors among them
-        # What torch says first is how to read it unsafely.
-        reason = one_line(error, 100)
-        reason = "no PyTorch file, or one with code in it" if "eights_only" in reason else reason
+        # What torch says of these, in colours, is how to read them unsafely.
+        unsafe = "eights_only" in str(error) or "eights only" in str(error)
+        reason = "no PyTorch file, or one with code in it" if unsafe else one_line(error, 100)
         raise WeightsError(
             f"{path} is not a checkpoint that can be read safely ({reason}). It must hold "
             "arrays and plain values only; save its state_dict anew where you trust it."

@@ -30,7 +30,6 @@ from keras_hourglass.metrics import (
     reference_lengths,
     summarize,
 )
-from keras_hourglass.metrics.heatmap import BoxOverlap
 from keras_hourglass.metrics.oks import COCO_SIGMAS
 from keras_hourglass.skeletons import MPII, Skeleton
 
@@ -470,6 +469,8 @@ def test_training_accuracy_inside_fit():
 
 
 def test_box_overlap_by_hand():
+    from keras_hourglass.metrics.heatmap import BoxOverlap
+
     # Two people at two pixels of a map 1 high and 2 wide; heatmap pixels are 4.
     true, said = np.zeros((1, 1, 2, 7), "float32"), np.zeros((1, 1, 2, 5), "float32")
     true[0, 0, 0] = [1, np.log(32 / 64), np.log(64 / 64), 0, 0, 9, 1]
