@@ -49,7 +49,8 @@ def test_every_command_has_help_without_loading_tensorflow(command):
     [
         ([], "required: COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
-        (["train"], "required: recipe, --out"),
+        (["train"], "required: --out"),
+        (["train", "--out", "run"], "needs a recipe or data of your own"),
         (["predict", "--boxed"], "required"),
     ],
 )
