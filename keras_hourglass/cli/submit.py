@@ -49,11 +49,14 @@ def run(args):
             f"--predictions {args.predictions}."
         )
     predictions = _predictions(args)
+    people = len(predictions)
     if args.format == "mpii":
         write_mpii(out, args.annotations, predictions.keypoints[-1], predictions.records)
     else:
-        atomic_write(out, json.dumps(coco_results(predictions)) + "\n")
-    print(f"written: {out} with {len(predictions)} people")
+        rows = coco_results(predictions)
+        people = len(rows)
+        atomic_write(out, json.dumps(rows, allow_nan=False) + "\n")
+    print(f"written: {out} with {people} people")
     return report_failures(predictions.failures)
 
 

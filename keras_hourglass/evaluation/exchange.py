@@ -430,7 +430,8 @@ def coco_results(predictions: Predictions, stack: int = -1) -> list[dict]:
 
     Returns:
         List of dicts with `image_id` and `category_id` of the annotation file, `keypoints`
-        (`x, y, score` each) and `score`, the mean of the joints' scores.
+        (`x, y, score` each; 0, 0, 0 for a joint that was not found) and `score`, the mean of the
+        found joints' scores. People without any are left out.
 
     Raises:
         UserError: if the records do not come from a COCO file.
@@ -443,9 +444,14 @@ def coco_results(predictions: Predictions, stack: int = -1) -> list[dict]:
         )
     keypoints, scores = predictions.keypoints[stack], predictions.scores[stack]
     # Scores of arrays without any: all alike.
-    scores = np.where(np.isnan(scores), 1.0, scores)
+    scores = np.ones_like(scores) if np.isnan(scores).all() else np.nan_to_num(scores)
+    # What is not there is written as COCO writes it, in the corner and with no certainty.
+    there = np.isfinite(keypoints).all(axis=-1)
+    scores, keypoints = np.where(there, scores, 0.0), np.where(there[..., None], keypoints, 0.0)
     rows = np.concatenate([keypoints, scores[..., None]], axis=-1).round(3)
+    means = scores.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
     categories = records.extra.get("category_id", np.ones(len(records), int))
+    columns = records.extra["image_id"].tolist(), categories.tolist(), rows, means, there
     return [
         {
             "image_id": image_id,
@@ -453,11 +459,6 @@ def coco_results(predictions: Predictions, stack: int = -1) -> list[dict]:
             "keypoints": row.ravel().tolist(),
             "score": round(float(score), 6),
         }
-        for image_id, category, row, score in zip(
-            records.extra["image_id"].tolist(),
-            categories.tolist(),
-            rows,
-            scores.mean(axis=1),
-            strict=True,
-        )
+        for image_id, category, row, score, known in zip(*columns, strict=True)
+        if known.any()
     ]

@@ -11,11 +11,12 @@ import tensorflow as tf
 from keras_hourglass.codec import derivatives
 from keras_hourglass.inference import fold
 from keras_hourglass.inference.tensorflow_graph import Network
+from keras_hourglass.io.headers import DEFLATE, EXIF_BYTES, JPEG_RATIO, ORIENTATION
 from keras_hourglass.io.images import MAX_PIXELS
 from keras_hourglass.network.model import snapshot
 
+_ADOBE = r"\C*Adobe\C*"
 PARALLEL = 4  # pictures decoded at the same time, which bounds the memory
-_EXIF_BYTES = 2**17  # how far into a JPEG the EXIF segment is looked for
 
 
 class ServedModel(tf.Module):
@@ -163,18 +164,21 @@ class PictureReader(tf.Module):
     def _read(self, encoded, box):
         """Crop of one file and the way back; raises where the file or box cannot be used."""
         is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
-        size = tf.cond(is_png, lambda: _png_size(encoded), lambda: _jpeg_size(encoded))
-        tf.debugging.assert_positive(size)
-        tf.debugging.assert_less_equal(
-            tf.reduce_prod(tf.cast(size, tf.int64)), tf.constant(self.max_pixels, tf.int64)
-        )
+        size, usable = tf.cond(is_png, lambda: _png_header(encoded), lambda: _jpeg_header(encoded))
+        pixels = tf.reduce_prod(tf.cast(size, tf.int64))
+        usable &= tf.reduce_all(size > 0) & (pixels <= tf.constant(self.max_pixels, tf.int64))
+        # What must not be decoded is not there to be: a check beside it would order nothing.
+        encoded = tf.where(usable, encoded, tf.constant(b""))
+        tf.debugging.assert_equal(usable, True)
         image = tf.cond(
             is_png,
-            lambda: tf.io.decode_png(encoded, channels=3),
+            lambda: _decode_png(encoded),
             # As accurate as other decoders; the default trades accuracy for speed.
             lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
         )
-        orientation = tf.cond(is_png, lambda: 1, lambda: exif_orientation(encoded))
+        orientation = tf.cond(
+            is_png, lambda: png_orientation(encoded)[0], lambda: exif_orientation(encoded)
+        )
         size = tf.cast(tf.shape(image)[:2], tf.float32)
         size = tf.where(orientation >= 5, tf.reverse(size, [0]), size)
         if box is None:
@@ -245,14 +249,83 @@ def _taps(scale, shift, count, extent):
     return tf.cast(tf.clip_by_value(taps, 0.0, limit - 1), tf.int32), weights
 
 
-def _jpeg_size(encoded):
-    return tf.image.extract_jpeg_shape(encoded)[:2]
+def _jpeg_header(encoded):
+    """Height and width of a JPEG, and whether its bytes can be so many pixels that are read alike.
+
+    Of four inks without Adobe's marker nobody knows whether they are inverted.
+    """
+    shape = tf.image.extract_jpeg_shape(encoded)
+    size = shape[:2]
+    length = tf.strings.length(encoded)
+    enough = _pixels(size) <= JPEG_RATIO * (tf.cast(length, tf.int64) + 1)
+    marker = tf.strings.regex_full_match(tf.strings.substr(encoded, 0, EXIF_BYTES), _ADOBE)
+    return size, enough & ((shape[2] < 4) | marker)
 
 
-def _png_size(encoded):
-    """Height and width from the first chunk of a PNG."""
+def _png_header(encoded):
+    """Height and width from the first chunk of a PNG, and whether it can be read as Python does."""
     numbers = _number(tf.reshape(_bytes(encoded, 16, 8), (2, 4)))
-    return tf.reverse(numbers, [0])  # a slice of negative stride stops graph optimisation
+    size = tf.reverse(numbers, [0])  # a slice of negative stride stops graph optimisation
+    length = tf.cast(tf.strings.length(encoded), tf.int64)
+    # One bit at least for each pixel of a row, and a byte for the row.
+    least = tf.cast(size[0], tf.int64) * (1 + tf.cast(size[1], tf.int64) // 8)
+    return size, (least <= DEFLATE * (length + 1)) & png_orientation(encoded)[1]
+
+
+def _pixels(size):
+    return tf.reduce_prod(tf.cast(size, tf.int64))
+
+
+def _decode_png(encoded):
+    """Pixels of a PNG; those of 16 bits by the range that they use, as `images.to_eight_bits`."""
+
+    def deep():
+        values = tf.io.decode_png(encoded, channels=3, dtype=tf.uint16)
+        high = tf.cast(tf.reduce_max(values), tf.int32)
+        whites = tf.constant([2**bits - 1 for bits in (8, 10, 12, 14, 16)])
+        white = tf.reduce_min(tf.boolean_mask(whites, whites >= high))
+        values = tf.cast(values, tf.float32) * (255 / tf.cast(white, tf.float32))
+        return tf.cast(tf.round(values), tf.uint8)
+
+    is_deep = tf.strings.substr(encoded, 24, 1) == b"\x10"
+    return tf.cond(is_deep, deep, lambda: tf.io.decode_png(encoded, channels=3))
+
+
+def png_orientation(encoded):
+    """The orientation that a PNG's EXIF chunk names.
+
+    Args:
+        encoded: scalar string, the file.
+
+    Returns:
+        Scalar int32, 1 to 8, 1 (upright) where there is none; and a scalar bool, false where
+        there is an EXIF chunk that does not stand before the pixels, or a chunk that is longer
+        than the file.
+    """
+    data = tf.pad(_bytes(encoded, 0, EXIF_BYTES), [(0, 16)])
+    end, size = tf.size(data) - 16, tf.strings.length(encoded)
+
+    def kind(position, name):
+        return tf.reduce_all(tf.slice(data, [position + 4], [4]) == list(name))
+
+    def length(position):
+        return _number(tf.slice(data, [position], [4]))
+
+    def is_before(position):
+        return (position + 8 <= end) & ~kind(position, b"IDAT") & ~kind(position, b"eXIf")
+
+    def step(position):
+        # Chunks that are longer than the file end the walk behind it.
+        return (position + 12 + tf.minimum(length(position), size),)
+
+    (position,) = tf.while_loop(is_before, step, (tf.constant(8),), maximum_iterations=1000)
+    position = tf.minimum(position, end)
+    found = kind(position, b"eXIf")
+    fits = position + 12 + tf.minimum(length(position), size) <= size
+    tiff = tf.where(found, position + 8, end)
+    stop = tf.minimum(tiff + tf.minimum(length(position), end), end)
+    there = tf.strings.regex_full_match(encoded, r"\C*eXIf\C*")
+    return _orientation_at(data, tiff, stop), fits & (found | ~there)
 
 
 def exif_orientation(encoded):
@@ -265,7 +338,7 @@ def exif_orientation(encoded):
         Scalar int32, 1 to 8; 1 (upright) where there is none.
     """
     # Zeros behind the end, so that damaged offsets read no orientation instead of failing.
-    data = tf.pad(_bytes(encoded, 0, _EXIF_BYTES), [(0, 16)])
+    data = tf.pad(_bytes(encoded, 0, EXIF_BYTES), [(0, 16)])
     end = tf.size(data) - 16
 
     def at(position, count):
@@ -285,7 +358,15 @@ def exif_orientation(encoded):
 
     start = (tf.constant(2), tf.constant(-1))
     _, tiff = tf.while_loop(is_segment, step, start, maximum_iterations=1000)
-    tiff = tf.where((tiff < 0) | (tiff > end), end, tiff)
+    return _orientation_at(data, tf.where((tiff < 0) | (tiff > end), end, tiff), end)
+
+
+def _orientation_at(data, tiff, end):
+    """The orientation in EXIF data that begin at one place of padded bytes and stop at another."""
+
+    def at(position, count):
+        return tf.slice(data, [position], [count])
+
     little = data[tiff] == ord("I")
 
     def number(values):
@@ -295,7 +376,7 @@ def exif_orientation(encoded):
     count = tf.minimum(number(at(directory, 2)), (end - directory - 2) // 12)
     count = tf.maximum(count, 0)
     entries = tf.reshape(data[directory + 2 : directory + 2 + 12 * count], (-1, 12))
-    found = number(entries[:, 8:10])[number(entries[:, :2]) == 0x0112]
+    found = number(entries[:, 8:10])[number(entries[:, :2]) == ORIENTATION]
     found = tf.concat([found, [1]], 0)[0]
     return tf.where((found >= 1) & (found <= 8), found, 1)
 

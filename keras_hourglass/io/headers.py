@@ -19,8 +19,8 @@ _MAX_STEPS = 200_000  # chunks, markers and bytes of fill; a large PNG has 20,00
 _JPEG_SIZES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers of JPEG without a length: TEM, RST0 to RST7
 # Pixels of a JPEG for each of its bytes, at most: two bits for a block of 64, and a factor of four.
-_JPEG_RATIO = 1024
-_DEFLATE = 1032  # bytes that one compressed byte can stand for
+JPEG_RATIO = 1024
+DEFLATE = 1032  # bytes that one compressed byte can stand for
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _INTEGERS = {1: 1, 3: 2, 4: 4, 16: 8}  # TIFF's types of whole numbers -> bytes of each
 # Bytes of a pixel, at least.
@@ -154,7 +154,7 @@ def _jpeg(window):
         if marker in _JPEG_SIZES:
             height, width = window.number(position + 3, 2), window.number(position + 5, 2)
             packed = marker in (0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)  # arithmetic: no least size
-            least = 0 if packed else height * width // _JPEG_RATIO
+            least = 0 if packed else height * width // JPEG_RATIO
             return Header("jpeg", height, width, _jpeg_orientation(window), least)
         length = window.number(position, 2)
         if length < 2:
@@ -218,8 +218,8 @@ def _png(window):
         return None
     width, height = window.number(16, 4), window.number(20, 4)
     bits = window.number(24, 1) * _PNG_CHANNELS.get(window.number(25, 1), 8)
-    least = height * (1 + (width * bits + 7) // 8) // _DEFLATE
-    orientation, fault, position = 1, None, 33
+    least = height * (1 + (width * bits + 7) // 8) // DEFLATE
+    orientation, fault, position = None, None, 33
     for _ in range(_MAX_STEPS):
         start = window(position, 8)
         if len(start) < 8:
@@ -231,7 +231,7 @@ def _png(window):
         if position + 12 + length > window.size:
             fault = f"a chunk of {length} bytes in a file of {window.size}"
             break
-        if kind == b"eXIf" and orientation == 1:
+        if kind == b"eXIf" and orientation is None:
             orientation = exif_orientation(window(position + 8, min(length, EXIF_BYTES)))
         if kind == b"fcTL":  # a frame of an animation
             w, h, x, y = (window.number(position + 12 + 4 * part, 4) for part in range(4))
@@ -241,7 +241,7 @@ def _png(window):
         position += 12 + length
     else:
         fault = f"more than {_MAX_STEPS} chunks"
-    return Header("png", height, width, orientation, least, fault)
+    return Header("png", height, width, orientation or 1, least, fault)
 
 
 def _bmp(window):

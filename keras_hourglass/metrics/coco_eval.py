@@ -222,10 +222,12 @@ class _Truth:
             )
         points = _numbers(result["keypoints"], where)
         joints = self._joints[category]
-        if len(points) != 3 * joints or not np.isfinite(points.reshape(-1, 3)[:, :2]).all():
+        places = points.reshape(-1, 3)[:, :2] if len(points) == 3 * joints else np.zeros(0)
+        if not places.size or not np.isfinite(places).all():
             raise DataError(
                 f"The annotations have {joints} joints, so a result needs {3 * joints} finite "
-                f"numbers. Received: {len(points)} in {where}. Predict these joints."
+                f"numbers. Received: {len(points)} in {where}, of which "
+                f"{int((~np.isfinite(points)).sum())} are not finite. Predict these joints."
             )
         score = as_number(result.get("score"))
         if not np.isfinite(score):

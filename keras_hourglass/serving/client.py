@@ -1,7 +1,6 @@
 """Joints from a model in TensorFlow Serving."""
 
 import concurrent.futures
-import io
 import json
 import os
 import threading
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import tenacity
-from PIL import Image
 
 from keras_hourglass.errors import (
     DataError,
@@ -21,7 +19,7 @@ from keras_hourglass.errors import (
     checks_arguments,
 )
 from keras_hourglass.geometry import boxes_from_xywh
-from keras_hourglass.io.images import MAX_PIXELS, check_pixels, image_size
+from keras_hourglass.io.images import MAX_PIXELS, check_pixels, image_size, shown_size
 from keras_hourglass.prediction.pose import Pose
 from keras_hourglass.serving.transports import GrpcTransport, RestTransport
 from keras_hourglass.skeletons import Skeleton, get_skeleton
@@ -232,7 +230,7 @@ class Client:
         self._check_length(len(data), name)
         height, width = image_size(data, name)
         check_pixels((height, width), self.max_pixels, name)
-        return data, (width, height) if _is_turned(data) else (height, width)
+        return data, shown_size(data)
 
     def _check_length(self, length, name):
         if length > self.max_bytes:
@@ -308,12 +306,6 @@ def _credentials(protocol):
     import grpc
 
     return grpc.ssl_channel_credentials()
-
-
-def _is_turned(data):
-    """Whether a JPEG's EXIF orientation exchanges its height and width, as the server does."""
-    with Image.open(io.BytesIO(data)) as header:
-        return header.format == "JPEG" and header.getexif().get(0x0112, 1) in (5, 6, 7, 8)
 
 
 def _name(image):

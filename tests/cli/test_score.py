@@ -250,3 +250,53 @@ def test_coco_results_reach_an_average_precision_of_100(shared_data, tmp_path, c
     assert main([*words, "--out", str(tmp_path / "far")]) == 0
     metrics = json.loads((tmp_path / "far" / "metrics.json").read_text())
     assert metrics["keypoints"]["AP"] < 5
+
+
+def submitted(tmp_path, people, names=("nose", "left_hip", "right_hip")):
+    """What `submit` writes of predictions of two people in a file of COCO's layout."""
+    annotations = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 80, "height": 60}],
+        "annotations": [
+            {"id": number, "image_id": 1, "category_id": 1, "bbox": [5, 5, 30, 40],
+             "keypoints": [10, 10, 2, 20, 20, 1, 30, 40, 2]} for number in (5, 6)
+        ],
+        "categories": [{"id": 1, "name": "person", "keypoints": ["nose", "left_hip", "right_hip"]}],
+    }  # fmt: skip
+    (tmp_path / "gt.json").write_text(json.dumps(annotations))
+    (tmp_path / "p.json").write_text(json.dumps({"keypoint_names": names, "people": people}))
+    command = ["submit", "--format", "coco", "--annotations", str(tmp_path / "gt.json")]
+    command += ["--predictions", str(tmp_path / "p.json"), "--out", str(tmp_path / "o.json")]
+    return main(command)
+
+
+def test_joints_that_were_not_found_are_submitted_as_none(tmp_path, capsys):
+    """Neither NaN nor a certainty; whoever has no joint is left out."""
+    nobody = [[None] * 3] * 3
+    people = [
+        {"id": 5, "keypoints": [[1, 2, 0.5], [None, None, None], [5, 6, 0.7]]},
+        {"id": 6, "keypoints": nobody},
+    ]
+    assert submitted(tmp_path, people) == 0
+    assert "with 1 people" in capsys.readouterr().out
+    [row] = json.loads((tmp_path / "o.json").read_text(), parse_constant=pytest.fail)
+    assert row["keypoints"] == [1.0, 2.0, 0.5, 0.0, 0.0, 0.0, 5.0, 6.0, 0.7]
+    assert row["score"] == 0.6
+
+
+@pytest.mark.parametrize(
+    "people, names",
+    [
+        ([], (1, 2)),
+        ([], ["nose"]),
+        ([[]], ("nose", "left_hip", "right_hip")),
+        ([{"id": 5, "keypoints": 7}], ("nose", "left_hip", "right_hip")),
+        ([{"id": 5, "keypoints": [[10**300, "x", []]] * 3}], ("nose", "left_hip", "right_hip")),
+        ({}, ("nose", "left_hip", "right_hip")),
+        (None, ("nose", "left_hip", "right_hip")),
+    ],
+)
+def test_predictions_with_wrong_fields_are_one_line(tmp_path, capsys, people, names):
+    assert submitted(tmp_path, people, names) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and len(line) < 300 + 2 * len(str(tmp_path))
+    assert not (tmp_path / "o.json").exists()
