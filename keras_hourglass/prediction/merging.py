@@ -98,13 +98,29 @@ def merge_doubles(poses: Sequence[Pose], similarity: float = SAME_PERSON) -> lis
     []
     """
     waiting = sorted(poses, key=lambda pose: (pose.sure, pose.score), reverse=True)
-    kept = []
-    while waiting:
-        best, *waiting = waiting
-        kept.append(best)
-        alike = similarities(best, waiting)
-        waiting = [pose for pose, same in zip(waiting, alike, strict=True) if same < similarity]
+    extents = _extents(waiting)
+    kept, left = [], np.arange(len(waiting))
+    while len(left):
+        best, left = left[0], left[1:]
+        kept.append(waiting[best])
+        # Of thousands of people only few are near.
+        near = (extents[left, :2] <= extents[best, 2:]).all(axis=1)
+        near &= (extents[left, 2:] >= extents[best, :2]).all(axis=1)
+        beside = left[near]
+        alike = similarities(waiting[best], [waiting[place] for place in beside]) >= similarity
+        left = left[~np.isin(left, beside[alike])]
     return kept
+
+
+def _extents(poses):
+    """`(N, 4)` left, top, right, bottom of the joints that are present; far away without any."""
+    extents = np.full((len(poses), 4), -np.inf)
+    for place, pose in enumerate(poses):
+        if pose.present.any():
+            points = pose.keypoints[pose.present]
+            extents[place] = *points.min(axis=0), *points.max(axis=0)
+    extents[np.isinf(extents[:, 0]), :2] = np.inf
+    return extents
 
 
 def choose_people(found: Sequence[Pose], whole: Pose | None, whole_from: float) -> list[Pose]:
