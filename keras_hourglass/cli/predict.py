@@ -9,6 +9,8 @@ from keras_hourglass.cli.common import add_decoder, add_flip
 from keras_hourglass.errors import UserError, listed
 
 SAVE = ("images", "json", "csv", "video", "sheet")
+# Lost frames that are named; the others are counted.
+_NAMED = 3
 # Words of --draw, and the options of `drawing.draw_poses` that they stand for.
 DRAW = {"boxes": {"boxes": True}, "scores": {"scores": True}, "person": {"colours": "person"}}
 SUFFIXES = {"images": ".png", "json": ".json"}
@@ -64,9 +66,14 @@ def add_arguments(parser):
     )
     network.add_argument("--batch-size", type=int, default=8, help="people at once (default: 8)")
     network.add_argument("--engine", default="auto", help="what runs the network (default: auto)")
-    network.add_argument(
-        "--smooth", action="store_true", help="smooth the joints of videos over time (One-Euro)"
+    videos = parser.add_argument_group("videos (people keep a number from frame to frame)")
+    videos.add_argument(
+        "--smooth", action="store_true", help="smooth the joints over time (One-Euro)"
     )
+    videos.add_argument(
+        "--every", type=int, default=5, metavar="N",
+        help="look for people in every N-th frame; between, boxes follow the joints (default: 5)",
+    )  # fmt: skip
 
 
 def _box(text):
@@ -157,7 +164,8 @@ class Job:
         for others in filter(None, (pictures.passed_over for pictures in opened)):
             self._report(f"no pictures, passed over: {listed(others)}")
         self.pictures, self.people, self.failed, self.empty, self.doubtful = 0, 0, 0, 0, 0
-        self.alone, self.pale = 0, 0  # pictures taken for one person; people who are not sure
+        self.pale = 0  # people in pictures who are not sure
+        self.frames, self.lost, self.nobody, self.ids = 0, 0, 0, {}
         self.unsure = None  # the first box in which no joint is present
 
     def _meet_boxes(self, paths):
@@ -249,8 +257,10 @@ class Job:
                     writer.add(result, stem)
 
     def _run_video(self, predictor, video, stem):
+        from keras_hourglass.prediction.encoding import MPEG4
         from keras_hourglass.prediction.writing import VideoWriter
 
+        self.ids[stem] = set()
         writer = VideoWriter(
             self.folder,
             stem,
@@ -261,20 +271,20 @@ class Job:
             document="json" in self.video_kinds,
             drawing=self.args.draw,
         )
-        smooth = None
-        if self.args.smooth:
-            from keras_hourglass.prediction.tracking import PoseSmoother
-
-            smooth = PoseSmoother(video.fps)
-        results = predictor.stream(video, self.boxes, on_error="keep")
+        options = {"every": self.args.every, "smooth": self.args.smooth, "on_error": "keep"}
+        results = predictor.track(video, self.boxes, **options)
         with writer, contextlib.closing(results):
             for result in self._progress(results, video.count, "frame"):
-                if self._count(result):
-                    if smooth:
-                        smooth(result.poses)
-                    writer.add(result)
+                self._count(result)
+                writer.add(result)
+                self.ids[stem].update(filter(None, result.ids))
                 if self.window and self.window.closed:
                     break
+        if writer.codec == MPEG4:
+            self._report(
+                f"{stem}.mp4 is {MPEG4}, which browsers do not play: no H.264 encoder is here. "
+                "Run: pip install imageio-ffmpeg"
+            )
 
     def _progress(self, results, count, unit):
         from tqdm import tqdm
@@ -289,10 +299,12 @@ class Job:
 
     def _count(self, result):
         """Count, report, show; whether there is something to write."""
-        self.pictures += 1
+        frame = result.frame is not None
+        self.pictures, self.frames = self.pictures + (not frame), self.frames + frame
         if result.error is not None:
-            self.failed += 1
-            self._report(" ".join(str(result.error).split()))
+            self.failed, self.lost = self.failed + (not frame), self.lost + frame
+            if self.lost <= _NAMED or not frame:
+                self._report(" ".join(str(result.error).split()))
             return False
         if not result.poses and result.frame is None:
             self._report(f"nobody found in {result.name}")
@@ -301,10 +313,11 @@ class Job:
             self._report(
                 f"nobody found in {result.name}: the whole picture is taken for one person{doubt}"
             )
-        self.empty += not result.poses
-        self.alone += result.alone
-        self.people += len(result.poses)
-        self.pale += sum(not pose.sure for pose in result.poses)
+        self.empty += not result.poses and not frame
+        self.nobody += frame and not any(result.ids)
+        if not frame:
+            self.people += len(result.poses)
+            self.pale += sum(not pose.sure for pose in result.poses)
         unsure = [pose for pose in result.poses if not pose.present.any()]
         self.doubtful += bool(unsure)
         if unsure and self.unsure is None:
@@ -321,6 +334,19 @@ class Job:
         tqdm.write(f"keras-hourglass predict: {message}", file=sys.stderr)
 
     def _summary(self, interrupted):
+        lines = [self._said_of_pictures()] if self.stills.count or not self.frames else []
+        lines += [self._said_of_frames()] if self.frames else []
+        print(f"{'; '.join(lines)}: {self.folder}")
+        if self.doubtful and not self.args.detect:
+            self._report(self._doubt())
+        if interrupted:
+            self._report("interrupted; what was predicted until then is written")
+            return 130
+        if self.failed or self.lost:
+            return 2 if self.failed + self.lost == self.pictures + self.frames else 1
+        return 0
+
+    def _said_of_pictures(self):
         parts = [f"{_number(self.people, 'person', 'people')} in "]
         parts.append(_number(self.pictures - self.failed, "picture", "pictures"))
         if self.empty:
@@ -329,22 +355,23 @@ class Job:
             parts.append(f", {self.failed} not readable")
         if self.pale:
             parts.append(f", {_number(self.pale, 'skeleton', 'skeletons')} unsure and drawn pale")
-        print(f"{''.join(parts)}: {self.folder}")
-        if self.alone and self.videos:
-            where = _number(self.alone, "frame or picture", "frames and pictures")
-            self._report(f"nobody found in {where}: taken whole for one person")
-        if self.doubtful and not self.args.detect:
-            self._report(self._doubt())
-        if interrupted:
-            self._report("interrupted; what was predicted until then is written")
-            return 130
-        if self.failed:
-            return 2 if self.failed == self.pictures else 1
-        return 0
+        return "".join(parts)
+
+    def _said_of_frames(self):
+        people = sum(len(ids) for ids in self.ids.values())
+        parts = [f"{_number(people, 'person', 'people')} followed through "]
+        parts.append(_number(self.frames - self.lost, "frame", "frames"))
+        if self.nobody:
+            parts.append(f", {self.nobody} without anybody who is sure")
+        if self.lost:
+            parts.append(f", {_number(self.lost, 'frame', 'frames')} lost")
+        return "".join(parts)
 
     def _doubt(self):
         """What to look at where no joint is sure."""
-        where = _number(self.doubtful, "picture", "pictures")
+        where = _number(
+            self.doubtful, *(("frame", "frames") if self.frames else ("picture", "pictures"))
+        )
         if self.boxes is None:
             return (
                 f"no joint is sure in {where}; where one person does not fill the picture, give "

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from keras_hourglass.prediction.picture_poses import PicturePoses
     from keras_hourglass.prediction.pose import Pose
     from keras_hourglass.prediction.predictor import Predictor
-    from keras_hourglass.prediction.tracking import PoseSmoother
+    from keras_hourglass.prediction.tracking import PoseSmoother, PoseTracker
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy(
         "PicturePoses": "picture_poses",
         "Pose": "pose",
         "PoseSmoother": "tracking",
+        "PoseTracker": "tracking",
         "Predictor": "predictor",
         "draw_poses": "drawing",
         "make_detector": "detection",

@@ -15,6 +15,8 @@ PICTURE_SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
     ".pnm", ".avif", ".gif", ".heic", ".heif",
 }  # fmt: skip
+# Frames in a row that cannot be decoded, after which a video is at its end.
+_LOST_IN_A_ROW = 250
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv"}
 
 
@@ -26,11 +28,13 @@ class Picture:
         name: path, address or what stands for it.
         source: path, address, bytes, RGB array or PIL image.
         frame: index of a video's frame, or `None`.
+        seconds: when that frame is shown, from the start, or `None`.
     """
 
     name: str
     source: object = dataclasses.field(repr=False)
     frame: int | None = None
+    seconds: float | None = None
 
     def read(self):
         """The picture as a `(height, width, 3)` uint8 RGB array.
@@ -38,6 +42,8 @@ class Picture:
         Raises:
             DataError: if it cannot be read.
         """
+        if isinstance(self.source, DataError):
+            raise self.source
         if isinstance(self.source, np.ndarray):
             return check_array(self.source, self.name)
         if hasattr(self.source, "getexif"):
@@ -58,7 +64,8 @@ class Picture:
     @property
     def kept(self):
         """What a result keeps to paint on later: the source, unless that is an open PIL image."""
-        return None if is_address(self.source) else self.source
+        lost = isinstance(self.source, DataError)
+        return None if lost or is_address(self.source) else self.source
 
 
 @dataclasses.dataclass
@@ -176,26 +183,42 @@ def _open_video(source):
         )
     camera = isinstance(source, int)
     fps = capture.get(cv2.CAP_PROP_FPS)
-    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    fps = fps if fps and np.isfinite(fps) and fps > 0 else 25.0
+    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    count = int(count) if np.isfinite(count) and count > 0 and not camera else None
     name = f"camera {source}" if camera else source
-    return Pictures(
-        _frames(capture, name),
-        None if camera or count <= 0 else count,
-        "camera" if camera else "video",
-        fps if fps and np.isfinite(fps) and fps > 0 else 25.0,
-        name,
-    )
+    kind = "camera" if camera else "video"
+    return Pictures(_frames(capture, name, fps, count), count, kind, fps, name)
 
 
-def _frames(capture, name):
+def _frames(capture, name, fps, count):
+    """The frames of a video; those that cannot be decoded raise when they are read.
+
+    How many there are is the container's word: at the end it may be wrong, so frames that are
+    missing there are none.
+    """
     import cv2
 
+    lost, last = [], -1.0
     try:
         for index in itertools.count():
             there, frame = capture.read()
+            seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 if count else np.nan
+            # Containers without time stamps give none, or the same for all.
+            seconds = seconds if np.isfinite(seconds) and seconds > last else (index / fps)
+            seconds = round(max(seconds, last + 1e-3), 6)
             if not there:
-                return
-            yield Picture(name, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), frame=index)
+                if count is None or index >= count or len(lost) == _LOST_IN_A_ROW:
+                    return
+                error = DataError(
+                    f"A frame of a video must be decodable. Received: frame {index} of {name}. "
+                    "The others go on; repair or replace the video."
+                )
+                lost.append(Picture(name, error, index, seconds))
+                continue
+            yield from lost
+            lost, last = [], seconds
+            yield Picture(name, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), index, seconds)
     finally:
         capture.release()
 

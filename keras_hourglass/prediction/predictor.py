@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import itertools
 import threading
@@ -12,7 +13,7 @@ import numpy as np
 
 from keras_hourglass.codec import codec_of, present_from
 from keras_hourglass.errors import UserError, checks_arguments
-from keras_hourglass.geometry import apply_affine, invert_affine
+from keras_hourglass.geometry import apply_affine, box_overlaps, invert_affine
 from keras_hourglass.inference.engines import takes_snapshot
 from keras_hourglass.inference.runner import HeatmapRunner
 from keras_hourglass.io.images import warp
@@ -24,6 +25,7 @@ from keras_hourglass.prediction.merging import choose_people
 from keras_hourglass.prediction.picture_poses import PicturePoses
 from keras_hourglass.prediction.pictures import open_pictures
 from keras_hourglass.prediction.pose import Pose
+from keras_hourglass.prediction.tracking import PoseTracker
 from keras_hourglass.skeletons import Skeleton, skeleton_of
 from keras_hourglass.typing import Array, Column, Path, is_number
 
@@ -37,6 +39,8 @@ _SURE, _MOST_SURE = 1.75, 0.2
 _SURE_WHOLE, _MOST_SURE_WHOLE = 2.75, 0.35
 # Up to so many boxes found, one person who fills the picture may be meant.
 _FEW = 2
+# Share of a box, found or following somebody, within the other, from which both are one person's.
+_SAME_BOX = 0.6
 
 
 @checks_arguments
@@ -226,6 +230,68 @@ class Predictor:
         pictures = open_pictures(source)
         return self._stream(pictures, Rectangles(boxes, pictures), on_error)
 
+    def track(
+        self,
+        source: Any,
+        boxes: Any = None,
+        every: int = 1,
+        smooth: bool = True,
+        on_error: str = "raise",
+    ) -> Iterator[PicturePoses]:
+        """Follow the people of a video: each keeps its number, `Pose.id`, from frame to frame.
+
+        Where people are looked for, that is done in every `every`-th frame; in all of them the
+        boxes follow the joints of those who are known. Who is not sure has no number.
+
+        Args:
+            source: a video, a camera, or pictures that follow each other.
+            boxes: as in a call; every frame is then predicted in these.
+            every: frames from one look of the detector to the next.
+            smooth: filter the joints over time (One-Euro).
+            on_error: as in `stream`.
+
+        Returns:
+            An iterator of `PicturePoses`, in order.
+
+        Raises:
+            UserError: if `every` is not a positive integer.
+        """
+        if on_error not in ("raise", "keep"):
+            raise UserError(f"`on_error` must be 'raise' or 'keep'. Received: {on_error!r}.")
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise UserError(f"`every` must be a positive number of frames. Received: {every!r}.")
+        pictures = open_pictures(source)
+        rectangles = Rectangles(boxes, pictures)
+        tracker = PoseTracker(pictures.fps or 25.0, smooth)
+        if rectangles.given or self.detector is None:
+            return _numbered(self._stream(pictures, rectangles, on_error), tracker)
+        return self._follow(pictures, rectangles, every, tracker, on_error)
+
+    def _follow(self, pictures, rectangles, every, tracker, on_error):
+        """Frame after frame, since each needs the joints of the one before; the next is read."""
+        cropper = _Cropper(rectangles, self._finder, self.input_size, self.padding)
+        source = iter(pictures)
+        waiting = self._readers.submit(next, source, None)
+        try:
+            whole = False  # nobody is known, and the whole picture stands for somebody
+            for number in itertools.count():
+                picture = waiting.result()
+                if picture is None:
+                    return
+                waiting = self._readers.submit(next, source, None)
+                look = number % every == 0
+                prepared = cropper.follow(picture, number, look, tracker, whole, self._whole_from)
+                [poses] = self._network.submit(self._run, [prepared]).result()
+                result = self._result(prepared, poses, on_error)
+                whole = result.alone if result.error is None else whole
+                tracker(result.poses, result.seconds, looked=look)
+                yield result
+        finally:
+            if not waiting.cancel():
+                concurrent.futures.wait([waiting])
+            if hasattr(source, "close"):
+                source.close()
+
     def predict_crops(self, crops: Array, flip: bool | None = None) -> np.ndarray:
         """Heatmaps of crops.
 
@@ -287,20 +353,27 @@ class Predictor:
 
     def _finish(self, group, future, on_error):
         for prepared, poses in zip(group, future.result(), strict=True):
-            if prepared.error is not None and on_error == "raise":
-                raise prepared.error
-            picture, alone = prepared.picture, False
-            if prepared.looked_for:
-                whole = poses.pop() if prepared.with_whole else None
-                if whole is not None and not poses:
-                    alone, poses = True, [whole]
-                    whole.sure = float(whole.scores.mean()) >= self._whole_from
-                else:
-                    poses = choose_people(poses, whole, self._whole_from)
-            yield PicturePoses(
-                picture.name, poses, prepared.image, picture.frame, prepared.error,
-                skeleton=self.skeleton, alone=alone,
-            )  # fmt: skip
+            yield self._result(prepared, poses, on_error)
+
+    def _result(self, prepared, poses, on_error):
+        """The people of a picture, of the skeletons in its boxes."""
+        if prepared.error is not None and on_error == "raise":
+            raise prepared.error
+        picture, alone = prepared.picture, False
+        if prepared.looked_for and prepared.error is None:
+            whole = poses.pop() if prepared.with_whole else None
+            if whole is not None and not poses:
+                alone, poses = True, [whole]
+                whole.sure = float(whole.scores.mean()) >= self._whole_from
+            else:
+                # Joints in a box that followed somebody are nobody's where they are not sure.
+                found = len(poses) - prepared.followed
+                poses = poses[:found] + [pose for pose in poses[found:] if pose.sure]
+                poses = choose_people(poses, whole, self._whole_from)
+        return PicturePoses(
+            picture.name, poses, prepared.image, picture.frame, prepared.error,
+            skeleton=self.skeleton, alone=alone, seconds=picture.seconds,
+        )  # fmt: skip
 
     def _pose(self, prepared, rectangle, matrix, points, scores, heatmaps):
         return Pose(
@@ -355,6 +428,7 @@ class _Prepared:
             network is there for them.
         looked_for: a detector made the rectangles.
         with_whole: the last of them is the whole picture, beside what was found.
+        followed: how many of them, before the whole picture, follow people of the frame before.
         error: a `UserError`, or `None`.
     """
 
@@ -365,6 +439,7 @@ class _Prepared:
     crops: list = dataclasses.field(default_factory=list)
     looked_for: bool = False
     with_whole: bool = False
+    followed: int = 0
     error: Exception | None = None
 
     def crop(self, place, size):
@@ -431,14 +506,41 @@ class _Cropper:
 
     def __call__(self, picture, index):
         """The `_Prepared` picture; `index` is its place in the source."""
+        return self._prepare(picture, lambda prepared, image: self._people(prepared, image, index))
+
+    def follow(self, picture, index, look, tracker, whole, surely):
+        """A `_Prepared` frame: people who are known, and where `look`, those who are found.
+
+        `whole` says that nobody was in the frame before, and the whole picture the box; `surely` is
+        for `PoseTracker.boxes`.
+        """
+
+        def people(prepared, image):
+            known = tracker.boxes(image.shape[:2], surely)
+            prepared.looked_for = True
+            if look:
+                found, padding = self._people(prepared, image, index)
+                return self._with_known(prepared, found, known), padding
+            prepared.with_whole = whole and not len(known)
+            if prepared.with_whole:
+                return _whole(image), 1.0
+            prepared.followed = len(known)
+            return known, 1.0
+
+        return self._prepare(picture, people)
+
+    def _prepare(self, picture, people):
+        """Read a picture and cut out the `people` of it, `(rectangles, padding)`."""
         prepared = _Prepared(picture)
         try:
             prepared.image = image = picture.read()
-            found, padding = self._people(prepared, index, image)
+            found, padding = people(prepared, image)
             check_overlap(found, image, picture.name)
             matrices = person_affines(found, self.input_size, padding)
-            if prepared.with_whole:  # which does not grow
-                matrices[-1:] = person_affines(found[-1:], self.input_size)
+            # The whole picture, and boxes around joints, do not grow.
+            as_they_are = prepared.followed + prepared.with_whole
+            if as_they_are:
+                matrices[-as_they_are:] = person_affines(found[-as_they_are:], self.input_size)
             ahead = matrices[:_CROPS_OF_A_PICTURE]
             prepared.crops = [warp(image, matrix, self.input_size) for matrix in ahead]
             prepared.rectangles, prepared.matrices = found, matrices
@@ -446,10 +548,27 @@ class _Cropper:
             prepared.error = error
         return prepared
 
-    def _people(self, prepared, index, image):
+    @staticmethod
+    def _with_known(prepared, found, known):
+        """Boxes that were found, then people who are known and were not found, then the picture."""
+        if prepared.with_whole and len(known):  # somebody is there
+            prepared.with_whole, found = False, found[:-1]
+        rest = found[len(found) - prepared.with_whole :]
+        found = found[: len(found) - prepared.with_whole]
+        if len(found) and len(known):
+            # Also a box within the other.
+            shared = np.maximum(
+                box_overlaps(known, found[:, :4], of="first"),
+                box_overlaps(found[:, :4], known, of="first").T,
+            )
+            known = known[shared.max(axis=1) < _SAME_BOX]
+        prepared.followed = len(known)
+        unknown = np.full((len(known), max(found.shape[1] - 4, 0)), np.nan)
+        return np.concatenate([found, np.hstack([known, unknown]), rest])
+
+    def _people(self, prepared, image, index):
         """Rectangles, and by how much they grow."""
-        picture, finder = prepared.picture, self.finder
-        whole = np.array([[0.0, 0.0, image.shape[1], image.shape[0]]])
+        picture, finder, whole = prepared.picture, self.finder, _whole(image)
         given = self.rectangles.of(picture, index)
         if given is not None:
             return given, self.padding
@@ -463,6 +582,19 @@ class _Cropper:
             unknown = np.full((1, max(found.shape[1] - 4, 0)), np.nan)
             found = np.concatenate([found, np.concatenate([whole, unknown], axis=1)])
         return found, self.padding
+
+
+def _whole(image):
+    """The whole picture as `(1, 4)` rectangles."""
+    return np.array([[0.0, 0.0, image.shape[1], image.shape[0]]])
+
+
+def _numbered(results, tracker):
+    """Results with their people numbered by a `PoseTracker`."""
+    with contextlib.closing(results):
+        for result in results:
+            tracker(result.poses, result.seconds)
+            yield result
 
 
 def _groups(pictures, cropper, readers, batch_size):

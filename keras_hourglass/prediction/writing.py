@@ -20,6 +20,7 @@ from keras_hourglass.prediction.drawing import (
     sheet_tile,
     tile_sheet,
 )
+from keras_hourglass.prediction.encoding import open_encoder
 from keras_hourglass.prediction.picture_poses import write_rows
 from keras_hourglass.prediction.pose import Pose
 
@@ -214,7 +215,9 @@ class VideoWriter:
         self._folder, self._stem, self._fps = pathlib.Path(folder), stem, fps
         self._want_video, self._want_document = video, document
         self._head = {"image": name, "keypoint_names": list(skeleton.joints), "fps": fps}
-        self._video, self._document = None, None
+        self._video, self._document, self._shape, self._last = None, None, None, None
+        self._started = False
+        self.codec = None  # of the video, once there is one
         self._files = contextlib.ExitStack()
 
     def __enter__(self):
@@ -233,27 +236,28 @@ class VideoWriter:
         self._files.close()
 
     def add(self, result):
-        """Append the `PicturePoses` of a frame."""
+        """Append the `PicturePoses` of a frame; one that is lost shows the frame before again."""
         if self._document:
-            content = {
-                "frame": result.frame,
-                "people": [pose.to_dict() for pose in result.poses],
-            }
-            start = "" if result.frame == 0 else ","
+            content = {"frame": result.frame, "seconds": result.seconds}
+            content |= {"lost": True} if result.error is not None else {}
+            content |= {"alone": True} if result.alone else {}
+            content["people"] = [pose.to_dict() for pose in result.poses]
+            start = "," if self._started else ""
             self._document.write(f"{start}\n{json.dumps(content, allow_nan=False)}")
+            self._started = True
         if self._want_video:
-            painted = result.draw(**self._drawing)
+            painted = self._last if result.error is not None else result.draw(**self._drawing)
+            if painted is None:
+                return  # the first frames are lost
             if self._video is None:
                 self._open(painted.shape)
-            self._video.write(cv2.cvtColor(painted, cv2.COLOR_RGB2BGR))
+            if painted.shape != self._shape:  # a stream that changes its size
+                painted = cv2.resize(painted, self._shape[1::-1], interpolation=cv2.INTER_AREA)
+            self._video.write(painted)
+            self._last = painted
 
     def _open(self, shape):
         path = self._files.enter_context(atomic_path(self._folder / f"{self._stem}.mp4"))
-        size = shape[1], shape[0]
-        self._video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), self._fps, size)
-        self._files.callback(self._video.release)
-        if not self._video.isOpened():
-            raise UserError(
-                f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels here. "
-                "Received: --save video. Save images instead."
-            )
+        self._video, self._shape = open_encoder(path, shape[1::-1], self._fps), shape
+        self._files.callback(self._video.close)
+        self.codec = self._video.codec

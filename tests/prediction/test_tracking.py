@@ -7,7 +7,7 @@ import pytest
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.prediction.pose import Pose
-from keras_hourglass.prediction.tracking import OneEuro, PoseSmoother, overlap
+from keras_hourglass.prediction.tracking import OneEuro, PoseSmoother, PoseTracker, overlap
 from keras_hourglass.skeletons import Skeleton
 
 SKELETON = Skeleton("two", ("top", "foot"))
@@ -110,3 +110,114 @@ def test_absent_joints_are_not_followed():
     smooth([pose(0, 0, present=(True, False))])
     [later] = smooth([pose(5, 0)])
     assert later.keypoints[1].tolist() == [15, 90] and later.keypoints[0, 0] < 15
+
+
+BODY = Skeleton(
+    "body",
+    ("nose", "left_wrist", "right_wrist", "left_knee", "right_knee"),
+)
+
+
+def body(x, swapped=(), present=(True,) * 5, **more):
+    """A person of 100 px whose wrists are 60 and knees 40 px apart."""
+    points = np.array([(50, 0), (80, 40), (20, 40), (70, 90), (30, 90)], float) + (x, 0)
+    order = np.arange(5)
+    for left in swapped:
+        order[[left, left + 1]] = left + 1, left
+    values = {"scores": [0.9] * 5, "box": (x, 0, 100, 100), "present": list(present), **more}
+    return Pose(points[order], skeleton=BODY, **values)
+
+
+def test_everybody_keeps_a_number():
+    tracker = PoseTracker(fps=25)
+    for step in range(25):  # two who walk towards and past each other, 12 px a frame
+        poses = [body(12 * step), body(300 - 12 * step)]
+        poses = tracker(poses[:: 1 if step % 2 else -1])
+        if step in (12, 13):  # they cover each other
+            continue
+        numbers = {round(pose.box[0]): pose.id for pose in poses}
+        # The first list begins with the one at the right.
+        assert numbers == {12 * step: 2, 300 - 12 * step: 1}
+
+
+def test_who_is_not_sure_has_no_number_and_newcomers_a_new_one():
+    tracker = PoseTracker(fps=25, patience=2)
+    one, doubtful = tracker([body(0), body(400, sure=False)])
+    assert one.id == 1 and doubtful.id is None
+    [again, new] = tracker([body(3), body(400)])
+    assert (again.id, new.id) == (1, 2)
+    for _ in range(3):
+        tracker([])
+    assert tracker([body(3)])[0].id == 3  # the first is forgotten
+
+
+def test_sides_are_put_right_by_the_motion():
+    tracker = PoseTracker(fps=25, smooth=False)
+    for step in range(4):
+        tracker([body(5 * step)])
+    [pose] = tracker([body(20, swapped=(1,), scores=[0.9, 0.8, 0.7, 0.9, 0.9])])
+    np.testing.assert_allclose(pose.keypoints, body(20).keypoints)
+    # Scores go with their joints.
+    np.testing.assert_allclose(pose.scores, [0.9, 0.7, 0.8, 0.9, 0.9], rtol=1e-6)
+    [pose] = tracker([body(25, swapped=(1, 3))])
+    np.testing.assert_allclose(pose.keypoints, body(25).keypoints)
+
+
+def test_who_insists_on_other_sides_is_believed():
+    tracker = PoseTracker(fps=25, smooth=False, patience=3)
+    tracker([body(0)])
+    turned = [tracker([body(0, swapped=(1, 3))])[0].keypoints[1, 0] for _ in range(6)]
+    # 80 is the left wrist as it was, 20 as the network says: from the fourth time on.
+    assert turned == [80, 80, 80, 20, 20, 20]
+
+
+def test_joints_that_really_cross_are_left_alone():
+    """Wrists that meet in front of the body and go on: the motion itself exchanges the places."""
+    tracker = PoseTracker(fps=25, smooth=False)
+    for step in range(13):
+        pose = body(0)
+        pose.keypoints[1:3, 0] = 80 - 5 * step, 20 + 5 * step
+        [found] = tracker([pose])
+    assert found.keypoints[1:3, 0].tolist() == [20, 80]
+
+
+def test_boxes_follow_the_joints():
+    tracker = PoseTracker(fps=25)
+    assert tracker.boxes((200, 300)).shape == (0, 4)
+    tracker([body(0)])
+    tracker([body(10)])
+    [box] = tracker.boxes((200, 300))
+    # Moved by the 10 px of the joints; a tenth of the way to their middle, y 45 instead of 50.
+    np.testing.assert_allclose(box, (20, -0.5, 100, 100))
+    # One wrong joint of five does not carry it away.
+    wrong = body(20)
+    wrong.keypoints[3] = 500, 400
+    tracker([wrong])
+    assert abs(tracker.boxes((600, 600))[0] - (30, 0, 100, 100)).max() < 25
+    tracker([body(290)])  # a newcomer at the right edge; the other is not seen
+    assert len(tracker.boxes((200, 300))) == 1
+    tracker([])
+    assert len(tracker.boxes((200, 300))) == 0
+
+
+def test_whom_the_detector_keeps_missing_must_be_surer():
+    tracker = PoseTracker(fps=25)
+    tracker([body(0, box_score=0.9)], looked=True)
+    for _ in range(3):
+        tracker([body(0)], looked=True)
+        assert len(tracker.boxes((200, 300), surely=0.95)) == 1
+    tracker([body(0)], looked=True)
+    assert len(tracker.boxes((200, 300), surely=0.95)) == 0
+    assert len(tracker.boxes((200, 300), surely=0.85)) == 1
+
+
+def test_time_stamps_count():
+    """A second of 10 px between two frames is slow, a frame's time fast: more of it passes."""
+    moved = []
+    for seconds in (1.0, 0.04):
+        tracker = PoseTracker(fps=25, beta=0)
+        tracker([body(0)], 0.0)
+        moved.append(tracker([body(10)], seconds)[0].keypoints[0, 0] - 50)
+    assert moved[0] == pytest.approx(10 / (1 + 1 / (2 * math.pi)))
+    assert moved[1] == pytest.approx(10 / (1 + 25 / (2 * math.pi)))
+    tracker([body(10)], -3.0)  # a damaged stamp goes on by a frame
