@@ -26,6 +26,7 @@ EXTRAS = {
     "heif": ["pillow-heif>=0.16"],
     # The first with its own `visible` and scores of people; it takes the OpenCV that is there.
     "supervision": ["supervision>=0.29"],
+    "video": ["imageio-ffmpeg>=0.5"],  # H.264, which browsers play
     "demo": ["gradio"],
     # TensorFlow Addons ended with TensorFlow 2.15 and Keras 2; Python 3.11 at most.
     "addons": ["tensorflow==2.15.*", "keras==2.15.*", "tensorflow-addons==0.23.*", "numpy<2"],

@@ -4,8 +4,8 @@
 
 Frames are made from still photographs that move, grow and shrink under noise (a camera in a hand);
 without photographs from generated figures. Every way predicts the same frames, in turns, in one
-process. Who is right is compared with every frame looked at: the share of people that have a
-skeleton there. Results go to `benchmarks/results/video.json`, the table into `benchmarks/README.md`.
+process. The last column is the share of the people of every frame looked at that are there as well.
+Results go to `benchmarks/results/video.json`, the table into `benchmarks/README.md`.
 """
 
 import os
@@ -47,10 +47,7 @@ def measure(predictor, videos, repetitions):
 
     def run(every):
         return [
-            [
-                len([pose for pose in result if pose.sure])
-                for result in predictor.track(video, every=every)
-            ]
+            [sum(pose.sure for pose in result) for result in predictor.track(video, every=every)]
             for video in videos
         ]
 
@@ -97,8 +94,9 @@ def photographs(paths):
     if paths:
         return [read_image(path) for path in paths]
     from keras_hourglass.data.figures import synthetic_records
+    from keras_hourglass.data.load import open_image
 
-    return list(synthetic_records(num=2, seed=7, size=256).images)
+    return [open_image(name) for name in synthetic_records(num=2, seed=7, size=256).images]
 
 
 def main():
