@@ -10,3 +10,5 @@ MEANS = {
     "joints": "over the percentages of the joints",
     "groups": "over the percentages of the groups",
 }
+# What finds joints where no network is named: the best of the small ones.
+DEFAULT_MODEL = "hourglass_small_lsp"

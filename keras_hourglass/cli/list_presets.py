@@ -11,7 +11,8 @@ def run(args):
     """Print the zoo."""
     from keras_hourglass.zoo.store import list_presets
 
-    show(list_presets(), _table, args.json)
+    # What can be used at once comes first.
+    show(sorted(list_presets(), key=lambda row: row["weights"] is None), _table, args.json)
 
 
 def show(found, lines, as_json):

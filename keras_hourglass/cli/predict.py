@@ -2,9 +2,11 @@
 
 import argparse
 import contextlib
+import itertools
 import os
 import sys
 
+from keras_hourglass.choices import DEFAULT_MODEL
 from keras_hourglass.cli.common import add_decoder, add_flip
 from keras_hourglass.errors import UserError, listed
 
@@ -22,8 +24,12 @@ def add_arguments(parser):
         "sources", nargs="+", metavar="SOURCE",
         help="picture, folder, glob, https address, video, or camera:0",
     )  # fmt: skip
-    parser.add_argument("--model", required=True, help="name or path of a model")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--model", help=f"name, part of a name, or path of a model (default: {DEFAULT_MODEL})"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder for the results (default: poses, or poses-2, …)"
+    )
     people = parser.add_argument_group("people (by default everybody who is found)")
     people.add_argument(
         "--box", type=_box, action="append", metavar="X,Y,W,H",
@@ -104,12 +110,34 @@ def _save(text):
 
 def run(args):
     """Predict every source and write the results; returns the exit status."""
+    args.model = _named(args.model)
+    if args.out is None:
+        args.out = _fresh("poses")
     # Mistakes show here, before TensorFlow is loaded, which takes seconds.
     job = Job(args)
     try:
         return job.run(_predictor(args))
     finally:
         job.tidy()
+
+
+def _named(text):
+    """The model that is meant, said where it is not what was written."""
+    from keras_hourglass.zoo.store import preset_named
+
+    name = DEFAULT_MODEL if text is None else preset_named(text)
+    if name != text:
+        print(f"keras-hourglass predict: the model is {name}", file=sys.stderr)
+    return name
+
+
+def _fresh(name):
+    """A folder of a name that nothing has yet."""
+    number = itertools.count(2)
+    folder = name
+    while os.path.lexists(folder):
+        folder = f"{name}-{next(number)}"
+    return folder
 
 
 def _predictor(args):

@@ -9,7 +9,9 @@ A preset folder holds `config.json` (architecture, preprocessing, thresholds, ca
 
 import io
 import json
+import os
 import pathlib
+import re
 import urllib.parse
 import zipfile
 from collections.abc import Sequence
@@ -64,6 +66,29 @@ def list_presets() -> list[dict]:
     """
     records = read_manifest()
     return [describe(name, records) for name in (*PRESETS, *records)]
+
+
+def preset_named(text: str) -> str:
+    """The preset that people mean by a part of its name, in any case and with any separators.
+
+    Args:
+        text: what they wrote.
+
+    Returns:
+        The name of a trained preset if exactly one has all the words in its name, else the text as
+        it is, which may be a path.
+
+    Example:
+
+    >>> preset_named("Tiny-LSP"), preset_named("lsp"), preset_named("runs/mine")
+    ('hourglass_tiny_lsp', 'lsp', 'runs/mine')
+    """
+    records = read_manifest()
+    if text in records or text in PRESETS or os.path.exists(text):
+        return text
+    wanted = set(re.split(r"[-_ ]+", text.lower()))
+    fitting = [name for name in records if wanted <= set(name.split("_"))]
+    return fitting[0] if len(fitting) == 1 else text
 
 
 def describe(name: str, records: dict | None = None) -> dict:

@@ -21,6 +21,11 @@ with the licence that each package states; *needed by* is empty for what every i
 else it names the extras. Proprietary are only the CUDA libraries that PyTorch's default build
 brings; its CPU build does without. `python tests/package/licences.py` writes this page.
 
+The photograph in `benchmarks/figures/skier.jpg` is
+[Flickr's 6795644157](https://www.flickr.com/photo.gne?id=6795644157), number 785 of COCO's
+validation set, under [CC BY 2.0](https://creativecommons.org/licenses/by/2.0/); it was made smaller
+and the joints were drawn.
+
 | package | licence | needed by |
 | --- | --- | --- |
 """
