@@ -67,10 +67,17 @@ def listed(names: Sequence, most: int = 6) -> str:
 
     >>> listed(["a", "b", "c", "d"], most=2), listed([])
     ('a, b and 2 more', 'none')
+    >>> listed([f"{'x' * 60}/photo.jpg"]).endswith("xx/photo.jpg")
+    True
     """
     rest = len(names) - most
-    first = ", ".join(str(name)[:_LONGEST] for name in names[:most])
+    first = ", ".join(_end(str(name)) for name in names[:most])
     return (first or "none") + (f" and {rest} more" if rest > 0 else "")
+
+
+def _end(name):
+    """A name, of a long one the end: there a path says which file it is."""
+    return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"
 
 
 class UnknownArgument(UserError, TypeError):

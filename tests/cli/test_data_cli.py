@@ -204,7 +204,7 @@ def test_damaged_tfrecords_name_the_folder(tmp_path):
     with pytest.raises(DataError, match="shard"):
         read_tfrecords(folder)
     (folder / "index.npz").write_bytes(b"PK")
-    with pytest.raises(DataError, match="Convert"):
+    with pytest.raises(DataError, match="Fetch or export it again"):
         read_tfrecords(folder)
     with pytest.raises(UserError, match="margin"):
         write_tfrecords(records, tmp_path / "u", margin=0.5)

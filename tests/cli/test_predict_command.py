@@ -13,6 +13,7 @@ from colour_engine import paint
 from networks import engines_once, save_untrained
 
 from keras_hourglass.cli import main
+from keras_hourglass.errors import listed
 from keras_hourglass.io.download import ALLOW_LOCAL
 from keras_hourglass.io.images import read_image, write_image
 from keras_hourglass.zoo import store as presets
@@ -72,7 +73,8 @@ def test_boxes_and_pictures_that_meet_nothing_are_named(predict, photos, tmp_pat
     boxes.write_text(json.dumps({"one.png": [1, 2, 60, 60], "gone.png": [1, 2, 3, 4]}))
     assert predict(photos, "--boxes", boxes) == 0
     told = capsys.readouterr().err
-    others = f"{photos / 'three.png'}, {photos / 'two.jpg'}"
+    others = listed([photos / "three.png", photos / "two.jpg"])
+    assert others.endswith("photos/two.jpg")
     assert f"no boxes, so the whole picture is taken: {others}\n" in told
     assert "boxes of no picture here: gone.png\n" in told
     boxes.write_text(json.dumps([{"image_id": 1, "bbox": [1, 2, 60, 60], "score": 0.9}]))
@@ -91,7 +93,8 @@ def test_nothing_in_a_folder_is_passed_over_in_silence(predict, photos, tmp_path
     assert predict(photos) == 1
     told = capsys.readouterr()
     assert "4 people in 4 pictures, 1 not readable" in told.out
-    others = ", ".join(str(photos / name) for name in ("clip.mp4", "more", "notes.txt"))
+    others = listed([photos / name for name in ("clip.mp4", "more", "notes.txt")])
+    assert "photos/clip.mp4, " in others
     assert f"no pictures, passed over: {others}\n" in told.err and ".hidden" not in told.err
     assert "IMG_1.HEIC" in told.err and "x.json" in names(tmp_path / "out")
 

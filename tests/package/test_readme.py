@@ -41,6 +41,12 @@ def folder(tmp_path_factory):
     figure = cv2.cvtColor(render(7, 3), cv2.COLOR_RGB2BGR)
     for name in ("photo.jpg", "street.jpg"):
         cv2.imwrite(str(path / name), figure)
+    film = cv2.VideoWriter(
+        str(path / "film.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25, figure.shape[1::-1]
+    )
+    for _ in range(3):
+        film.write(figure)
+    film.release()
     return path
 
 
