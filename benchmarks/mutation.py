@@ -37,6 +37,8 @@ SECONDS = 30  # of processor time; a mutant that takes more is noticed, too
 # Tests in other processes would read the module from its file, unchanged.
 _SCORES = ["tests/metrics/test_metrics.py", "-k"]
 _SCORES += ["not training_accuracy and not imports and not box_overlap"]
+# Joints' constants and areas of boxes are tested with COCO's average precision.
+_COCO = ["tests/metrics/test_coco_eval.py", *_SCORES[:-1], f"{_SCORES[-1]} and not pycocotools"]
 _HEATMAP = ["tests/metrics/test_metrics.py", "-k"]
 _HEATMAP += ["(training_accuracy or box_overlap) and not backend"]
 _HEATMAP += ["-W", "ignore:invalid value:RuntimeWarning"]  # of Keras's NumPy backend
@@ -44,7 +46,7 @@ KNOWN = {
     "geometry": (["tests/test_geometry.py"], ()),
     "codec": (["tests/test_codec.py"], ()),
     "metrics/pck": (_SCORES, ()),
-    "metrics/oks": (_SCORES, ()),
+    "metrics/oks": (_COCO, ()),
     "metrics/curves": (_SCORES, ()),
     "metrics/heatmap": (_HEATMAP, ("keras",)),
     "zoo/porting": (
