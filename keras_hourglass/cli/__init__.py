@@ -6,6 +6,7 @@ the exit status (`None` counts as 0).
 """
 
 import argparse
+import errno
 import importlib
 import logging
 import os
@@ -106,14 +107,35 @@ def _run(args):
         return 2
     except BrokenPipeError:
         return 1
-    except OSError as error:
-        print(f"keras-hourglass {args.command}: {_describe(error)}", file=sys.stderr)
-        return 2
     except Exception as error:
-        if not _out_of_memory(error):
+        if full := _full_disk(error):
+            reason = full + _place(error, args)
+        elif isinstance(error, OSError):
+            reason = _describe(error)
+        elif _out_of_memory(error):
+            reason = _smaller(args)
+        else:
             raise
-        print(f"keras-hourglass {args.command}: {_smaller(args)}", file=sys.stderr)
+        print(f"keras-hourglass {args.command}: {reason}", file=sys.stderr)
         return 2
+
+
+# How operating systems, and libraries that repeat them, say that nothing more can be written.
+_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
+
+
+def _full_disk(error):
+    """That the disk is full, whichever library says so and as what; `None` where it does not."""
+    text = str(error)[:4000]
+    sign = next((sign for sign in _FULL if sign in text), None)
+    if getattr(error, "errno", None) == errno.ENOSPC and sign is None:
+        sign = error.strerror
+    return None if sign is None else f"the disk is full: {sign}"
+
+
+def _place(error, args):
+    path = getattr(error, "filename", None) or getattr(args, "out", None)
+    return f"{f': {path}' if path else ''}. Free space on that disk, or write to another."
 
 
 def _out_of_memory(error):

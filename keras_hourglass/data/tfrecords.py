@@ -4,6 +4,7 @@ Shards are ordinary TFRecords of `tf.train.Example`; `index.npz` beside them rep
 says where each JPEG lies, so that reading needs neither TensorFlow nor a pass over the data.
 """
 
+import errno
 import io
 import json
 import os
@@ -287,5 +288,9 @@ class _Shards:
             return
         self.writer.close()
         self.writer = None
-        with open(self._hidden(self.names[-1]), "rb+") as file:
+        path = self._hidden(self.names[-1])
+        with open(path, "rb+") as file:
             os.fsync(file.fileno())
+        if (size := path.stat().st_size) != self.start:
+            message = f"Only {size:,} of {self.start:,} bytes could be written"
+            raise OSError(errno.ENOSPC, message, str(self.folder / self.names[-1]))

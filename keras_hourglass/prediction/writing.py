@@ -2,10 +2,12 @@
 
 import concurrent.futures
 import contextlib
+import errno
 import io
 import json
 import os
 import pathlib
+import shutil
 
 import cv2
 
@@ -199,7 +201,9 @@ class VideoWriter:
     """A video of painted frames and the JSON of all its people.
 
     Both are written to hidden files first and take their names when the block ends, also when it
-    was interrupted, so that what was done until then is kept.
+    was interrupted, so that what was done until then is kept. The video is opened again before, and
+    its frames are counted: OpenCV says nothing of a disk that is full. If they are not all there,
+    leaving the block raises an `OSError`, and an older video stays.
 
     Args:
         folder, stem: name the files `<stem>.mp4` and `<stem>.json`.
@@ -218,7 +222,7 @@ class VideoWriter:
         self._video, self._document, self._shape, self._last = None, None, None, None
         self._started = False
         self.codec = None  # of the video, once there is one
-        self._files = contextlib.ExitStack()
+        self._files, self._movie, self._frames = contextlib.ExitStack(), contextlib.ExitStack(), 0
 
     def __enter__(self):
         if self._want_document:
@@ -233,7 +237,10 @@ class VideoWriter:
         if self._document:
             self._document.write("]}\n")
         # Without the error: what was written so far is kept.
-        self._files.close()
+        try:
+            self._movie.close()
+        finally:
+            self._files.close()
 
     def add(self, result):
         """Append the `PicturePoses` of a frame; one that is lost shows the frame before again."""
@@ -255,9 +262,34 @@ class VideoWriter:
                 painted = cv2.resize(painted, self._shape[1::-1], interpolation=cv2.INTER_AREA)
             self._video.write(painted)
             self._last = painted
+            self._frames += 1
+
+    def _check(self, path):
+        """Refuse a video that does not hold every frame."""
+        there = _count_frames(path)
+        if there != self._frames:
+            free = shutil.disk_usage(path.parent).free
+            raise OSError(
+                errno.ENOSPC,
+                f"Only {there} of {self._frames} frames could be written; {free >> 20} MB are free "
+                "on that disk",
+                str(self._folder / f"{self._stem}.mp4"),
+            )
 
     def _open(self, shape):
-        path = self._files.enter_context(atomic_path(self._folder / f"{self._stem}.mp4"))
+        path = self._movie.enter_context(atomic_path(self._folder / f"{self._stem}.mp4"))
+        self._movie.callback(self._check, path)
         self._video, self._shape = open_encoder(path, shape[1::-1], self._fps), shape
-        self._files.callback(self._video.close)
+        self._movie.callback(self._video.close)
         self.codec = self._video.codec
+
+
+def _count_frames(path):
+    """The frames that can be read of a video; none of a file that is no video."""
+    capture, count = cv2.VideoCapture(str(path)), 0
+    try:
+        while capture.grab():
+            count += 1
+    finally:
+        capture.release()
+    return count

@@ -4,6 +4,7 @@ The table in `faults.md` lists these and the ones that are tested beside what th
 """
 
 import contextlib
+import errno
 import gc
 import importlib
 import json
@@ -27,6 +28,7 @@ from keras_hourglass.data.figures import write_dataset
 from keras_hourglass.errors import UserError
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.io.images import write_image
+from keras_hourglass.skeletons import SKELETONS
 from keras_hourglass.zoo import store as presets
 
 FIGURES = "synthetic:3@1x64"
@@ -172,6 +174,61 @@ def test_a_full_disk_keeps_the_old_preset(network, tmp_path):
     with full_disk(), pytest.raises(OSError, match="File too large"):
         network.save_to_preset(tmp_path, thresholds={"neck": 0.5}, overwrite=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def frames(count=30):
+    """Noise, which no codec makes small, as the results of a video without people."""
+    from keras_hourglass.prediction.picture_poses import PicturePoses
+
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        yield PicturePoses("v.avi", [], rng.integers(0, 256, (96, 128, 3), np.uint8), number)
+
+
+def test_a_full_disk_keeps_the_old_video(tmp_path):
+    """OpenCV says nothing; the frames are counted before the old video goes."""
+    from keras_hourglass.prediction.writing import VideoWriter
+
+    def write(count=30):
+        with VideoWriter(tmp_path, "v", "v.avi", SKELETONS["lsp"], 10.0) as writer:
+            for frame in frames(count):
+                writer.add(frame)
+
+    write(3)
+    before = (tmp_path / "v.mp4").read_bytes()
+    with (
+        full_disk(50_000),
+        pytest.raises(OSError, match="of 30 frames could be written.*MB are free"),
+    ):
+        write()
+    assert (tmp_path / "v.mp4").read_bytes() == before and not hidden(tmp_path)
+    assert len(json.loads((tmp_path / "v.json").read_text())["frames"]) == 30
+    write()
+    assert (tmp_path / "v.mp4").stat().st_size > 50_000
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "o/a.png"),
+        OSError("Can't write data (errno = 28, error message = 'No space left on device')"),
+        RuntimeError("RESOURCE_EXHAUSTED: o/variables; No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded", "o/a.png"),
+        OSError(errno.ENOSPC, "Only 3 of 30 frames could be written", "o/v.mp4"),
+    ],
+)
+def test_a_full_disk_is_called_one(error, monkeypatch, capsys):
+    """Whichever library says it: it is no lack of memory."""
+    from keras_hourglass.cli import list_presets
+
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(list_presets, "run", fails)
+    assert main(["list"]) == 2
+    line = capsys.readouterr().err
+    assert "the disk is full: " in line and "memory" not in line and line.count("\n") == 1
+    assert "Free space on that disk" in line
 
 
 # What is read
