@@ -577,7 +577,9 @@ def _known(arguments, path):
         **metadata.get("thresholds", {}),
         **{name: settings[name] for name in ("sigma", "padding") if name in settings},
     }
-    wrong = [f"{name}={shorten(value)}" for name, value in numbers.items() if not is_number(value)]
+    wrong = [
+        f"{name}={shorten(repr(value))}" for name, value in numbers.items() if not is_number(value)
+    ]
     if wrong:
         raise UserError(
             f"Thresholds, sigma and padding of a preset are numbers. Received: {', '.join(wrong)} "

@@ -262,10 +262,10 @@ def test_bad_weights_never_answer(command, network, commands, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "not a preset's config"),
-        (b"\xff", "not a preset's config"),
-        (b"[]", "not a preset's config"),
-        (b"null", "not a preset's config"),
+        (b"", "Cannot read the preset's config"),
+        (b"\xff", "Cannot read the preset's config"),
+        (b"[]", "Cannot read the preset's config"),
+        (b"null", "Cannot read the preset's config"),
         (b'{"architecture": {"num_stacks": -1}}', "num_stacks=-1"),
         (b'{"architecture": {"num_stacks": 1e99}}', "positive integer"),
         (b'{"architecture": {"input_shape": [1, 2]}}', "input_shape"),
