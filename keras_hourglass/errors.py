@@ -53,7 +53,7 @@ class RequestRejected(ServingError):
     """The server refused the request: unknown model or signature, wrong or too large input."""
 
 
-_LONGEST = 60  # characters of a name in a message: files of others have longer ones
+_LONGEST = 200  # characters of a name in a message: files of others have longer ones
 
 
 def listed(names: Sequence, most: int = 6) -> str:

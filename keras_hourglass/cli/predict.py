@@ -174,6 +174,8 @@ class Job:
         from keras_hourglass.prediction.pictures import Pictures, open_pictures
 
         self.args = args
+        if args.every < 1:
+            raise UserError(f"--every is a positive number of frames. Received: {args.every}.")
         self.boxes = _boxes(args)
         opened = [open_pictures(_camera(source)) for source in args.sources]
         self.videos = [pictures for pictures in opened if pictures.fps]

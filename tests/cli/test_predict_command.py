@@ -218,6 +218,42 @@ def test_video_keeps_its_rate(predict, tmp_path):
     assert document["frames"][6]["people"][0]["box"] == [10, 10, 60, 60]
 
 
+def test_people_of_a_video_are_followed_and_lost_frames_counted(
+    predict, tmp_path, monkeypatch, capsys
+):
+    path = str(tmp_path / "film.avi")
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 12.5, (111, 81))
+    for _ in range(7):
+        writer.write(paint(81, 111, *POINTS))
+    writer.release()
+    reads, real = [], cv2.VideoCapture
+
+    class Capture:
+        def __init__(self, source):
+            self._capture = real(source)
+
+        def __getattr__(self, name):
+            return getattr(self._capture, name)
+
+        def read(self):
+            reads.append(1)
+            there, frame = self._capture.read()
+            return (False, None) if len(reads) in (3, 4) else (there, frame)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cv2, "VideoCapture", Capture)
+        assert predict(path, "--box=10,10,60,60", "--threshold", "0", "--save", "json,csv") == 1
+    told = capsys.readouterr()
+    assert "1 person followed through 5 frames, 2 frames lost" in told.out
+    assert "frame 2 of" in told.err and "picture" not in told.out
+    frames = json.loads((tmp_path / "out/film.json").read_text())["frames"]
+    assert [frame.get("lost", False) for frame in frames] == [n in (2, 3) for n in range(7)]
+    assert [one["id"] for frame in frames for one in frame["people"]] == [1] * 5
+    with open(tmp_path / "out/poses.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["frame"], row["id"], row["seconds"]) for row in rows][2] == ("4", "1", "0.32")
+
+
 def test_interruption_keeps_what_is_done(predict, photos, tmp_path, monkeypatch, capsys):
     from keras_hourglass.cli.predict import Job
 
@@ -267,6 +303,8 @@ def test_addresses(predict, photos, tmp_path, capsys, monkeypatch):
         (["--save", "gif"], "images,json,csv,video"),
         (["--save", "video"], "needs a video"),
         (["--stack", "9"], "no such stack"),
+        (["--every", "0"], "positive number of frames"),
+        (["--whole", "--detect"], "only one of"),
         (["--engine", "abacus"], "abacus"),
         (["--threshold", "high"], "--threshold"),
     ],
