@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-fast test-addons test-lowest lint reference weights-check clean
+.PHONY: demo fuzz test test-fast test-addons test-lowest lint reference weights-check clean
 
 # Rebuilt when the requirements change.
 .venv/installed: setup.py
@@ -46,6 +46,11 @@ test-lowest: .venv-lowest/installed
 	.venv-lowest/bin/python -m pytest -q -m "not full" tests/test_codec.py tests/test_geometry.py \
 		tests/layers/test_layers.py tests/network tests/zoo/test_presets.py \
 		tests/prediction/test_predictor.py
+
+# An hour of mutated files for every reader; a minute of it is in `make test`.
+SECONDS ?= 3600
+fuzz: .venv/tested
+	$(BIN)/python tests/helpers/fuzz_readers.py --seconds $(SECONDS) --table benchmarks/fuzz.md
 
 lint: .venv/tested
 	$(BIN)/ruff check .

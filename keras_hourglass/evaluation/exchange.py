@@ -211,7 +211,7 @@ def _from_json(path, records):
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"Predictions in JSON have 'keypoint_names' and 'people' with 'keypoints' of equal "
-            f"length. Received: {path} ({type(error).__name__}: {one_line(error)}). "
+            f"length. Received: {path} ({type(error).__name__}: {one_line(error, 80)}). "
             "Write them as `keras-hourglass evaluate` does."
         ) from error
     lacking = [name for name in records.skeleton.joints if name not in names]
