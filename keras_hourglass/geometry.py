@@ -253,6 +253,11 @@ def boxes_from_joints(joints: Array, visibility: Array, padding: float = PADDING
     return boxes
 
 
+def _rectangles(boxes):
+    """`(N, 4)` float64 of a list, which may be empty."""
+    return np.asarray(boxes, np.float64).reshape(-1, 4)
+
+
 def box_overlaps(first: Array, second: Array, of: str = "union") -> np.ndarray:
     """Overlap of every rectangle of one list with every one of another.
 
@@ -272,8 +277,7 @@ def box_overlaps(first: Array, second: Array, of: str = "union") -> np.ndarray:
     >>> box_overlaps([[0, 0, 10, 10]], [[5, 0, 10, 10]], of="first").tolist()
     [[0.5]]
     """
-    first = np.asarray(first, np.float64).reshape(-1, 1, 4)
-    second = np.asarray(second, np.float64).reshape(1, -1, 4)
+    first, second = _rectangles(first)[:, None], _rectangles(second)[None]
     low = np.maximum(first[..., :2], second[..., :2])
     high = np.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
     shared = np.maximum(high - low, 0).prod(axis=-1)
@@ -302,7 +306,7 @@ def suppress_overlaps(
     >>> suppress_overlaps([[0, 0, 9, 9], [1, 0, 9, 9], [20, 0, 9, 9]], [0.5, 0.9, 0.7]).tolist()
     [1, 2]
     """
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    boxes = _rectangles(boxes)
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
     kept: list[int] = []
     while len(order) and (most is None or len(kept) < most):

@@ -182,6 +182,18 @@ def test_other_numbers_of_joints_have_sigmas_of_their_own(place, joints, names):
     assert ours(place, truth, results)[0] == pytest.approx(wanted)
 
 
+def test_an_area_that_nobody_measured_is_053_of_the_box(place):
+    """Off by 11.15 px: exp(-11.15² / (8 · 0.53 · 100 · 100 · 0.067²)) = 0.5205."""
+    truth, results = perfect(1, ["tip"])
+    for one in truth["annotations"]:
+        one.pop("area")
+        one["bbox"] = [0, 0, 100, 100]
+    for one in results:
+        one["keypoints"][0] += 11.15
+    # Of the thresholds 0.5, 0.55, … 0.95 the first only.
+    assert ours(place, truth, results)[:2] == pytest.approx([10, 100])
+
+
 def test_categories_with_different_joints_count_alike(place):
     truth, results = perfect()
     others, found = perfect(4, ["nose", "tail", "left_paw", "right_paw"])
