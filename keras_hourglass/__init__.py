@@ -6,6 +6,7 @@ Names are loaded on first use, so that importing the package loads neither Tenso
 from typing import TYPE_CHECKING
 
 from keras_hourglass.faces import lazy
+from keras_hourglass.registration import announce
 
 if TYPE_CHECKING:
     from keras_hourglass.codec import HeatmapCodec
@@ -34,3 +35,4 @@ __getattr__, __dir__, __all__ = lazy(
     },
 )
 __all__ += ["__version__"]
+announce()

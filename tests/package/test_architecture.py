@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(keras_hourglass.__file__).parent
 # The rooms from the ground up; those of a line do not know each other.
 ORDER = """
 errors
-choices typing faces
+choices typing faces registration
 io geometry skeletons hardware compat
 codec layers losses metrics
 network data
