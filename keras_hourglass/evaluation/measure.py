@@ -8,11 +8,12 @@ import numpy as np
 
 from keras_hourglass.codec import DECODERS, codec_of
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.errors import UserError, checks_arguments
+from keras_hourglass.errors import UserError, checks_arguments, refuse_unknown
 from keras_hourglass.evaluation.predictions import (
     Collector,
     Predictions,
     RecordHeatmaps,
+    options_of,
     predict_records,
 )
 from keras_hourglass.geometry import PADDING
@@ -243,6 +244,7 @@ def evaluate(
     >>> evaluate(model, load_records("lsp:lsp_dataset#801-1000")).pck.mean  # doctest: +SKIP
     61.3
     """
+    refuse_unknown("evaluate", options, options_of(evaluate, RecordHeatmaps, predict_records))
     _check_stack(stack, len(stack_names(model.output)))  # before the work, not after
     predictions = predict_records(model, records, **options)
     return evaluate_predictions(predictions, threshold, mean_over, stack)

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from keras_hourglass.codec import HeatmapCodec, codec_of
 from keras_hourglass.data.load import open_image
 from keras_hourglass.data.mixture import match_joints
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.errors import DataError, UserError, checks_arguments
+from keras_hourglass.errors import DataError, UserError, checks_arguments, refuse_unknown
 from keras_hourglass.geometry import apply_affine, crop_affine, invert_affine
 from keras_hourglass.inference.runner import HeatmapRunner
 from keras_hourglass.io.images import warp
@@ -202,6 +203,7 @@ def predict_records(
 
     >>> predictions = predict_records(model, records, flip=False)  # doctest: +SKIP
     """
+    refuse_unknown("predict_records", options, options_of(RecordHeatmaps, predict_records))
     people = RecordHeatmaps(model, records, flip, scales, **options)
     stacks = people.runner.outputs
     collector = Collector(codec_of(model, stacks[-1], decoder), stacks)
@@ -209,6 +211,25 @@ def predict_records(
     for batch in people.run(progress):
         collector.add(*batch)
     return collector.predictions(people)
+
+
+def options_of(*functions: Callable) -> tuple[str, ...]:
+    """Names of all arguments that functions take between them, without model and records.
+
+    Args:
+        functions: functions or classes; what one of them takes by `**` does not count.
+
+    Example:
+
+    >>> options_of(predict_records)
+    ('flip', 'decoder', 'scales', 'progress')
+    """
+    known: dict[str, None] = {}
+    for function in functions:
+        for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind is not parameter.VAR_KEYWORD and name not in ("model", "records"):
+                known[name] = None
+    return tuple(known)
 
 
 class Collector:
