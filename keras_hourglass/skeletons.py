@@ -372,8 +372,9 @@ def _refuse_halves(joints, readings, partners, plain):
             wanted = wanted.capitalize() if said.istitle() and len(said) > 1 else wanted
             partner = shape.replace(_HERE, wanted).replace(_THERE, side)
             raise UserError(
-                f"A joint named left_… or right_… needs its partner. Received: {joint!r} without "
-                f"{partner!r}. Add the partner, drop the side, or say by `pairs` what mirrors what."
+                "A joint named left_… or right_… needs its partner. Received: "
+                f"{_short(joint, 60)!r} without {_short(partner, 60)!r}. Add the partner, drop the "
+                "side, or say by `pairs` what mirrors what."
             )
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import glob
 import itertools
+import logging
 import os
 import pathlib
 
@@ -11,6 +12,7 @@ import numpy as np
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.io.download import download_picture, is_address
 
+_LOG = logging.getLogger("keras_hourglass")
 PICTURE_SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
     ".pnm", ".avif", ".gif", ".heic", ".heif",
@@ -209,6 +211,7 @@ def _frames(capture, name, fps, count):
             seconds = round(max(seconds, last + 1e-3), 6)
             if not there:
                 if count is None or index >= count or len(lost) == _LOST_IN_A_ROW:
+                    _check_end(name, index - len(lost), count)
                     return
                 error = DataError(
                     f"A frame of a video must be decodable. Received: frame {index} of {name}. "
@@ -221,6 +224,20 @@ def _frames(capture, name, fps, count):
             yield Picture(name, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), index, seconds)
     finally:
         capture.release()
+
+
+def _check_end(name, read, count):
+    """Refuse a video without any frame; say of one that ends long before its announced end."""
+    if not read:
+        raise DataError(
+            f"A video must hold frames that can be decoded. Received: {name}, which has none. "
+            "Repair or replace it."
+        )
+    # The announced number is often an estimate.
+    if count is not None and read < 0.9 * count - 1:
+        _LOG.warning(
+            "%s ends after %d of %d announced frames: it may be cut short.", name, read, count
+        )
 
 
 def check_array(array, name):
