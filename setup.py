@@ -32,9 +32,17 @@ EXTRAS = {
     "addons": ["tensorflow==2.15.*", "keras==2.15.*", "tensorflow-addons==0.23.*", "numpy<2"],
 }
 EXTRAS["test"] = sorted(
-    {"hypothesis", "mypy>=2", "pdoc>=15", "pytest", "pytest-xdist", "ruff"}.union(
-        *(EXTRAS[name] for name in ("serving", "openvino", "litert", "coco", "sleap", "heif"))
-    )
+    # KerasHub brings the test that its own networks pass; Grain is imported by it.
+    {
+        "grain",
+        "hypothesis",
+        "keras-hub>=0.20",
+        "mypy>=2",
+        "pdoc>=15",
+        "pytest",
+        "pytest-xdist",
+        "ruff",
+    }.union(*(EXTRAS[name] for name in ("serving", "openvino", "litert", "coco", "sleap", "heif")))
 )
 
 

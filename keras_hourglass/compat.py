@@ -54,6 +54,26 @@ ops = keras.ops if IN_KERAS_3 else _tensorflow_ops()
 LossScaleOptimizer = getattr(keras.optimizers, "LossScaleOptimizer", keras.optimizers.Optimizer)
 
 
+def policy_named(dtype):
+    """The dtype policy that an argument `dtype` names, the global one for `None`."""
+    if IN_KERAS_3:
+        return keras.dtype_policies.get(dtype) if dtype is not None else keras.config.dtype_policy()
+    return dtype
+
+
+def policy_config(policy):
+    """A policy as an argument `dtype` that survives JSON: its name, if that tells all."""
+    if policy is None or isinstance(policy, str):
+        return policy
+    if IN_KERAS_3 and type(policy) is not keras.dtype_policies.DTypePolicy:
+        return keras.dtype_policies.serialize(policy)
+    return policy.name
+
+
+# Batches by number, whose order `fit` may draw.
+BATCHES = keras.utils.PyDataset if IN_KERAS_3 else keras.utils.Sequence
+
+
 def fitting(recipe):
     """A recipe as the installed Keras can train it.
 

@@ -50,7 +50,7 @@ class HeatmapMSE(keras.losses.Loss):
     `(N, K, 4)` numbers travel to the device.
 
     Args:
-        heatmap_size: `(height, width)` in heatmap pixels.
+        heatmap_size: `(height, width)` in heatmap pixels; that of the heatmaps by default.
         sigma: standard deviation of the Gaussians in heatmap pixels.
         scale: factor on the loss. Errors of mostly empty maps are tiny; optimizers that are not
             invariant to the scale of gradients may want more than 1.
@@ -80,7 +80,7 @@ class HeatmapMSE(keras.losses.Loss):
 
     def __init__(
         self,
-        heatmap_size: Size,
+        heatmap_size: Size | None = None,
         sigma: float = 1.5,
         scale: float = 1.0,
         reduced: int = 1,
@@ -95,7 +95,8 @@ class HeatmapMSE(keras.losses.Loss):
                 "`sigma`, `scale` and `reduced` must be positive. "
                 f"Received: sigma={sigma}, scale={scale}, reduced={reduced}."
             )
-        self.heatmap_size, self.sigma, self.scale = tuple(heatmap_size), sigma, scale
+        self.heatmap_size = None if heatmap_size is None else tuple(heatmap_size)
+        self.sigma, self.scale = sigma, scale
         self.reduced = reduced
 
     def call(self, y_true, y_pred):
@@ -105,14 +106,15 @@ class HeatmapMSE(keras.losses.Loss):
             # Frames are aligned at their outer edges, not at the centres of their first pixels.
             position = (y_true[..., :2] + 0.5) / self.reduced - 0.5
             y_true = ops.concatenate([position, y_true[..., 2:]], axis=-1)
-        target = draw_heatmaps(y_true, self.heatmap_size, self.sigma)
+        size = self.heatmap_size or tuple(y_pred.shape[1:3])
+        target = draw_heatmaps(y_true, size, self.sigma)
         error = ops.square(ops.cast(y_pred, "float32") - target) * weight
         return self.scale * ops.mean(error, axis=(1, 2, 3))
 
     def get_config(self) -> dict:
         return {
             **super().get_config(),
-            "heatmap_size": list(self.heatmap_size),
+            "heatmap_size": self.heatmap_size and list(self.heatmap_size),
             "sigma": self.sigma,
             "scale": self.scale,
             "reduced": self.reduced,

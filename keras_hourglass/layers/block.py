@@ -1,7 +1,10 @@
 """A Keras layer made of the nodes that `nodes` lists for it."""
 
+import copy
 import dataclasses
+import inspect
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -13,6 +16,7 @@ from keras_hourglass.layers.nodes import Node, Tensor, describe
 
 _OWN = {kind.__name__: kind for kind in (BatchNormalization, Conv2D)}
 
+_WITH_FRAME = ("Conv2D", "MaxPooling2D", "UpSampling2D", "ZeroPadding2D")
 _OF_EVERY_LAYER = ("name", "dtype", "trainable", "autocast", "activity_regularizer", "input_shape")
 
 
@@ -32,7 +36,44 @@ def make_layer(node: Node, dtype: Any) -> keras.layers.Layer:
     'relu1'
     """
     kind = _OWN.get(node.kind) or getattr(layers if node.inside else keras.layers, node.kind)
-    return kind(name=node.name, **{"dtype": dtype, **node.options})
+    # Whatever order of axes somebody's keras.json says, nodes have channels last.
+    frame = {"data_format": "channels_last"} if node.kind in _WITH_FRAME else {}
+    return kind(name=node.name, **{"dtype": dtype, **frame, **node.options})
+
+
+def frozen_inside(layers: Any) -> list[str]:
+    """The layers that are not trained, by the names of the layers around and their own.
+
+    Args:
+        layers: Keras layers.
+
+    Returns:
+        Names joined by slashes; of a layer that is frozen itself, nothing inside is listed.
+
+    Example:
+
+    >>> frozen_inside([keras.layers.Dense(3, name="a", trainable=False)])
+    ['a']
+    """
+    names = []
+    for layer in layers:
+        if not layer.trainable:
+            names.append(layer.name)
+        else:
+            inside = frozen_inside(layer._flatten_layers(recursive=False, include_self=False))
+            names += [f"{layer.name}/{name}" for name in inside]
+    return names
+
+
+def freeze_inside(layers: Any, names: Sequence[str]) -> None:
+    """Freeze layers by the names that `frozen_inside` gave; names that are not there wait."""
+    by_name = {layer.name: layer for layer in layers}
+    for name in names:
+        first, _, rest = name.partition("/")
+        if first in by_name and not rest:
+            by_name[first].trainable = False
+        elif first in by_name and isinstance(by_name[first], Block):
+            by_name[first].freeze([rest])
 
 
 @dataclasses.dataclass
@@ -65,6 +106,7 @@ class Block(keras.layers.Layer):
             names = own.co_varnames[1 : own.co_argcount + own.co_kwonlyargcount]
             refuse_unknown(type(self).__name__, kwargs, (*names, *_OF_EVERY_LAYER))
             raise
+        self._frozen: tuple = ()
 
     def arguments(self) -> dict:
         """What `nodes` needs to know, JSON-ready, by the names of the constructor's arguments."""
@@ -88,6 +130,9 @@ class Block(keras.layers.Layer):
             if node.place:
                 shapes = [tensor.shape for tensor in node.inputs]
                 self._child(node).build(shapes if len(shapes) > 1 else shapes[0])
+        freeze_inside(self._inside(), self._frozen)
+        if not self.trainable:
+            self.trainable = False  # of the layers inside too, as in Keras's own
         self.built = True
 
     def call(self, inputs: Any) -> Any:
@@ -113,8 +158,45 @@ class Block(keras.layers.Layer):
         shapes = [tensor.shape for tensor in self._wire(self.split(input_shape)).outputs]
         return shapes if len(shapes) > 1 else shapes[0]
 
+    def compute_output_spec(self, inputs: Any, **training: Any) -> Any:
+        """Shapes and dtypes without computing: heatmaps, for one, are float32 in any policy."""
+        given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        shapes = [tensor.shape for tensor in given]
+        wiring = self._wire(self.split(shapes if self.num_inputs > 1 else shapes[0]))
+        dtypes = {tensor.name: self.compute_dtype for tensor in wiring.inputs}
+        for node in wiring.nodes:
+            made = node.place and hasattr(self, node.place)
+            dtype = self._child(node).compute_dtype if made else self.compute_dtype
+            dtypes.update((tensor.name, dtype) for tensor in node.outputs)
+        results = [keras.KerasTensor(one.shape, dtypes[one.name]) for one in wiring.outputs]
+        return results if len(results) > 1 else results[0]
+
+    def freeze(self, names: Sequence[str]) -> None:
+        """Freeze layers inside, now or when they are made.
+
+        Args:
+            names: as from `frozen_inside`.
+        """
+        self._frozen = (*self._frozen, *names)
+        freeze_inside(self._inside(), names)
+
     def get_config(self) -> dict:
-        return {**super().get_config(), **self.arguments()}
+        frozen = frozen_inside(self._inside()) if self.trainable else []
+        # Only where there is something to say: files of before have no such key.
+        inside = {"frozen": frozen} if frozen else {}
+        return {**super().get_config(), **copy.deepcopy(self.arguments()), **inside}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Block":
+        # Keras's legacy format takes words such as "add" and "sum" for functions.
+        config = {k: v.__name__ if inspect.isfunction(v) else v for k, v in config.items()}
+        frozen = config.pop("frozen", ())
+        layer = super().from_config(config)
+        layer.freeze(frozen)
+        return layer
+
+    def _inside(self):
+        return self._flatten_layers(recursive=False, include_self=False)
 
     def _wire(self, shapes):
         inputs = tuple(Tensor(f"input{index}", shape) for index, shape in enumerate(shapes))

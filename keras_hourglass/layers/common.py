@@ -185,6 +185,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return (
             ON_TENSORFLOW
             and not self.synchronized
+            and not getattr(self, "renorm", False)
+            # The kernel knows no other.
+            and self.compute_dtype in ("float32", "float16", "bfloat16")
             and mask is None
             and self.scale
             and self.center

@@ -160,7 +160,7 @@ class Builder:
 
     def sum(self, a, b, name="sum"):
         """The sum of two tensors, without a layer."""
-        return self.add("Add", name, [a, b], b.shape)
+        return self.add("Add", name, [a, b], a.shape if b.channels is None else b.shape)
 
     def residuals(self, x, key, widths, place=None):
         """Residuals that follow each other, in a list."""
@@ -202,8 +202,9 @@ def _residual(build, x, filters):
         y = build.norm(y, f"bn{index}", "branch", listed=True)
         y = build.relu(y, f"relu{index}", "branch", listed=True)
         y = build.conv(y, f"conv{index}", width, size, "branch", listed=True)
-    # Before a layer is built it does not know, and has the convolution in case.
-    skip = build.conv(x, "skip", filters, place="skip") if x.channels != filters else x
+    # Before a layer is built it does not know whether it needs the convolution.
+    width = filters if x.channels else None
+    skip = build.conv(x, "skip", width, place="skip") if x.channels != filters else x
     return [build.sum(y, skip)]
 
 

@@ -25,7 +25,7 @@ class HeatmapPCK(keras.metrics.Metric):
     PCK by torso nor PCKh; `evaluate` gives those.
 
     Args:
-        heatmap_size: `(height, width)` in heatmap pixels.
+        heatmap_size: `(height, width)` in heatmap pixels; that of the heatmaps by default.
         threshold: largest distance, as a fraction of the shorter side of the map.
         name, dtype: as in `keras.metrics.Metric`.
 
@@ -53,14 +53,15 @@ class HeatmapPCK(keras.metrics.Metric):
 
     def __init__(
         self,
-        heatmap_size: Size,
+        heatmap_size: Size | None = None,
         threshold: float = 0.05,
         name: str = "pck",
         dtype: str | None = None,
     ):
         super().__init__(name=name, dtype=dtype)
-        self.heatmap_size = tuple(int(edge) for edge in heatmap_size)
-        if len(self.heatmap_size) != 2 or min(self.heatmap_size) <= 0 or not threshold > 0:
+        size = None if heatmap_size is None else tuple(int(edge) for edge in heatmap_size)
+        self.heatmap_size = size
+        if (size is not None and (len(size) != 2 or min(size) <= 0)) or not threshold > 0:
             raise UserError(
                 "A heatmap size is (height, width) and the threshold a positive fraction of it. "
                 f"Received: heatmap_size={self.heatmap_size}, threshold={threshold}."
@@ -77,7 +78,7 @@ class HeatmapPCK(keras.metrics.Metric):
         """Add a batch."""
         targets = ops.cast(ops.convert_to_tensor(y_true), "float32")
         maps = ops.cast(ops.convert_to_tensor(y_pred), "float32")
-        height, width = self.heatmap_size
+        height, width = self.heatmap_size or tuple(maps.shape[1:3])
         maps = ops.reshape(maps, (-1, height * width, ops.shape(maps)[-1]))
         best = ops.cast(ops.argmax(maps, axis=1), "float32")
         row = ops.floor(best / width)
@@ -103,7 +104,7 @@ class HeatmapPCK(keras.metrics.Metric):
     def get_config(self) -> dict:
         return {
             **super().get_config(),
-            "heatmap_size": list(self.heatmap_size),
+            "heatmap_size": self.heatmap_size and list(self.heatmap_size),
             "threshold": self.threshold,
         }
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from keras_hourglass.faces import lazy
 
 if TYPE_CHECKING:
+    from keras_hourglass.network.compiling import loss_and_metrics
     from keras_hourglass.network.config import complete
     from keras_hourglass.network.graph import Graph, Snapshot
     from keras_hourglass.network.model import StackedHourglass, snapshot
@@ -16,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy(
         "Snapshot": "graph",
         "StackedHourglass": "model",
         "complete": "config",
+        "loss_and_metrics": "compiling",
         "snapshot": "model",
     },
 )

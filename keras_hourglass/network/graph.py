@@ -45,7 +45,7 @@ class Graph:
     """
 
     def __init__(self, config: dict):
-        ignored = ("name", "dtype", "trainable")
+        ignored = ("name", "dtype", "trainable", "frozen")
         self.config = complete({key: config[key] for key in config if key not in ignored})
         build = Builder(synchronized=self.config["synchronized"])
         self.output = _join(build, self.config)

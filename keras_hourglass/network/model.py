@@ -1,12 +1,16 @@
 """The stacked hourglass network as a functional `keras.Model`."""
 
+import copy
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from keras_hourglass.compat import BATCHES, build_optimizer, policy_config, policy_named
 from keras_hourglass.errors import UserError, refuse_unknown
-from keras_hourglass.layers.block import make_layer
+from keras_hourglass.layers.block import freeze_inside, frozen_inside, make_layer
+from keras_hourglass.network.compiling import losses_for, metrics_for
 from keras_hourglass.network.config import DEFAULTS, STRIDE, output_strides, stack_names
 from keras_hourglass.network.graph import Graph, Snapshot
 from keras_hourglass.network.variables import arrays_of
@@ -116,10 +120,11 @@ class StackedHourglass(keras.Model):
                 "metadata": metadata,
             }
         )
-        inputs, outputs = _build(graph, dtype)
+        policy = policy_named(dtype)
+        inputs, outputs = _build(graph, policy)
         super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
         self._graph = graph
-        self._policy_argument = dtype
+        self._own_policy = policy
 
     @property
     def graph(self) -> Graph:
@@ -217,15 +222,68 @@ class StackedHourglass(keras.Model):
 
         save_preset(self, folder, preprocessing, thresholds, card, **options)
 
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        **options,
+    ) -> None:
+        """As in Keras; one loss, and one metric, does for all outputs.
+
+        Args:
+            optimizer: as in Keras.
+            loss: as in Keras; a single `HeatmapMSE` draws the targets of each output in its size.
+            loss_weights: as in Keras.
+            metrics: as in Keras; a single metric, or a list of them, is counted for each output
+                by itself (`HeatmapPCK` for those of the stacks), and logged as `stack_1_pck`, ….
+            **options: the other arguments of `keras.Model.compile`.
+
+        Example:
+
+        >>> from keras_hourglass.losses import HeatmapMSE
+        >>> from keras_hourglass.metrics import HeatmapPCK
+        >>> model = StackedHourglass(5, 2, 8, depth=2, input_shape=(32, 48, 3))
+        >>> model.compile("adam", HeatmapMSE(), metrics=HeatmapPCK())
+        """
+        super().compile(
+            optimizer=optimizer,
+            loss=losses_for(self.output_strides, loss),
+            loss_weights=loss_weights,
+            metrics=metrics_for(list(self.output_strides), self.stack_names, metrics),
+            **options,
+        )
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compile as a saved model was."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if getattr(self, "optimizer", None) is not None:
+            build_optimizer(self.optimizer, self.trainable_variables)
+
+    def fit(self, x: Any = None, y: Any = None, *args, **options) -> Any:
+        """As in Keras, which warns of its own default for `shuffle` where batches come ordered."""
+        arrays = x is None or hasattr(x, "shape") or isinstance(x, (list, tuple, dict))
+        if not arrays and len(args) < 6 and not isinstance(x, BATCHES):
+            options.setdefault("shuffle", False)
+        return super().fit(x, y, *args, **options)
+
     def get_config(self) -> dict:
-        dtype = self._policy_argument
-        if dtype is not None and not isinstance(dtype, str):
-            dtype = getattr(dtype, "name", None)
-        return {**self.graph.config, "name": self.name, "dtype": dtype}
+        config = copy.deepcopy(self.graph.config)
+        own = {"name": self.name, "dtype": policy_config(self._own_policy)}
+        frozen = frozen_inside(self.layers) if self.trainable else []
+        # Only where it is not as when a model is made, so that files of before are as they were.
+        state = {} if self.trainable else {"trainable": False}
+        return {**config, **own, **state, **({"frozen": frozen} if frozen else {})}
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "StackedHourglass":
-        return cls(**{key: value for key, value in config.items() if key != "trainable"})
+        # Keras's legacy format takes words such as "add" and "sum" for functions.
+        config = {k: v.__name__ if inspect.isfunction(v) else v for k, v in config.items()}
+        frozen = config.pop("frozen", ())
+        model = cls(**config)
+        freeze_inside(model.layers, frozen)
+        return model
 
 
 def snapshot(model: Any) -> Snapshot:

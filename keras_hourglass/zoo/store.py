@@ -47,6 +47,7 @@ FIELDS = {
 _PLACES = ("file", "address")
 
 _ARGUMENTS = (*DEFAULTS, "name", "dtype")
+_STATE = ("trainable", "frozen")  # of a model that Keras saved, and no argument
 # Bounds on what is unpacked from an archive, against files made to fill the memory.
 _MAX_CONFIG, _MAX_WEIGHTS = 16 * 1024**2, 2 * 1024**3
 
@@ -565,7 +566,7 @@ def _member(archive, name, limit):
 
 
 def _known(arguments, path):
-    unknown = sorted(map(str, set(arguments) - {*_ARGUMENTS, "trainable"}))
+    unknown = sorted(map(str, set(arguments) - {*_ARGUMENTS, *_STATE}))
     if unknown:
         raise UserError(
             f"{path} has arguments this version does not know. Received: "
@@ -585,7 +586,7 @@ def _known(arguments, path):
             f"Thresholds, sigma and padding of a preset are numbers. Received: {', '.join(wrong)} "
             f"in {path}. Write it again with save_to_preset."
         )
-    known = {key: value for key, value in arguments.items() if key != "trainable"}
+    known = {key: value for key, value in arguments.items() if key not in _STATE}
     complete({key: value for key, value in known.items() if key in DEFAULTS})
     return known
 

@@ -18,9 +18,7 @@ model = keras_hourglass.StackedHourglass(
 model.save("plain.keras")
 with open("plain.json", "w") as file:
     file.write(model.to_json())
-losses = {name: HeatmapMSE((8, 12)) for name in model.output}
-metrics = {name: [HeatmapPCK((8, 12))] for name in model.output}
-model.compile(TorchRMSprop(1e-3), losses, metrics=metrics)
+model.compile(TorchRMSprop(1e-3), HeatmapMSE(), metrics=HeatmapPCK())
 targets = np.tile(np.array([5.0, 3.0, 1.0, 1.0], "float32"), (2, 3, 1))
 pictures = np.random.default_rng(1).integers(0, 255, (2, 32, 48, 3)).astype("float32")
 model.fit(pictures, {name: targets for name in model.output}, verbose=0)
