@@ -5,8 +5,8 @@ Names are loaded on first use, so that importing the package loads neither Tenso
 
 from typing import TYPE_CHECKING
 
-from keras_hourglass.faces import lazy
-from keras_hourglass.registration import announce
+from keras_hourglass.faces import lazy as _lazy
+from keras_hourglass.registration import announce as _announce
 
 if TYPE_CHECKING:
     from keras_hourglass.codec import HeatmapCodec
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from keras_hourglass.skeletons import Skeleton, get_skeleton
 
 __version__ = "0.1.0"
-__getattr__, __dir__, __all__ = lazy(
+__getattr__, __dir__, __all__ = _lazy(
     __name__,
     {
         "HeatmapCodec": "codec",
@@ -35,4 +35,4 @@ __getattr__, __dir__, __all__ = lazy(
     },
 )
 __all__ += ["__version__"]
-announce()
+_announce()

@@ -132,7 +132,9 @@ class Block(keras.layers.Layer):
                 self._child(node).build(shapes if len(shapes) > 1 else shapes[0])
         freeze_inside(self._inside(), self._frozen)
         if not self.trainable:
-            self.trainable = False  # of the layers inside too, as in Keras's own
+            # Not by `self.trainable`: on TensorFlow, an attribute that is already so is left alone.
+            for layer in self._inside():
+                layer.trainable = False
         self.built = True
 
     def call(self, inputs: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_hourglass.compat import BATCHES, build_optimizer, policy_config, policy_named
+from keras_hourglass.compat import BATCHES, policy_config, policy_named
 from keras_hourglass.errors import UserError, refuse_unknown
 from keras_hourglass.layers.block import freeze_inside, frozen_inside, make_layer
 from keras_hourglass.network.compiling import losses_for, metrics_for
@@ -258,8 +258,8 @@ class StackedHourglass(keras.Model):
     def compile_from_config(self, config: dict) -> None:
         """Compile as a saved model was."""
         self.compile(**keras.saving.deserialize_keras_object(config))
-        if getattr(self, "optimizer", None) is not None:
-            build_optimizer(self.optimizer, self.trainable_variables)
+        if hasattr(getattr(self, "optimizer", None), "build"):
+            self.optimizer.build(self.trainable_variables)
 
     def fit(self, x: Any = None, y: Any = None, *args, **options) -> Any:
         """As in Keras, which warns of its own default for `shuffle` where batches come ordered."""

@@ -99,9 +99,9 @@ def open_pictures(source):
 
     Args:
         source: path of a picture, video or folder, a glob pattern, an https address, bytes of a
-            file, an RGB array `(height, width, 3)` or `(N, height, width, 3)`, a PIL image, a
-            camera's index, or an iterable of any of them. Opened `Pictures` are returned as they
-            are.
+            file or an open file, an RGB array `(height, width, 3)` or `(N, height, width, 3)`, a
+            PIL image, a camera's index, or an iterable of any of them. Opened `Pictures` are
+            returned as they are.
 
     Returns:
         `Pictures`.
@@ -115,6 +115,9 @@ def open_pictures(source):
         raise UserError(_unknown(source))
     if isinstance(source, (int, np.integer)):
         return _open_video(int(source))
+    if callable(getattr(source, "read", None)):
+        # An open file, from the place where it stands.
+        source = _content(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return Pictures([Picture("bytes", bytes(source))], 1, "picture")
     if isinstance(source, np.ndarray):
@@ -136,6 +139,16 @@ def open_pictures(source):
     if hasattr(source, "__iter__"):
         return Pictures((item for part in source for item in open_pictures(part)), None, "stream")
     raise UserError(_unknown(source))
+
+
+def _content(file):
+    content = file.read()
+    if not isinstance(content, (bytes, bytearray)):
+        raise UserError(
+            "An open file of a picture must be read as bytes. Received: one opened as text. "
+            "Open it with mode 'rb'."
+        )
+    return content
 
 
 def _unknown(source):

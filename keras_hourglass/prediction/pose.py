@@ -182,8 +182,9 @@ class Pose:
         flags = 2.0 * self.present
         points = np.where(np.isfinite(self.keypoints), self.keypoints, 0)
         return {
-            "image_id": image_id,
-            "category_id": category_id,
+            # NumPy's numbers are none of JSON's.
+            "image_id": image_id.item() if isinstance(image_id, np.generic) else image_id,
+            "category_id": int(category_id),
             "keypoints": _rounded(np.column_stack([points, flags]).ravel(), 3),
             "bbox": _rounded(self.box, 3),
             "score": round(self.score, 6),

@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -107,6 +108,7 @@ class Predictor:
         workers: int = 2,
         whole: bool = False,
     ):
+        self._arguments = {name: value for name, value in locals().items() if name != "self"}
         source = None if hasattr(model, "input_shape") else model
         model = model if source is None else _load(source, engine)
         for name, value in (("batch_size", batch_size), ("workers", workers)):
@@ -138,6 +140,15 @@ class Predictor:
         )
         order = self.skeleton.flip_order if self.skeleton.mirrors else None
         self._runner = HeatmapRunner(model, (self.output,), order, (1.0,), batch_size, engine)
+
+    def __reduce__(self):
+        """A predictor travels as what it was made by."""
+        if hasattr(self._arguments["model"], "input_shape"):
+            raise UserError(
+                "A Predictor made by a name or a path can be pickled: it travels as that. "
+                "Received: one made of a model in memory. Save the model and name its folder."
+            )
+        return functools.partial(type(self), **self._arguments), ()
 
     @property
     def model(self) -> Any:

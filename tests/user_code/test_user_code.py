@@ -11,6 +11,7 @@ HERE = pathlib.Path(__file__).parent
 BACKENDS = ("tensorflow", "jax", "torch")
 # Files that are run in turn in one folder.
 PROGRAMS = {
+    "processes": ("processes.py",),
     "fine_tuning": ("fine_tuning.py",),
     "saving": ("saving.py", "loading_keras_first.py", "loading_keras_last.py"),
 }
