@@ -161,7 +161,15 @@ class Block(keras.layers.Layer):
         return shapes if len(shapes) > 1 else shapes[0]
 
     def compute_output_spec(self, inputs: Any, **training: Any) -> Any:
-        """Shapes and dtypes without computing: heatmaps, for one, are float32 in any policy."""
+        """Shapes and dtypes without computing: heatmaps, for one, are float32 in any policy.
+
+        Args:
+            inputs: Keras tensors, as the layer is called with.
+            **training: the training mode, which changes neither.
+
+        Returns:
+            A `KerasTensor`, or a list of them.
+        """
         given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         shapes = [tensor.shape for tensor in given]
         wiring = self._wire(self.split(shapes if self.num_inputs > 1 else shapes[0]))

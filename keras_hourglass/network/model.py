@@ -256,13 +256,25 @@ class StackedHourglass(keras.Model):
         )
 
     def compile_from_config(self, config: dict) -> None:
-        """Compile as a saved model was."""
+        """Compile as a saved model was.
+
+        Args:
+            config: as from `get_compile_config`.
+        """
         self.compile(**keras.saving.deserialize_keras_object(config))
         if hasattr(getattr(self, "optimizer", None), "build"):
             self.optimizer.build(self.trainable_variables)
 
     def fit(self, x: Any = None, y: Any = None, *args, **options) -> Any:
-        """As in Keras, which warns of its own default for `shuffle` where batches come ordered."""
+        """As in Keras, which warns of its own default for `shuffle` where batches come ordered.
+
+        Args:
+            x, y: as in Keras.
+            *args, **options: the other arguments of `keras.Model.fit`.
+
+        Returns:
+            Keras's `History`.
+        """
         arrays = x is None or hasattr(x, "shape") or isinstance(x, (list, tuple, dict))
         if not arrays and len(args) < 6 and not isinstance(x, BATCHES):
             options.setdefault("shuffle", False)
