@@ -647,5 +647,12 @@ def _build_trackers(model):
     if _finds_people(model):  # their targets are maps with two weights
         one = (1, *(edge // model.stride for edge in model.input_size), len(BOXES.joints) + 2)
     answers = dict.fromkeys(maps, np.zeros(one, "float32"))
-    model.compute_loss(y=answers, y_pred=maps)
+    if hasattr(keras, "ops"):  # Keras 2.15 wants tensors of TensorFlow
+        tensor = keras.ops.convert_to_tensor
+    else:
+        tensor = keras.backend.constant
+    model.compute_loss(
+        y={name: tensor(value) for name, value in answers.items()},
+        y_pred={name: tensor(value, "float32") for name, value in maps.items()},
+    )
     model.reset_metrics()

@@ -69,7 +69,7 @@ def fit(folder):
         RectifiedAdam(1e-2), Lookahead(RectifiedAdam(1e-2)), MovingAverage(LAMB(1e-2)), LAMB(1e-2),
     ):  # fmt: skip
         model = StackedHourglass(num_keypoints=5, **TINY)
-        model.compile(optimizer, HeatmapMSE(size, 1.0), [HeatmapPCK(size)])
+        model.compile(optimizer, HeatmapMSE(size, 1.0), metrics=[HeatmapPCK(size)])
         name = type(optimizer).__name__
         losses[name] = model.fit(pictures, targets, epochs=3, verbose=0).history["loss"]
     (folder / "losses.json").write_text(json.dumps(losses))

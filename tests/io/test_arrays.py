@@ -267,3 +267,17 @@ def test_what_passes_is_read_by_scipy():
         except (ValueError, TypeError, NotImplementedError, UnicodeError):
             continue
     assert passed > 100
+
+
+def test_texts_without_end_are_refused_where_the_library_would_search_for_ever(path):
+    with h5py.File(path, "w") as file:
+        file["names"] = ["one.png", "another.png"]
+    content = path.read_bytes()
+    read = arrays.read_hdf5(path, ("names",), "file")
+    assert [bytes(name) for name in read["names"]] == [b"one.png", b"another.png"]
+    heap = content.index(b"GCOL") + 16
+    # Past the two texts, each a head of 16 bytes and its letters up to a multiple of 8.
+    free = heap + (16 + 8) + (16 + 16)
+    assert content[free : free + 2] == b"\0\0"
+    path.write_bytes(content[: free + 8] + bytes(8) + content[free + 16 :])
+    refused("texts have no end", arrays.read_hdf5, path, ("names",), "file")
