@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_hourglass.errors import UserError
+from keras_hourglass.io.structured import shorten
 
 # Of batch normalisation: Torch's defaults, with which the paper's networks were trained; Keras has
 # 1e-3 and 0.99.
@@ -174,7 +175,9 @@ class Builder:
 def check_positive(name, value):
     """Refuse anything but a positive integer."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"Expected `{name}` to be a positive integer. Received: {name}={value!r}")
+        raise UserError(
+            f"Expected `{name}` to be a positive integer. Received: {name}={shorten(repr(value))}"
+        )
 
 
 def describe(kind, inputs, options, path=""):

@@ -314,7 +314,7 @@ def _check(config):
         if isinstance(width, bool) or not isinstance(width, int) or width < 2 or width % 2:
             raise UserError(
                 "Widths of residuals, `num_features` among them, must be positive and even, since "
-                f"residuals halve them inside. Received: {width!r}. Use the next even number."
+                f"residuals halve them inside. Received: {_shown(width)}. Use the next even number."
             )
     if config["supervision"] == "inner" and config["depth"] < 2:
         raise UserError(
