@@ -16,10 +16,11 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic_core import PydanticCustomError
 
+from keras_hourglass.choices import MISSING
 from keras_hourglass.data.augment import AUGMENTATIONS, Augmentation
 from keras_hourglass.errors import RecipeError, UserError, did_you_mean
 from keras_hourglass.io.files import atomic_write
-from keras_hourglass.io.structured import format_yaml, parse_yaml, read_yaml
+from keras_hourglass.io.structured import format_yaml, parse_yaml, read_yaml, shorten
 from keras_hourglass.network.config import DEFAULTS, complete, output_strides
 from keras_hourglass.typing import Path
 from keras_hourglass.zoo.store import OVERRIDES, resolve
@@ -119,7 +120,7 @@ class DataSection(_Section):
     train: _Data = "synthetic:2000@1"
     validation: _Data | None = None
     sigma: _Positive = 1.5
-    missing: Literal["zero", "ignore"] = "zero"
+    missing: Literal[MISSING] = "zero"  # type: ignore[valid-type]
     cache: bool = False
     workers: _Count = 2
     images: str | None = None
@@ -323,9 +324,14 @@ def recipe_titles() -> dict[str, str]:
     >>> list(recipe_titles())[0]
     'custom_finetune'
     """
-    names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    names = _names()
     names.sort(key=lambda name: name != "custom_finetune")
     return {name: _title(recipe_text(name)) for name in names}
+
+
+def _names():
+    """The recipes of the package, by the alphabet."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
 def _title(text):
@@ -355,7 +361,7 @@ def recipe_text(name: str) -> str:
     >>> recipe_text("lsp_small").startswith("#")
     True
     """
-    names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    names = _names()
     if name not in names:
         text = (
             f"The package has no such recipe. Received: {name}.{did_you_mean(name, names)} "
@@ -386,7 +392,7 @@ def _read(source):
     try:
         path.open("rb").close()
     except (OSError, ValueError) as error:
-        names = sorted(shipped.stem for shipped in RECIPES.glob("*.yaml"))
+        names = _names()
         text = (
             "A recipe is a readable YAML file or one of the package's. Received: "
             f"{source} ({getattr(error, 'strerror', error)}).{did_you_mean(source, names)} "
@@ -493,8 +499,7 @@ def _name(kind):
 
 def _shown(value, plain=False):
     """A value as messages show it: in one line, and not without end."""
-    text = _one_line(str(value) if plain else repr(value))
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    return shorten(str(value) if plain else repr(value), _SHOWN)
 
 
 def _one_line(text):

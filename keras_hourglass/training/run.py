@@ -642,17 +642,11 @@ def _build_trackers(model):
 
     Keras makes them in the first step, and TensorFlow traces a step that made variables twice.
     """
-    maps = {name: np.zeros((1, *output.shape[1:])) for name, output in model.output.items()}
+    import tensorflow as tf
+
+    maps = {name: tf.zeros((1, *output.shape[1:])) for name, output in model.output.items()}
     one = (1, model.num_keypoints, 4)
     if _finds_people(model):  # their targets are maps with two weights
         one = (1, *(edge // model.stride for edge in model.input_size), len(BOXES.joints) + 2)
-    answers = dict.fromkeys(maps, np.zeros(one, "float32"))
-    if hasattr(keras, "ops"):  # Keras 2.15 wants tensors of TensorFlow
-        tensor = keras.ops.convert_to_tensor
-    else:
-        tensor = keras.backend.constant
-    model.compute_loss(
-        y={name: tensor(value) for name, value in answers.items()},
-        y_pred={name: tensor(value, "float32") for name, value in maps.items()},
-    )
+    model.compute_loss(y=dict.fromkeys(maps, tf.zeros(one)), y_pred=maps)
     model.reset_metrics()
