@@ -29,7 +29,14 @@ EXTRAS = {
     "video": ["imageio-ffmpeg>=0.5"],  # H.264, which browsers play
     "demo": ["gradio"],
     # TensorFlow Addons ended with TensorFlow 2.15 and Keras 2; Python 3.11 at most.
-    "addons": ["tensorflow==2.15.*", "keras==2.15.*", "tensorflow-addons==0.23.*", "numpy<2"],
+    # Later releases of onnx ask for numbers that this TensorFlow's ml_dtypes has not.
+    "addons": [
+        "tensorflow==2.15.*",
+        "keras==2.15.*",
+        "tensorflow-addons==0.23.*",
+        "numpy<2",
+        "onnx<1.19",
+    ],
 }
 EXTRAS["test"] = sorted(
     # KerasHub brings the test that its own networks pass; Grain is imported by it.
@@ -42,7 +49,12 @@ EXTRAS["test"] = sorted(
         "pytest",
         "pytest-xdist",
         "ruff",
-    }.union(*(EXTRAS[name] for name in ("serving", "openvino", "litert", "coco", "sleap", "heif")))
+    }.union(
+        *(
+            EXTRAS[name]
+            for name in ("serving", "openvino", "litert", "coco", "sleap", "heif", "supervision")
+        )
+    )
 )
 
 

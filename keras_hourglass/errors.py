@@ -6,8 +6,9 @@ into one line and exit status 2.
 
 import difflib
 import functools
+import importlib
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _F = TypeVar("_F")
 
@@ -51,6 +52,23 @@ class RequestTimeout(ServingError):
 
 class RequestRejected(ServingError):
     """The server refused the request: unknown model or signature, wrong or too large input."""
+
+
+def optional(name: str) -> Any:
+    """A package that need not be there, imported; one that is there but broken counts as missing.
+
+    Packages whose versions do not go together raise whatever comes to them on import: onnx 1.19
+    beside the ml_dtypes of TensorFlow 2.15 an `AttributeError`.
+
+    Raises:
+        ImportError: if it is not installed or cannot be loaded.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise
+    except Exception as error:
+        raise ImportError(f"{name} is broken: {type(error).__name__}: {error}") from error
 
 
 _LONGEST = 200  # characters of a name in a message: files of others have longer ones

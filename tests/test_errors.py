@@ -1,5 +1,7 @@
 """Nothing is swallowed: what there is not is refused, with the nearest that there is."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -17,8 +19,9 @@ from keras_hourglass import (
     metrics,
 )
 from keras_hourglass.data import Augmentation, PoseDataset, load_records
-from keras_hourglass.errors import UnknownArgument, UserError, did_you_mean
+from keras_hourglass.errors import UnknownArgument, UserError, did_you_mean, optional
 from keras_hourglass.evaluation import evaluate
+from keras_hourglass.inference import make_engine
 from keras_hourglass.layers.common import BatchNormalization
 from keras_hourglass.losses import BoxLoss, HeatmapMSE
 from keras_hourglass.metrics import HeatmapPCK, pck
@@ -141,3 +144,19 @@ def test_a_list_of_joints_is_a_skeleton():
         get_skeleton([1, 2])
     with pytest.raises(UserError, match="names must be given and differ"):
         get_skeleton(["a", "a"])
+
+
+def test_a_broken_package_counts_as_missing(tmp_path, monkeypatch):
+    """Such a one must not end what works without it: the engine is chosen, not demanded."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "unfit.py").write_text("import math\nmath.float4\n")
+    with pytest.raises(ImportError, match="unfit is broken: AttributeError: .*float4"):
+        optional("unfit")
+
+    (tmp_path / "onnx.py").write_text("import math\nmath.float4\n")
+    monkeypatch.delitem(sys.modules, "onnx", raising=False)
+    monkeypatch.setattr("keras_hourglass.inference.engines.accelerators", lambda: [])
+    model = StackedHourglass(**SMALL)
+    assert make_engine("fastest", model, ("stack_1",)).name in ("folded", "keras")
+    with pytest.raises(UserError, match="'onnxruntime' needs a package .*onnx is broken"):
+        make_engine("onnxruntime", model, ("stack_1",))

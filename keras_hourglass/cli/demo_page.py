@@ -8,7 +8,7 @@ import json
 import os
 import time
 
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, optional
 
 
 def add_arguments(parser):
@@ -148,7 +148,7 @@ def build_page(models):
     """
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     try:
-        import gradio
+        gradio = optional("gradio")
     except ImportError as error:
         raise UserError(
             f"The page needs Gradio, which is not installed ({error}). "

@@ -14,7 +14,7 @@ import numpy as np
 from keras_hourglass.data.annotations import Tally, person_box
 from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.data.records import PoseRecords, unique_ids
-from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.errors import DataError, UserError, optional
 from keras_hourglass.io.arrays import open_hdf5
 from keras_hourglass.io.structured import existing, one_line, reads
 from keras_hourglass.metrics import reference_lengths
@@ -170,7 +170,7 @@ def _opened(file, video, source):
 def _load(path):
     """The file's `Labels`, without opening videos, which may lie anywhere."""
     try:
-        import sleap_io
+        sleap_io = optional("sleap_io")
     except ImportError:
         raise UserError(
             "SLEAP's files are read by sleap-io, which is not installed. "

@@ -5,6 +5,7 @@ import tempfile
 
 import numpy as np
 
+from keras_hourglass.errors import optional
 from keras_hourglass.io.files import atomic_path, atomic_write
 
 
@@ -29,13 +30,14 @@ def write_program(program, path, calibration=None):
 
 
 def _as_onnx(program):
+    optional("onnx")
     from keras_hourglass.inference.onnx_graph import to_onnx
 
     return to_onnx(program).SerializeToString()
 
 
 def _write_openvino(program, path):
-    import openvino
+    openvino = optional("openvino")
 
     with tempfile.TemporaryDirectory() as folder:
         source = pathlib.Path(folder, "model.onnx")

@@ -27,7 +27,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_hourglass.errors import UserError, did_you_mean
+from keras_hourglass.errors import UserError, did_you_mean, optional
 from keras_hourglass.hardware import accelerators
 from keras_hourglass.inference.runtimes import kind_of, load_network
 from keras_hourglass.network.graph import Snapshot
@@ -140,8 +140,8 @@ def _in_float32(model):
 def _automatic():
     """The engines other than the model itself that `"fastest"` may take, best first."""
     with contextlib.suppress(ImportError):
-        import onnx  # noqa: F401 - that it is there, and whole
-        import onnxruntime  # noqa: F401
+        optional("onnx")
+        optional("onnxruntime")
 
         if not accelerators():
             return ["onnxruntime"]

@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, optional
 
 
 def kind_of(path):
@@ -94,7 +94,7 @@ def _litert(path, outputs, threads):
 
 
 def _onnxruntime(path, outputs, threads):
-    import onnxruntime
+    onnxruntime = optional("onnxruntime")
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -112,7 +112,7 @@ def _onnxruntime(path, outputs, threads):
 
 
 def _openvino(path, outputs, threads):
-    import openvino
+    openvino = optional("openvino")
 
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads:

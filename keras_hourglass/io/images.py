@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from keras_hourglass.errors import DataError
+from keras_hourglass.errors import DataError, optional
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.io.headers import ORIENTATION, Header, open_picture, read_header
 from keras_hourglass.io.structured import one_line
@@ -528,7 +528,7 @@ def _prepare(data, name):
     if data[8:10] == b"mi" and b"avif" in data[12:length]:
         return
     try:
-        import pillow_heif
+        pillow_heif = optional("pillow_heif")
     except ImportError:
         raise DataError(
             f"HEIC pictures are read by pillow-heif, which is not installed. Received: {name}. "

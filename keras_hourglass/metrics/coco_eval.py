@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.errors import DataError, UserError, optional
 from keras_hourglass.io.structured import (
     Ids,
     as_flag,
@@ -56,8 +56,8 @@ def average_precision(annotations: Path, results: Path | list) -> dict[str, floa
     71.2
     """
     try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
+        COCO = optional("pycocotools.coco").COCO
+        COCOeval = optional("pycocotools.cocoeval").COCOeval
     except ImportError:
         raise UserError(
             "COCO's average precision needs pycocotools, which is not installed. "

@@ -23,7 +23,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, optional
 from keras_hourglass.geometry import suppress_overlaps
 from keras_hourglass.io.images import paste_scaled
 from keras_hourglass.typing import Path, Size
@@ -354,7 +354,7 @@ class OnnxDetector:
         """Whether a grid's boxes come in pixels; YOLOX's own export leaves that to the caller."""
         if self._layout is not _grid_with_objects or self.family.name != "yolox":
             return True
-        import onnx
+        onnx = optional("onnx")
 
         # Decoding takes the exponential of sizes; the rest of the network has none.
         graph = onnx.load(self.path, load_external_data=False).graph
@@ -363,7 +363,7 @@ class OnnxDetector:
 
 def _session(path):
     try:
-        import onnxruntime
+        onnxruntime = optional("onnxruntime")
     except ImportError as error:
         raise UserError(
             f"ONNX Runtime runs this detector and is not installed. Received: {path}. "

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, optional
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.prediction.pose import Pose, free_path, picture_to_dict
 from keras_hourglass.skeletons import Skeleton
@@ -198,7 +198,7 @@ class PicturePoses(collections.abc.Sequence):
             UserError: if pandas is not installed.
         """
         try:
-            import pandas
+            pandas = optional("pandas")
         except ImportError as error:
             raise UserError(
                 f"A data frame needs pandas, which is not installed ({error}). "
@@ -216,7 +216,7 @@ class PicturePoses(collections.abc.Sequence):
             UserError: if supervision is not installed.
         """
         try:
-            import supervision
+            supervision = optional("supervision")
         except ImportError as error:
             raise UserError(
                 f"KeyPoints need supervision, which is not installed ({error}). "

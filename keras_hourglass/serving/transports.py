@@ -15,6 +15,7 @@ from keras_hourglass.errors import (
     ServerUnavailable,
     ServingError,
     UserError,
+    optional,
 )
 
 MAX_ANSWER = 256 * 2**20  # bytes; heatmaps of a large batch are the largest answers
@@ -247,8 +248,7 @@ def _read(response, left):
 
 def _import_grpc():
     try:
-        import grpc
-        from tensorflow_serving import apis
+        grpc, apis = optional("grpc"), optional("tensorflow_serving.apis")
         from tensorflow_serving.apis import (  # noqa: F401
             get_model_status_pb2,
             model_service_pb2_grpc,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_hourglass.errors import WeightsError, listed
+from keras_hourglass.errors import WeightsError, listed, optional
 from keras_hourglass.io.arrays import MAX_BYTES, read_npz
 from keras_hourglass.io.structured import boundary, one_line, shorten
 from keras_hourglass.network.config import complete, stem_widths
@@ -318,7 +318,7 @@ def _axes(array):
 
 def _read_torch(path):
     try:
-        import torch
+        torch = optional("torch")
     except ImportError:
         raise WeightsError(
             f"PyTorch's files are read by PyTorch. Received: {path} without the package torch. "
