@@ -265,6 +265,36 @@ def present_from(
     return np.array([float(merged.get(joint, PRESENT_FROM)) for joint in skeleton.joints])
 
 
+def confidences(scores: Array, thresholds: Array) -> np.ndarray:
+    """Scores on a scale that all networks share: 0.5 from where on a joint counts as present.
+
+    How high a network's maps are depends on how long it was trained: one that is right four times
+    of five may draw maxima of 0.2. In relation to the height from which they are believed, those
+    of a cautious network and of a bold one say the same.
+
+    Args:
+        scores: `(..., K)` heights of maxima.
+        thresholds: `(K,)` least heights of present joints, see `present_from`.
+
+    Returns:
+        `(..., K)` float64 `score / (score + threshold)`: 0 of an empty map, 0.5 at the threshold,
+        0.8 at four times of it. Where everything from 0 on is present, 1 or 0. NaN stays.
+
+    Example:
+
+    >>> confidences([0.05, 0.4], [0.05, 0.1]).tolist()
+    [0.5, 0.8]
+    >>> confidences([0.5, 4.0], [0.5, 1.0]).tolist()
+    [0.5, 0.8]
+    """
+    scores, thresholds = np.asarray(scores, np.float64), np.asarray(thresholds, np.float64)
+    heights = np.maximum(scores, 0.0)  # keeps NaN
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = heights / (heights + np.maximum(thresholds, 0.0))
+    every = np.where(np.isnan(scores), np.nan, scores >= thresholds)
+    return np.where(thresholds > 0, shares, every)
+
+
 def _maxima(maps):
     """Rows, columns and heights of the first maxima, each `(N, K)`.
 

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_hourglass.codec import BoxCodec, HeatmapCodec, codec_of, derivatives, present_from
+from keras_hourglass.codec import (
+    BoxCodec,
+    HeatmapCodec,
+    codec_of,
+    confidences,
+    derivatives,
+    present_from,
+)
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine, crop_affine, invert_affine
 from keras_hourglass.skeletons import BOXES, SKELETONS, Skeleton
@@ -567,6 +574,31 @@ def test_least_scores_of_present_joints_by_hand():
             present_from(skeleton, own, wrong)
     with pytest.raises(UserError, match="tail"):
         present_from(skeleton, own, {"tail": 0.3})
+
+
+@given(
+    st.lists(st.floats(-1, 2), min_size=1, max_size=5),
+    st.floats(0.001, 1.5),
+    st.floats(0.01, 10),
+)
+def test_confidences_are_the_same_for_maps_of_any_height(scores, threshold, height):
+    found = confidences(scores, [threshold])
+    scaled = confidences(np.multiply(scores, height), [threshold * height])
+    np.testing.assert_allclose(scaled, found)
+    assert (found >= 0).all() and (found < 1).all()
+    sure, unsure = np.array(scores) >= threshold * 1.001, np.array(scores) <= threshold * 0.999
+    assert (found[sure] > 0.5).all() and (found[unsure] < 0.5).all()
+    order = np.argsort(scores)
+    assert (np.diff(found[order]) >= 0).all()
+
+
+def test_confidences_by_hand():
+    # A quarter, once, three and nine times the threshold.
+    found = confidences([[0.05, 0.2, 0.6, 1.8]], [0.2] * 4)
+    np.testing.assert_allclose(found, [[0.2, 0.5, 0.75, 0.9]])
+    # Where every joint is called present, so it is; a map without a number says nothing.
+    assert confidences([0.0, -0.1, 0.3, -0.3], [0.0, 0.0, -0.2, -0.2]).tolist() == [1, 0, 1, 0]
+    assert np.isnan(confidences([np.nan, np.nan], [0.2, 0.0])).all()
 
 
 def test_maps_of_the_mirror_image_come_back():

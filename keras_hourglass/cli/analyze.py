@@ -42,7 +42,10 @@ def add_arguments(parser):
                 help="judge by crops that show people whole and, so often each, cut off",
             )
             one.add_argument(
-                "--save", metavar="PRESET", help="write the thresholds into this preset folder"
+                "--save",
+                metavar="PRESET",
+                help="find from which score on each joint is believed, as the end of a training "
+                "does, and write that into this preset folder",
             )
         if name == "stacks":
             one.add_argument("--people", type=int, default=4, help="shown of each kind")
@@ -168,10 +171,11 @@ def _presence(args, out):
                 "Evaluate a model instead of scoring a file."
             )
     result = analysis.presence(statistics, predictions.records.visibility, skeleton)
-    if not result:
+    if not result and not args.save:
         raise UserError(
             "Telling annotated joints from others needs data with joints that are not annotated "
-            "for everybody. Received: every kind of joint is always or never annotated."
+            "for everybody. Received: every kind of joint is always or never annotated. "
+            "--save PRESET finds from which score on each joint is believed all the same."
         )
     rows = [["joint or group", "annotated %", "maximum: accuracy", "threshold", "AP"]]
     rows[0] += ["mean: accuracy", "threshold", "AP"]
@@ -183,7 +187,8 @@ def _presence(args, out):
             cells.append(tables.cell(one["average_precision"]))
         rows.append(cells)
     kinds = [name for name, _ in skeleton.groups if name in result] or list(result)[:6]
-    figures.save_figure(figures.precision_recall_panels(result, kinds), out / "presence.png")
+    if kinds:
+        figures.save_figure(figures.precision_recall_panels(result, kinds), out / "presence.png")
     content = {"kinds": result}
     caption = "Accuracy in percent at the best threshold; AP: average precision"
     chosen = {joint: result[joint]["maximum"] for joint in skeleton.joints if joint in result}
@@ -195,12 +200,32 @@ def _presence(args, out):
         )
         rows, caption = tables.presence_table(chosen, PRESENT_FROM), tables.PRESENCE
     thresholds = {joint: round(row["threshold"], 4) for joint, row in chosen.items()}
-    _write(out, "presence", {"thresholds": thresholds, **content}, rows, caption)
     if args.save:
-        from keras_hourglass.zoo import save_thresholds
+        content["believed_from"] = _save_thresholds(args, predictions)
+    _write(out, "presence", {"thresholds": thresholds, **content}, rows, caption)
 
-        save_thresholds(args.save, thresholds)
-        print(f"\nthresholds saved in {args.save}")
+
+def _save_thresholds(args, predictions):
+    """Store from which score on each joint is believed, by the rule of the end of a training."""
+    import pathlib
+
+    from keras_hourglass.evaluation import believed_from
+    from keras_hourglass.training.recipe import load_recipe
+    from keras_hourglass.zoo import save_thresholds
+
+    recipe = pathlib.Path(args.save) / "recipe.yaml"
+    # Who was cut off is not there. Else the training knows what joints without annotation are.
+    absent = bool(args.cut) or not recipe.is_file() or load_recipe(recipe).data.missing == "zero"
+    thresholds = believed_from(predictions, absent, _threshold(args, predictions.records)[0])
+    if not thresholds:
+        raise UserError(
+            "Thresholds need people whose joints can be measured. Received: "
+            f"{len(predictions)} people, nobody of whom has a reference length. Pass other data."
+        )
+    save_thresholds(args.save, thresholds)
+    print(f"from which score on joints are believed, saved in {args.save}:")
+    print(", ".join(f"{joint} {value:.3g}" for joint, value in thresholds.items()) + "\n")
+    return thresholds
 
 
 def _whole_and_cut(args):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from keras_hourglass.evaluation.finding import Finding, evaluate_detector
     from keras_hourglass.evaluation.measure import (
         Evaluation,
+        believed_from,
         default_threshold,
         evaluate,
         evaluate_predictions,
@@ -35,6 +36,7 @@ __getattr__, __dir__, __all__ = lazy(
         "Finding": "finding",
         "Predictions": "predictions",
         "RecordHeatmaps": "predictions",
+        "believed_from": "measure",
         "default_threshold": "measure",
         "evaluate": "measure",
         "evaluate_detector": "finding",

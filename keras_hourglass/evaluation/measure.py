@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_hourglass.analysis.presence import sure_thresholds
 from keras_hourglass.codec import DECODERS, codec_of
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import UserError, checks_arguments, refuse_unknown
@@ -29,7 +30,7 @@ from keras_hourglass.metrics import (
     summarize,
 )
 from keras_hourglass.metrics.oks import AREA_OF_BOX
-from keras_hourglass.metrics.pck import PCK
+from keras_hourglass.metrics.pck import PCK, TOLERANCE
 from keras_hourglass.network.config import stack_names
 
 # Factors on the person box that a sweep averages over.
@@ -248,6 +249,34 @@ def evaluate(
     _check_stack(stack, len(stack_names(model.output)))  # before the work, not after
     predictions = predict_records(model, records, **options)
     return evaluate_predictions(predictions, threshold, mean_over, stack)
+
+
+def believed_from(
+    predictions: Predictions, absent: bool = False, threshold: float | None = None
+) -> dict[str, float]:
+    """From which score on each joint is believed: the thresholds that a model is stored with.
+
+    Args:
+        predictions: for annotated people who were not trained on; the last stack counts.
+        absent: joints that are not annotated are not there, so that none should be believed;
+            otherwise nobody knows.
+        threshold: largest correct distance in reference lengths; `default_threshold` by default.
+
+    Returns:
+        joint -> threshold, see `sure_thresholds`.
+
+    Example:
+
+    >>> save_thresholds("runs/mine", believed_from(predictions))  # doctest: +SKIP
+    """
+    people = predictions.records
+    if threshold is None:
+        threshold = default_threshold(normalizer_name(people))
+    distances = predictions.distances()[-1]
+    right = np.where(np.isfinite(distances), distances <= threshold * TOLERANCE, np.nan)
+    if absent:
+        right = np.where(np.asarray(people.visibility) > 0, right, 0.0)
+    return sure_thresholds(predictions.scores[-1], right, people.skeleton)
 
 
 def sweep(

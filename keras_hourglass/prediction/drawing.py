@@ -19,6 +19,7 @@ _LIGHTER = 0.45  # how much white is in the left limbs of a person
 # that are not sure; and of those where no joint is present.
 _RIM, _FAINT, _FAINT_BELOW, _UNSURE, _GUESS = 0.75, 0.55, 0.5, 0.45, 0.3
 _BACKGROUND = 24  # of sheets
+_FAINTEST = 0.02  # height of maps that are drawn as brightly as any; lower ones are empty
 # Beyond this, coordinates are off every picture and would overflow.
 FAR = 1e5
 
@@ -262,12 +263,13 @@ def tile_sheet(tiles, columns=None):
     return _grid(tiles, columns or max(1, round(len(tiles) ** 0.5)))
 
 
-def draw_heatmap(crop, heatmap):
+def draw_heatmap(crop, heatmap, brightest=1.0):
     """One joint's heatmap over its crop, as in Figure 2 of the paper.
 
     Args:
         crop: `(H, W, 3)` uint8 RGB crop in input pixels.
-        heatmap: `(h, w)` map in heatmap pixels; 1 and above is drawn brightest.
+        heatmap: `(h, w)` map in heatmap pixels.
+        brightest: the height that is drawn brightest, as are those above.
 
     Returns:
         `(H, W, 3)` uint8 RGB array.
@@ -276,7 +278,7 @@ def draw_heatmap(crop, heatmap):
     values = np.nan_to_num(np.asarray(heatmap, np.float32))
     # cv2.resize aligns pixel edges, which is how input and heatmap frames are related.
     values = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
-    values = np.clip(values, 0, 1)
+    values = np.clip(values / brightest, 0, 1)
     painted = cv2.applyColorMap((values * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None] * 0.5
     strength = np.sqrt(values)[..., None]
@@ -285,7 +287,10 @@ def draw_heatmap(crop, heatmap):
 
 
 def heatmap_sheet(crop, heatmaps, names, tile=160, columns=6, first=None):
-    """A labelled sheet: the crop, then the heatmap of every joint.
+    """A labelled sheet: the crop, then the heatmap of every joint with its height.
+
+    The colours reach up to the highest map, so that those of a network that is still learning are
+    seen; the first label says so.
 
     Args:
         crop: `(H, W, 3)` uint8 RGB crop in input pixels.
@@ -311,11 +316,14 @@ def heatmap_sheet(crop, heatmaps, names, tile=160, columns=6, first=None):
     size = (tile, max(1, round(tile * crop.shape[0] / crop.shape[1])))
     small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
     front = crop if first is None else _checked(first)
-    tiles = [("input", cv2.resize(front, size, interpolation=cv2.INTER_AREA))]
+    peaks = np.nan_to_num(heatmaps, nan=-np.inf, posinf=np.inf).max(axis=(0, 1))
+    peaks = np.where(np.isfinite(peaks), peaks, 0.0)
+    brightest = float(np.clip(peaks.max(initial=_FAINTEST), _FAINTEST, 1.0))
+    first_label = "input" if brightest == 1 else f"colours to {brightest:.2f}"
+    tiles = [(first_label, cv2.resize(front, size, interpolation=cv2.INTER_AREA))]
     for index, name in enumerate(names):
-        peak = np.nanmax(heatmaps[..., index]) if np.isfinite(heatmaps[..., index]).any() else 0.0
-        label = f"{name} {round(float(peak), 2) + 0.0:.2f}"
-        tiles.append((label, draw_heatmap(small, heatmaps[..., index])))
+        label = f"{name} {round(float(peaks[index]), 2) + 0.0:.2f}"
+        tiles.append((label, draw_heatmap(small, heatmaps[..., index], brightest)))
     return _grid(tiles, columns)
 
 

@@ -18,6 +18,7 @@ from keras_hourglass.typing import Path
 
 # What the table knows of a person; `x`, `y`, `score` and `present` of each joint follow.
 _COLUMNS = ("image", "frame", "person", "box_x", "box_y", "box_w", "box_h", "score")
+_OF_JOINT = ("x", "y", "score", "confidence", "present")
 _LAST_COLUMNS = ("id", "sure", "seconds")
 
 
@@ -164,10 +165,13 @@ class PicturePoses(collections.abc.Sequence):
             score = round(pose.score, 4)
             known = (self.name, self.frame, person, *values["box"], score)
             row = dict(zip(_COLUMNS, known, strict=True))
-            points = zip(pose.names, values["keypoints"], values["present"], strict=True)
-            for joint, (x, y, height), present in points:
-                row[f"{joint}_x"], row[f"{joint}_y"] = x, y
-                row[f"{joint}_score"], row[f"{joint}_present"] = height, present
+            points = zip(
+                pose.names, values["keypoints"], values["confidences"], values["present"],
+                strict=True,
+            )  # fmt: skip
+            for joint, point, confidence, present in points:
+                numbers = (*point, confidence, present)
+                row |= {f"{joint}_{of}": one for of, one in zip(_OF_JOINT, numbers, strict=True)}
             last = pose.id, bool(pose.sure), self.seconds
             rows.append({**row, **dict(zip(_LAST_COLUMNS, last, strict=True))})
         return rows
@@ -209,6 +213,7 @@ class PicturePoses(collections.abc.Sequence):
     def to_supervision(self) -> Any:
         """The people as `supervision.KeyPoints`, to annotate and evaluate with that package.
 
+        Its confidences of joints are `Pose.confidences`, which mean the same for every network.
         Joints that are not present are not `visible` and lie at `(0, 0)`, where supervision draws
         nothing; boxes are in `data["xywh"]`, numbers of followed people in `data["tracker_id"]`.
 
@@ -232,7 +237,7 @@ class PicturePoses(collections.abc.Sequence):
         return supervision.KeyPoints(
             points,
             class_id=np.zeros(len(self), int),
-            keypoint_confidence=np.array([pose.scores for pose in self.poses], np.float32),
+            keypoint_confidence=np.array([pose.confidences for pose in self.poses], np.float32),
             detection_confidence=self.scores.astype(np.float32),
             visible=present,
             data=data,
@@ -277,11 +282,10 @@ def columns_of(skeleton: Skeleton) -> list[str]:
 
     Example:
 
-    >>> columns_of(Skeleton("dot", ("dot",)))[7:12]
-    ['score', 'dot_x', 'dot_y', 'dot_score', 'dot_present']
+    >>> columns_of(Skeleton("dot", ("dot",)))[7:13]
+    ['score', 'dot_x', 'dot_y', 'dot_score', 'dot_confidence', 'dot_present']
     """
-    values = ("x", "y", "score", "present")
-    joints = [f"{joint}_{value}" for joint in skeleton.joints for value in values]
+    joints = [f"{joint}_{value}" for joint in skeleton.joints for value in _OF_JOINT]
     return [*_COLUMNS, *joints, *_LAST_COLUMNS]
 
 

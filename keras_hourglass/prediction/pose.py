@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_hourglass.codec import PRESENT_FROM
+from keras_hourglass.codec import PRESENT_FROM, confidences
 from keras_hourglass.errors import UserError
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.skeletons import Skeleton
@@ -23,11 +23,12 @@ class Pose:
 
     Args:
         keypoints: `(K, 2)` joints `x, y` in source pixels; NaN where nothing was predicted.
-        scores: `(K,)` heights of the heatmaps' maxima; near 1 for a joint that is surely there.
+        scores: `(K,)` heights of the heatmaps' maxima. How high they are depends on the network:
+            compare those of different ones by `confidences`.
         box: `x, y, w, h` of the person in source pixels, as it was given or found.
         skeleton: the `Skeleton` that names the K joints.
         present: `(K,)` booleans, whether each joint counts as being in the picture; by default
-            those with a score of at least 0.2.
+            those with a score of at least their threshold.
         image: name of the picture: its path, or what stands for it.
         picture: what `draw` paints on: an RGB array, the bytes of a file or a path; by default
             the path in `image`.
@@ -35,6 +36,8 @@ class Pose:
         heatmaps: `(h, w, K)` float32 maps in heatmap pixels if they were asked for.
         sure: whether this is somebody; a skeleton that is not sure is drawn pale.
         id: number of the person in a video, the same in all frames, or `None`.
+        thresholds: `(K,)` scores from which on a joint is believed, or one for all of them; 0.2
+            by default.
 
     Raises:
         UserError: if the arrays do not have one row per joint or the box has not four numbers.
@@ -59,18 +62,23 @@ class Pose:
     heatmaps: np.ndarray | None = None
     sure: bool = True
     id: int | None = None
+    thresholds: Column = PRESENT_FROM
 
     def __post_init__(self):
         joints = self.skeleton.num_joints
         self.keypoints = np.asarray(self.keypoints, np.float64)
         self.scores = np.asarray(self.scores, np.float32)
         self.box = np.asarray(self.box, np.float64)
-        if self.present is None:
-            self.present = self.scores >= PRESENT_FROM
+        self.thresholds = np.asarray(self.thresholds, np.float64)
+        if self.thresholds.ndim == 0:
+            self.thresholds = np.full(joints, self.thresholds)
+        if self.present is None and self.scores.shape == self.thresholds.shape:
+            self.present = self.scores >= self.thresholds.astype(np.float32)
         self.present = np.asarray(self.present, bool)
         for name, shape in (
             ("keypoints", (joints, 2)),
             ("scores", (joints,)),
+            ("thresholds", (joints,)),
             ("present", (joints,)),
             ("box", (4,)),
         ):
@@ -96,6 +104,12 @@ class Pose:
     def names(self) -> tuple[str, ...]:
         """The K joint names, in the order of the arrays."""
         return self.skeleton.joints
+
+    @property
+    def confidences(self) -> np.ndarray:
+        """`(K,)` scores on the scale that all networks share, 0 to 1, 0.5 from where on they are
+        believed: `score / (score + threshold)`, see `codec.confidences`."""
+        return confidences(self.scores, self.thresholds)
 
     @property
     def score(self) -> float:
@@ -133,7 +147,7 @@ class Pose:
         )
 
     def to_dict(self) -> dict:
-        """The person as JSON-ready values: box, keypoints `[x, y, score]` and present flags.
+        """The person as JSON-ready values: box, keypoints `[x, y, score]`, confidences and flags.
 
         Coordinates are rounded to thousandths of a source pixel; NaN becomes `None`. `box_score`
         and `id` are there where they are known, `"sure": false` of somebody who is not.
@@ -142,6 +156,7 @@ class Pose:
         person = {
             "box": _rounded(self.box, 3),
             "keypoints": [_rounded(row[:2], 3) + _rounded(row[2:], 4) for row in rows],
+            "confidences": _rounded(self.confidences, 4),
             "present": self.present.tolist(),
         }
         if self.box_score is not None:
@@ -278,7 +293,7 @@ def picture_to_dict(image: Path | None, poses: Sequence[Pose], skeleton: Skeleto
         skeleton: the `Skeleton` of the model.
 
     Returns:
-        `{"image", "keypoint_names", "people": [{"box", "keypoints", "present"}]}`.
+        `{"image", "keypoint_names", "people": [...]}`, see `Pose.to_dict`.
 
     Example:
 

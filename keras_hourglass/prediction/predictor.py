@@ -398,6 +398,7 @@ class Predictor:
             box_score=float(rectangle[4]) if np.isfinite(rectangle[4:]).any() else None,
             heatmaps=heatmaps,
             sure=float(np.mean(scores)) >= self.sure_from,
+            thresholds=self.thresholds,
         )
 
 

@@ -169,6 +169,7 @@ def pose_sheet(image, pose, input_size, padding=1.0):
         box=(0, 0, size[1], size[0]),
         skeleton=pose.skeleton,
         present=pose.present,
+        thresholds=pose.thresholds,
     )
     return heatmap_sheet(crop, pose.heatmaps, pose.names, first=draw_poses(crop, [placed]))
 

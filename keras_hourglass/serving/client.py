@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tenacity
 
+from keras_hourglass.codec import present_from
 from keras_hourglass.errors import (
     DataError,
     ServerUnavailable,
@@ -160,6 +161,7 @@ class Client:
         if not people:
             return [[] for _ in images]
         skeleton = self.skeleton
+        thresholds = present_from(skeleton, self.metadata.get("thresholds", {}))
         with concurrent.futures.ThreadPoolExecutor(self.concurrency) as pool:
             answers = list(pool.map(self._predict_batch, self._batches(people)))
         results = [[] for _ in images]
@@ -167,7 +169,9 @@ class Client:
             people, (row for rows in answers for row in rows), strict=True
         ):
             name = _name(images[index])
-            pose = Pose(keypoints, scores, box, skeleton, present, image=name, picture=data)
+            pose = Pose(
+                keypoints, scores, box, skeleton, present, name, data, thresholds=thresholds
+            )
             results[index].append(pose)
         return results
 

@@ -10,16 +10,16 @@ import keras
 import numpy as np
 
 from keras_hourglass import compat
-from keras_hourglass.analysis.presence import sure_thresholds
 from keras_hourglass.data.pipeline import SceneDataset
 from keras_hourglass.errors import DataError, RecipeError, UserError, WeightsError
+from keras_hourglass.evaluation.measure import believed_from
 from keras_hourglass.evaluation.predictions import predict_records
 from keras_hourglass.hardware import accelerators, has_bfloat16
 from keras_hourglass.inference.engines import make_engine
 from keras_hourglass.io.files import new_folder
 from keras_hourglass.layers.recomputation import recompute
 from keras_hourglass.losses import BoxLoss, HeatmapMSE
-from keras_hourglass.metrics import HeatmapPCK, default_threshold, normalizer_name
+from keras_hourglass.metrics import HeatmapPCK
 from keras_hourglass.metrics.heatmap import BoxOverlap
 from keras_hourglass.network.config import stack_names
 from keras_hourglass.network.model import StackedHourglass
@@ -360,7 +360,7 @@ def _calibrate(run: Run) -> dict[str, float]:
         run: a `Run` whose folder has its weights.
 
     Returns:
-        joint -> threshold, see `sure_thresholds`; empty without validation people.
+        joint -> threshold, see `believed_from`; empty without validation people.
     """
     if run.validation is None or _finds_people(run.model):
         return {}
@@ -377,14 +377,7 @@ def _calibrate(run: Run) -> dict[str, float]:
         )
     except DataError:  # no picture can be read, of which the log has told
         return {}
-    seen = found.records
-    distances = found.distances()[-1]
-    right = np.where(
-        np.isfinite(distances), distances <= default_threshold(normalizer_name(seen)), np.nan
-    )
-    if run.recipe.data.missing == "zero":  # who is not annotated is not there
-        right = np.where(np.asarray(seen.visibility) > 0, right, 0.0)
-    thresholds = sure_thresholds(found.scores[-1], right, seen.skeleton)
+    thresholds = believed_from(found, absent=run.recipe.data.missing == "zero")
     save_thresholds(run.out, thresholds)
     run.model.metadata["thresholds"] = thresholds
     return thresholds

@@ -86,6 +86,53 @@ def test_presence(stored, tmp_path, preset):
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("missing", ["zero", "ignore", None])
+def test_saved_thresholds_are_those_of_the_end_of_a_training(tmp_path, preset, missing):
+    import types
+
+    from keras_hourglass.data.load import load_records
+    from keras_hourglass.training.recipe import load_recipe, save_recipe
+    from keras_hourglass.training.run import Run, _calibrate
+    from keras_hourglass.zoo.store import load_model
+
+    recipe = load_recipe({} if missing is None else {"data": {"missing": missing}})
+    found = []
+    for name in ("trained", "analysed"):
+        shutil.copytree(preset, tmp_path / name)
+    run = Run(recipe, tmp_path / "trained")
+    run.model = load_model(str(preset))
+    run.validation = types.SimpleNamespace(records=load_records("synthetic:6@1"))
+    assert _calibrate(run)
+    if missing is not None:
+        save_recipe(recipe, tmp_path / "analysed" / "recipe.yaml")
+    words = ["--model", str(preset), "--data", "synthetic:6@1", "--out", str(tmp_path / "out")]
+    assert main(["analyze", "presence", *words, "--save", str(tmp_path / "analysed")]) == 0
+    for name in ("trained", "analysed"):
+        found.append(json.loads((tmp_path / name / "config.json").read_text())["thresholds"])
+    assert list(found[0]) and found[0] == pytest.approx(found[1], rel=1e-6)
+    assert found[0]["neck"] != 0.5  # what was there is replaced
+
+
+def test_thresholds_are_saved_where_every_joint_is_annotated(stored, tmp_path, capsys):
+    from keras_hourglass.network.model import StackedHourglass
+
+    faces = StackedHourglass(
+        num_stacks=1, num_features=8, depth=2, input_shape=(32, 32, 3),
+        skeleton=["left_eye", "nose", "right_eye"],
+    )  # fmt: skip
+    faces.save_to_preset(tmp_path / "faces")
+    records = face_records(tmp_path / "people", count=4)
+    write_report(evaluate(DotNetwork(), records, threshold=0.08), tmp_path / "all", gallery=0)
+    words = ["analyze", "presence", "--evaluation", str(tmp_path / "all"), "--threshold", "0.08"]
+    assert main([*words, "--out", str(tmp_path / "one")]) == 2
+    assert "--save PRESET finds" in capsys.readouterr().err
+    found = [*words, "--out", str(tmp_path / "two"), "--save", str(tmp_path / "faces")]
+    assert main(found) == 0
+    saved = json.loads((tmp_path / "faces" / "config.json").read_text())["thresholds"]
+    assert set(saved) == {"left_eye", "nose", "right_eye"} and max(saved.values()) < 1
+
+
+@pytest.mark.full
 def test_presence_of_people_who_are_cut_off(tmp_path, preset, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(preset, copy)
@@ -96,7 +143,12 @@ def test_presence_of_people_who_are_cut_off(tmp_path, preset, capsys):
     # Six figures, twice whole and at most twice cut, two knees each.
     assert 24 < knee["joints"] <= 48 and 50 < knee["always"] < 100
     assert found["thresholds"]["left_knee"] == found["thresholds"]["right_knee"]
-    assert json.loads((copy / "config.json").read_text())["thresholds"] == found["thresholds"]
+    # Saved is from where on joints are believed, which an untrained network's are not.
+    saved = json.loads((copy / "config.json").read_text())["thresholds"]
+    assert saved == pytest.approx(found["believed_from"], abs=1e-6) and len(saved) == 14
+    assert saved["left_knee"] == saved["right_knee"]
+    assert f"saved in {copy}:\nright_ankle " in capsys.readouterr().out
+    assert main(["analyze", "presence", *words[:-2], "--out", str(tmp_path / "table")]) == 0
     assert min(image_size(tmp_path / "out" / "presence.png")) > 100
     assert "absent found" in capsys.readouterr().out
 

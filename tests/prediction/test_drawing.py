@@ -119,6 +119,25 @@ def test_sheet_has_a_tile_per_joint():
         heatmap_sheet(crop, heatmaps, ("a", "b"))
 
 
+def test_low_maps_are_seen_and_empty_ones_are_not_blown_up():
+    crop = np.full((64, 32, 3), 100, np.uint8)
+    heatmaps = np.zeros((16, 8, 2), np.float32)
+    heatmaps[4:8, 2:6] = (1.0, 0.5)
+    sheets = [
+        heatmap_sheet(crop, heatmaps * height, ("a", "b"), tile=40) for height in (1, 0.1, 0.004)
+    ]
+    # Tiles of 40×80, one after the other with gaps of 4; below a label of 18.
+    first, second = sheets[0][22:102, 48:88], sheets[0][22:102, 92:132]
+    assert first[30, 20].sum() > second[30, 20].sum() > 150
+    for tile in (slice(48, 88), slice(92, 132)):
+        found = np.abs(sheets[1][22:102, tile].astype(int) - sheets[0][22:102, tile])
+        assert found.max() <= 2  # the same picture at a tenth of the height
+        # 0.004 is nothing: a fifth of what is drawn brightest at the least.
+        assert sheets[2][52, tile.start + 20].sum() < sheets[1][52, tile.start + 20].sum()
+    # The labels differ: they tell the heights, and the first one where the colours end.
+    assert (sheets[0][:22] != sheets[1][:22]).any()
+
+
 def test_palette_survives_colour_blindness():
     assert least_difference(*COLOURS.values(), OUTLINE) > 80
 

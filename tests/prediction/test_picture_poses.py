@@ -68,7 +68,7 @@ def test_tables(street, tmp_path):
 
 def test_pandas(street, monkeypatch):
     frame = pytest.importorskip("pandas") and street.to_pandas()
-    assert frame.shape == (2, 8 + 2 * 4 + 3) and frame.id.tolist() == [4, 7]
+    assert frame.shape == (2, 8 + 2 * 5 + 3) and frame.id.tolist() == [4, 7]
     assert frame.top_x.tolist() == [15, 55] and frame.foot_present.tolist() == [True, False]
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(UserError, match="pip install pandas"):
@@ -83,6 +83,8 @@ def test_supervision(street, monkeypatch):
     assert points.data["tracker_id"].tolist() == [4, 7]
     assert points.visible.tolist() == [[True, True], [True, False]]
     np.testing.assert_allclose(points.detection_confidence, [0.4, 0.9], rtol=1e-6)
+    expected = [pose.scores / (pose.scores + 0.2) for pose in street]
+    np.testing.assert_allclose(points.keypoint_confidence, expected, rtol=1e-6)
     painted = supervision.VertexAnnotator(radius=2).annotate(street.image.copy(), points)
     assert (painted[6, 55] != 90).any() and (painted[30, 55] == 90).all()
     assert PicturePoses("a.jpg", []).to_supervision().is_empty()

@@ -38,8 +38,15 @@ def test_to_dict_is_json():
     assert make_pose().to_dict() == {
         "box": [1, 2, 30, 40.5],
         "keypoints": [[20.123, 5, 0.9], [22, 15, 0.1], [None, None, 0.8]],
+        "confidences": [0.8182, 0.3333, 0.8],  # 0.9 / (0.9 + 0.2), …
         "present": [True, False, False],
     }
+    assert make_pose(thresholds=0.1).to_dict()["confidences"] == [0.9, 0.5, 0.8889]
+    own = make_pose(thresholds=[0.9, 0.1, 0.2])
+    assert own.to_dict()["confidences"] == [0.5, 0.5, 0.8]
+    assert own.present.tolist() == [True, True, False]
+    with pytest.raises(UserError, match="thresholds"):
+        make_pose(thresholds=[0.9, 0.1])
     assert make_pose(box_score=0.75).to_dict()["box_score"] == 0.75
 
 
