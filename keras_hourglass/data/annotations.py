@@ -83,6 +83,14 @@ def usable_rectangle(value):
     return rectangle if usable and max(width, height) >= MIN_SIDE else None
 
 
+def is_tight(rectangle, joints):
+    """Whether a rectangle merely encloses the labelled joints (the others lie at 0, 0)."""
+    joints = joints[(joints != 0).any(axis=1)]
+    low, high = joints.min(axis=0, initial=np.inf), joints.max(axis=0, initial=-np.inf)
+    corners = [rectangle[:2] - low, rectangle[:2] + rectangle[2:] - high]
+    return bool(np.abs(corners).max() <= 1.5)
+
+
 def person_box(rectangle, joints, visibility, size=None):
     """The person box of an annotation: from its rectangle, its joints, or the whole picture.
 

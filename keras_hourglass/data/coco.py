@@ -11,8 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from keras_hourglass.data.annotations import Tally, numbers, person_box, usable_rectangle
+from keras_hourglass.data.annotations import (
+    Tally,
+    is_tight,
+    numbers,
+    person_box,
+    usable_rectangle,
+)
 from keras_hourglass.data.picture_paths import PicturePaths
+from keras_hourglass.data.point_boxes import with_joints
 from keras_hourglass.data.records import PoseRecords, unique_ids
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import MIN_SIDE
@@ -65,7 +72,8 @@ def read_coco(
 
     Files are read as labelling tools write them: identifiers may be numbers or their text; boxes
     that cannot be (of no size, of other numbers, none) are derived from the joints, or are those
-    that hold them in a category of boxes; pictures are found as `PicturePaths` does.
+    that hold them in a category of boxes; joints may be boxes of one pixel, a category each;
+    pictures are found as `PicturePaths` does.
 
     Args:
         path: the JSON file, or a folder as COCO, CVAT, Datumaro, FiftyOne, Label Studio or
@@ -97,8 +105,8 @@ def read_coco(
     6352
     """
     path = _find_json(path, split)
-    content = _content(path)
     remarks: list = []
+    content = with_joints(_content(path), path, remarks)
     categories = _categories(content, path, remarks)
     chosen, places = _choose(categories, content["annotations"], category, path, remarks)
     found = _skeleton(chosen, path, pairs)
@@ -250,7 +258,7 @@ class _Pictures:
 
     def __init__(self, entries, path, images):
         self.entries = entries
-        names = [_file_name(entry) for entry in entries]
+        names = [file_name_of(entry) for entry in entries]
         self._paths = PicturePaths(path, images, names)
         self._ids, self._names = Ids(entry.get("id") for entry in entries), Ids(names)
         self._found = {}
@@ -260,14 +268,14 @@ class _Pictures:
         places = self._ids.find(key) or self._names.find(key)
         if not places:
             return None, "unknown image_id"
-        if len({_file_name(self.entries[place]) for place in places}) > 1:
+        if len({file_name_of(self.entries[place]) for place in places}) > 1:
             return None, f"its image_id {shorten(key)} is that of several pictures"
         return places[0], None
 
     def path(self, place):
         """The path of a picture, or what is wrong with its name."""
         if place not in self._found:
-            self._found[place] = self._paths.find(_file_name(self.entries[place]))
+            self._found[place] = self._paths.find(file_name_of(self.entries[place]))
         return self._found[place]
 
     def announced(self, place):
@@ -288,7 +296,8 @@ class _Pictures:
         return None if np.isnan(width) else (width, height)
 
 
-def _file_name(entry):
+def file_name_of(entry):
+    """The name of a picture that an entry of `images` has, or `None`."""
     return next((entry[key] for key in _FILE_NAMES if isinstance(entry.get(key), str)), None)
 
 
@@ -354,7 +363,7 @@ class _People:
         if not reason.startswith(_NAME):
             return ""
         place, _ = self.pictures.find(annotation.get("image_id"))
-        return f" ({shorten(_file_name(self.pictures.entries[place]))})"
+        return f" ({shorten(file_name_of(self.pictures.entries[place]))})"
 
     def _person(self, annotation, key):
         """One annotation as a dict of columns, or the reason why it cannot be used."""
@@ -473,7 +482,7 @@ class _People:
             if place in self._places:
                 rectangle = usable_rectangle(annotation.get("bbox"))
                 joints, _, _, reason = self._joints(points)
-                if reason is None and rectangle is not None and not _is_tight(rectangle, joints):
+                if reason is None and rectangle is not None and not is_tight(rectangle, joints):
                     return None
             elif place is not None and not points and not self._categories[place].joints:
                 rectangle = usable_rectangle(annotation.get("bbox"))
@@ -498,14 +507,6 @@ def _rows(points):
     if isinstance(points, list):
         return [np.nan if value is None else value for value in points]
     return points
-
-
-def _is_tight(rectangle, joints):
-    """Whether a rectangle merely encloses the labelled joints (the others lie at 0, 0)."""
-    joints = joints[(joints != 0).any(axis=1)]
-    low, high = joints.min(axis=0, initial=np.inf), joints.max(axis=0, initial=-np.inf)
-    corners = [rectangle[:2] - low, rectangle[:2] + rectangle[2:] - high]
-    return bool(np.abs(corners).max() <= 1.5)
 
 
 def _holds(rectangle, joints):

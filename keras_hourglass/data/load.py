@@ -322,9 +322,33 @@ def guess_spec(path: Path, root: Path | None = None) -> str:
     if name.endswith((".yaml", ".yml")):
         beside = os.path.join(os.path.dirname(file), "labeled-data")
         return f"{'dlc' if os.path.isdir(beside) else 'yolo'}:{path}"
-    if inside and os.path.isfile(os.path.join(file, "data.yaml")):
-        return f"yolo:{path}"
+    if inside:
+        options = there[len(file) :]
+        return _guess_folder(path.removesuffix(options), file, options)
     return f"coco:{path}"
+
+
+def _guess_folder(path, folder, options):
+    """The spec of a folder by what lies in it; `options` are the split and category."""
+    names = sorted(os.listdir(folder))
+    if "data.yaml" in names:
+        return f"yolo:{path}{options}"
+    found = [("slp", name) for name in names if name.lower().endswith(".slp")]
+    found += [("yolo", name) for name in names if _is_yolo(os.path.join(folder, name))]
+    if len(found) == 1:
+        kind, name = found[0]
+        return f"{kind}:{os.path.join(path, name)}{options}"
+    labels = glob.glob(os.path.join(glob.escape(folder), "labels", "**", "*.txt"), recursive=True)
+    is_yolo = labels and ("classes.txt" in names or not splits_of(folder))
+    return f"{'yolo' if is_yolo else 'coco'}:{path}{options}"
+
+
+def _is_yolo(file):
+    """Whether a file is what YOLO calls data.yaml, under another name."""
+    if not file.lower().endswith((".yaml", ".yml")) or not os.path.isfile(file):
+        return False
+    with open(file, "rb") as content:
+        return b"kpt_shape" in content.read(100_000)
 
 
 def _select_range(records, first, last, spec):

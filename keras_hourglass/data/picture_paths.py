@@ -31,7 +31,8 @@ class PicturePaths:
     it does not lead to a picture, because it is an address, absolute, of another machine, encoded
     or in other letters, the picture with the same end of its path is taken, at least with the
     same last part, if there is only one and only one name asks for it. Nothing is followed out of
-    those folders.
+    those folders, but that a name may count from where a converter was started, and lead through
+    the folder above the file: `set/photos/1.jpg` in `set/out/dataset.json`.
 
     Args:
         annotation: the annotation file.
@@ -50,10 +51,12 @@ class PicturePaths:
         folder = os.path.dirname(os.path.abspath(annotation))
         texts = [text for text in map(_text, dict.fromkeys(filter(_hashable, names))) if text]
         self._shown = os.fspath(images) if images is not None else folder
+        self._above = None
         if images is not None:
             self._places = [os.fspath(images)]
             self._roots = self._places
         else:
+            self._above = os.path.dirname(folder)
             split = os.path.splitext(os.path.basename(annotation))[0].rsplit("_", 1)[-1]
             self._places, self._roots = _places(folder, split)
         last = [readings[0][1][-1] for readings in map(_readings, texts) if readings]
@@ -90,6 +93,9 @@ class PicturePaths:
             path = _inside(self.folder, *reading)
             if path:
                 return path, None
+        path = self._through_above(readings) if self._above else None
+        if path:
+            return path, None
         best, tied = self._search(readings)
         if best:
             return best, None
@@ -102,6 +108,17 @@ class PicturePaths:
             f"must stay inside {self._shown}, where no picture has that name: --images names "
             "another folder"
         )
+
+    def _through_above(self, readings):
+        """The picture whose name leads through the folder above, from some folder above that."""
+        trail = self._above.split(os.sep)
+        for absolute, parts in readings:
+            for shared in range(1, len(parts) - 1):
+                if not absolute and trail[-shared:] == list(parts[:shared]) and trail[-1]:
+                    path = _inside(self._above, False, parts[shared:])
+                    if path:
+                        return path
+        return None
 
     def find_all(self, names: Iterable) -> list[str]:
         """The paths of pictures of a published set, each of whose names must be right.
@@ -259,6 +276,26 @@ def _without_suffix(name):
 
 
 _KEYS = (_key, _without_upload, _without_suffix)
+
+
+def alike(name: Any) -> list[tuple]:
+    """What the file names of one picture have in common, wherever and however they were written.
+
+    Args:
+        name: as an annotation file has it.
+
+    Returns:
+        A list of keys, surest first, of which pictures of the same name share one: their last part
+        in the same letters, without the prefix of an upload, without the suffix of a photograph.
+
+    Example:
+
+    >>> set(alike("/data/upload/3fa94c1d-my%20dog.jpg")) & set(alike("D:\\\\My dog.jpg"))
+    {(1, 'my dog.jpg')}
+    """
+    text = _text(name)
+    lasts = dict.fromkeys(parts[-1] for _, parts in _readings(text)) if text else ()
+    return list(dict.fromkeys((n, key(last)) for n, key in enumerate(_KEYS) for last in lasts))
 
 
 def _likeness(parts, path):

@@ -63,7 +63,13 @@ def read_yolo(
     """
     path = existing(path, "data.yaml or its folder")
     if os.path.isdir(path):
-        path = existing(os.path.join(path, "data.yaml"), "data.yaml")
+        folder, path = path, os.path.join(path, "data.yaml")
+        if not os.path.isfile(path):
+            raise DataError(
+                "A folder of YOLO's needs its data.yaml. Received: "
+                f"{folder}, which has none. Write one with `train:` (the folder of pictures), "
+                "`names:` (the classes) and `kpt_shape: [joints, 2 or 3]`."
+            )
     content = read_yaml(path)
     number, dimensions = _shape(content, path)
     remarks: list = []

@@ -6,6 +6,9 @@ import pathlib
 
 import numpy as np
 
+from keras_hourglass.data.annotations import is_tight, person_box, usable_rectangle
+from keras_hourglass.data.coco import file_name_of
+from keras_hourglass.data.picture_paths import alike
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import MIN_SIDE, boxes_from_xywh, crop_affine
 from keras_hourglass.io.structured import (
@@ -19,6 +22,7 @@ from keras_hourglass.io.structured import (
 )
 
 PERSON = 1  # COCO's category number
+_NOTHING = np.zeros((0, 2))
 
 
 class Rectangles:
@@ -194,24 +198,74 @@ def _boxes_by_name(content, min_score, path):
 
 def _of_annotations(content, path):
     """Boxes of COCO annotations by the names in the file's own `images`."""
-    names = [str(image["file_name"]).replace("\\", "/") for image in content["images"]]
-    ids = Ids(image["id"] for image in content["images"])
+    names = [file_name_of(image) or str(image.get("id")) for image in content["images"]]
+    ids = Ids(image.get("id") for image in content["images"])
+    by_name, names = Ids(names), [name.replace("\\", "/") for name in names]
     wanted = _people(content["annotations"], content.get("categories") or (), path)
+    joints = {
+        number: _joints_of(entry)
+        for number, entry in enumerate(content["annotations"])
+        if wanted(entry)
+    }
+    frames = _frames(content["annotations"], joints)
     found: dict = {}
-    for entry in content["annotations"]:
-        [place, *_] = ids.find(entry["image_id"]) or [None]
+    for number, entry in enumerate(content["annotations"]):
+        key = entry.get("image_id")
+        [place, *_] = ids.find(key) or by_name.find(key) or [None]
         if place is None:
             raise DataError(
                 f"{path}: a box must be of a picture in `images`. Received: image_id "
-                f"{shorten(entry['image_id'])}. Correct it."
+                f"{shorten(key)}. Correct it."
             )
-        if wanted(entry) and not as_flag(entry.get("iscrowd")):
-            found.setdefault(place, []).append(entry["bbox"])
+        if number in (frames or joints) and not as_flag(entry.get("iscrowd")):
+            box = _rectangle(
+                entry, joints.get(number, _NOTHING), f"{path}: annotation {number + 1}"
+            )
+            found.setdefault(place, []).append(box)
     times = collections.Counter(_last(name) for name in names)
     return {
         _last(names[place]) if times[_last(names[place])] == 1 else names[place]: boxes
         for place, boxes in found.items()
     }
+
+
+def _joints_of(entry):
+    """`(J, 2)` labelled joints of an annotation, none where it has none that can be read."""
+    try:
+        points = np.reshape(np.asarray(entry.get("keypoints"), np.float64), (-1, 3))
+    except (TypeError, ValueError, OverflowError):
+        return _NOTHING
+    return points[(points[:, 2] > 0) & np.isfinite(points).all(axis=1), :2]
+
+
+def _frames(annotations, joints):
+    """Numbers of annotations that are the people's boxes where those with joints have none.
+
+    Label Studio writes boxes in a category of their own, and boxes around the joints beside these.
+    """
+    for number, points in joints.items():
+        rectangle = usable_rectangle(annotations[number].get("bbox"))
+        if not len(points) or (rectangle is not None and not is_tight(rectangle, points)):
+            return set()
+    others: dict = {}
+    for number, entry in enumerate(annotations):
+        boxed = usable_rectangle(entry.get("bbox")) is not None
+        if number not in joints and boxed and not entry.get("keypoints"):
+            others.setdefault(plain_id(entry.get("category_id")), set()).add(number)
+    return max(others.values(), key=len, default=set()) if joints else set()
+
+
+def _rectangle(entry, points, where):
+    """The box of an annotation; that of its joints where it has none of any size."""
+    rectangle = usable_rectangle(entry.get("bbox"))
+    if rectangle is None:
+        rectangle = person_box(None, points, np.ones(len(points)))[1]
+    if rectangle is None and not entry.get("bbox"):
+        raise DataError(
+            f"{where} needs a bbox, or keypoints that tell one. "
+            f"Received: {shorten(entry.get('bbox'))}. Add one, or leave it out."
+        )
+    return entry["bbox"] if rectangle is None else rectangle.tolist()
 
 
 def _of_detections(content, min_score, path):
@@ -260,7 +314,7 @@ class NamedBoxes:
 
     Args:
         boxes: dict from name to rectangles. A name is a path or its end (`cam1/0001.jpg`), a file
-            name, or one without suffix.
+            name, perhaps as an upload page or an address has it, or one without suffix.
         paths: of all pictures, if they are known. A bare name that several of them have is that of
             none.
     """
@@ -270,6 +324,11 @@ class NamedBoxes:
         times = collections.Counter(pathlib.PurePath(path).name for path in set(paths))
         self._shared = {name for name, number in times.items() if number > 1}
         self._met: set = set()
+        self._alike: dict = {}
+        for name in boxes:
+            # Other folders are other pictures.
+            for key in () if "/" in name else alike(name):
+                self._alike.setdefault(key, []).append(name)
 
     def of(self, path):
         """The rectangles of a picture, or `None`."""
@@ -283,6 +342,13 @@ class NamedBoxes:
             if key in self._boxes and not bare:
                 self._met.add(key)
                 return self._boxes[key]
+        if not parts or parts[-1] in self._shared:
+            return None
+        for kind in alike(parts[-1]):
+            [name, *others] = self._alike.get(kind) or [None]
+            if name is not None and not others:
+                self._met.add(name)
+                return self._boxes[name]
         return None
 
     def meet(self, paths):

@@ -12,7 +12,7 @@ import pytest
 
 from keras_hourglass.cli import main
 from keras_hourglass.data.figures import write_dataset
-from keras_hourglass.data.load import load_records
+from keras_hourglass.data.load import guess_spec, load_records
 from keras_hourglass.errors import DataError
 from keras_hourglass.skeletons import LSP
 
@@ -602,3 +602,138 @@ def test_a_folder_of_several_splits_asks_for_one(case, figures, tmp_path, files,
         assert len(load_records(f"coco:{folder}@{choice}#1-3")) == 3
     with pytest.raises(DataError, match="needs one JSON file"):
         load_records(f"coco:{folder}@night@person")
+
+
+# What tools wrote when they were run for this, each in the least that shows it: FiftyOne 1.22.1,
+# supervision 0.31.2, labelme2coco 0.2.6, Label Studio SDK 2.1.2, sleap-io 0.9.5.
+
+
+def test_fiftyone_names_no_joints_and_cuts_off_fractions(case, figures):
+    def change(content):
+        content["categories"] = [{"id": 1, "name": "person", "supercategory": None}]
+        each("images", license=None, coco_url=None)(content)
+        without("annotations", "bbox", "area")(content)
+        for person in people(content):
+            person["keypoints"] = [int(value) for value in person["keypoints"]]
+
+    records = load_records(f"coco:{case(change)}")
+    wanted = joints_of(figures[1])
+    assert np.nanmax(np.abs(labelled(records) - wanted)) < 1
+    assert records.skeleton.joints == tuple(map(str, range(1, 15)))
+
+
+def test_boxes_alone_are_refused(case):
+    """supervision reads key points of COCO, and writes its boxes."""
+
+    def change(content):
+        content["categories"] = [{"id": 1, "name": "person", "supercategory": "common-objects"}]
+        without("annotations", "keypoints", "num_keypoints")(content)
+
+    with pytest.raises(DataError, match="names its keypoints"):
+        load_records(f"coco:{case(change)}")
+
+
+def points_as_boxes(boxes=True):
+    """What labelme2coco makes of rectangles and points: boxes, those of points 1 by 1."""
+
+    def change(content):
+        names = ["person", *LSP.joints] if boxes else LSP.joints
+        content["categories"] = [
+            {"id": number, "name": name, "supercategory": name} for number, name in enumerate(names)
+        ]
+        found = []
+        for person in people(content):
+            rows = np.reshape(person["keypoints"], (-1, 3)).tolist()
+            shapes = [(0, person["bbox"])] if boxes else []
+            shapes += [
+                (joint + boxes, [x, y, 1.0, 1.0]) for joint, (x, y, v) in enumerate(rows) if v
+            ]
+            found += [
+                {"image_id": person["image_id"], "category_id": category, "bbox": bbox,
+                 "segmentation": [], "iscrowd": 0, "area": int(bbox[2] * bbox[3])}
+                for category, bbox in shapes
+            ]  # fmt: skip
+        content["annotations"] = [{**one, "id": number} for number, one in enumerate(found)]
+
+    return change
+
+
+@pytest.mark.parametrize("boxes", [True, False])
+def test_labelme2coco_writes_points_as_boxes_of_a_pixel(case, figures, boxes):
+    records = load_records(f"coco:{case(points_as_boxes(boxes))}")
+    np.testing.assert_allclose(labelled(records), joints_of(figures[1]))
+    assert records.skeleton == LSP and not records.notes
+    assert "the 14 categories whose boxes have one pixel are read as joints" in records.remarks[0]
+    if boxes:
+        plain = [person["bbox"] for person in people(figures[1])]
+        np.testing.assert_allclose(records.extra["rectangle"], plain)
+
+
+def test_names_that_count_from_where_the_converter_was_started(case, figures, tmp_path):
+    text = case(points_as_boxes()).read_text().replace('"images/0', '"work/set/shots/0')
+    out = tmp_path / "work" / "set" / "out"
+    out.mkdir(parents=True)
+    (out / "dataset.json").write_text(text)
+    (tmp_path / "work" / "set" / "shots").symlink_to(figures[0] / "images")
+    records = load_records(f"coco:{out / 'dataset.json'}")
+    np.testing.assert_allclose(labelled(records), joints_of(figures[1]))
+    # Another folder's name leads nowhere, and none leads past the folder above.
+    (tmp_path / "work" / "shots").symlink_to(figures[0] / "images")
+    for names in ("sets/shots", "work/shots"):
+        (out / "dataset.json").write_text(text.replace("work/set/shots", names))
+        with pytest.raises(DataError, match="None of the pictures|Nobody"):
+            load_records(f"coco:{out / 'dataset.json'}")
+
+
+def test_points_of_several_people_go_into_their_boxes(case):
+    """Two in one picture: what lies in both boxes, in none, or twice in one is nobody's."""
+
+    def change(content):
+        content["images"] = content["images"][:1]
+        content["categories"] = [
+            {"id": 1, "name": "nose"}, {"id": 2, "name": "person"}, {"id": 3, "name": "tail"},
+        ]  # fmt: skip
+        shapes = [(2, [0, 0, 40, 30]), (2, [30, 0, 40, 30]), (2, [0, 40, 20, 20]),
+                  (1, [10, 8, 1, 1]), (3, [60, 9, 0, 0]), (1, [55, 5, 1, 1]), (3, [35, 9, 1, 1]),
+                  (3, [50, 60, 1, 1]), (1, [5, 50, 1, 1]), (1, [8, 50, 1, 1])]  # fmt: skip
+        content["annotations"] = [
+            {"id": number, "image_id": 0, "category_id": category, "bbox": bbox}
+            for number, (category, bbox) in enumerate(shapes)
+        ]
+
+    records = load_records(f"coco:{case(change)}")
+    assert records.skeleton.joints == ("nose", "tail")
+    assert records.visibility.tolist() == [[2, 0], [2, 2]]
+    assert records.joints.tolist() == [[[10, 8], [0, 0]], [[55, 5], [60, 9]]]
+    assert [line.split("(", 1)[1].split(")")[0] for line in records.remarks[1:]] == [
+        "in the boxes of several people", "in nobody's box", "several of one kind in one box",
+    ]  # fmt: skip
+
+
+def test_a_folder_tells_what_lies_in_it(tmp_path):
+    """SLEAP's one file, YOLO's under another name, Label Studio's YOLO without any."""
+    for folder, names in {
+        "slp": ["flies.slp"],
+        "two": ["flies.slp", "mice.SLP"],
+        "yolo": ["coco8-pose.yaml", "notes.json"],
+        "studio": ["labels/1.txt", "classes.txt", "notes.json"],
+        "coco": ["person_keypoints.json", "compose.yaml", "labels/1.txt"],
+        "datumaro": ["annotations/person_keypoints_train.json"],
+    }.items():
+        for name in names:
+            path = tmp_path / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("kpt_shape: [14, 3]" if name.startswith("coco8") else "{}")
+    found = {folder.name: guess_spec(folder) for folder in tmp_path.iterdir()}
+    assert found == {
+        "slp": f"slp:{tmp_path}/slp/flies.slp",
+        "two": f"coco:{tmp_path}/two",
+        "yolo": f"yolo:{tmp_path}/yolo/coco8-pose.yaml",
+        "studio": f"yolo:{tmp_path}/studio",
+        "coco": f"coco:{tmp_path}/coco",
+        "datumaro": f"coco:{tmp_path}/datumaro",
+    }
+    assert guess_spec("slp", root=tmp_path) == "slp:slp/flies.slp"
+    assert guess_spec(f"{tmp_path}/yolo@val") == f"yolo:{tmp_path}/yolo/coco8-pose.yaml@val"
+    with pytest.raises(DataError, match="kpt_shape"):
+        load_records(found["studio"])

@@ -43,6 +43,20 @@ def test_names_match_by_path_file_or_stem():
     assert rectangles.of(Picture("y/a.jpg", None), 3) is None
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["3fa94c1d-my dog.jpg", "my%20dog.jpg", "MY DOG.JPG", "?d=set%2Fmy%20dog.jpg", "my dog.jpeg",
+     "my dog"],
+)  # fmt: skip
+def test_names_as_upload_pages_and_addresses_have_them(name):
+    boxes = NamedBoxes({name: [BOX], "my cat.jpg": [BOX, BOX]}, ["x/my dog.jpg", "x/my cat.jpg"])
+    assert boxes.of("x/my dog.jpg") == [BOX] and len(boxes.of("x/my cat.jpg")) == 2
+    assert boxes.of("x/my cow.jpg") is None
+    # Of two that may be meant, none; and of a picture that has a twin elsewhere.
+    assert NamedBoxes({"a1b2c3-x.jpg": [BOX], "d4e5f6-x.jpg": []}).of("x.jpg") is None
+    assert NamedBoxes({"a1b2c3-x.jpg": [BOX]}, ["a/x.jpg", "b/x.jpg"]).of("a/x.jpg") is None
+
+
 def test_four_pictures_are_not_four_numbers():
     pictures = Pictures([], 4, "list")
     assert len(Rectangles([BOX] * 4, pictures).of(Picture("a", None), 2)) == 1
@@ -54,6 +68,44 @@ def test_person_affines():
     [matrix] = person_affines(np.array([[10.0, 5, 20, 40]]), (32, 16), padding=2)
     np.testing.assert_allclose(matrix, [[0.2, 0, 7.5 - 3.9], [0, 0.2, 15.5 - 4.9]], atol=1e-12)
     assert person_affines(np.zeros((0, 4)), (32, 16)).shape == (0, 2, 3)
+
+
+def coco(*annotations, categories=({"id": 1, "name": "person"},)):
+    return {
+        "images": [{"id": 3, "file_name": "a.jpg"}, {"id": 4, "path": "x\\b.jpg"}],
+        "annotations": [{"image_id": 3, "category_id": 1, **one} for one in annotations],
+        "categories": list(categories),
+    }
+
+
+@pytest.mark.parametrize("bbox", [{}, {"bbox": []}, {"bbox": [0, 0, 0, 0]}, {"bbox": None}])
+def test_the_box_of_key_points_where_there_is_none(tmp_path, bbox):
+    """Joints from (10, 20) to (50, 40): a side of 40, and a quarter more, about (30, 30)."""
+    joints = [10, 20, 2, 0, 0, 0, 50, 40, 1]
+    found = plain(read_boxes(write(tmp_path, coco({"keypoints": joints, **bbox}))))
+    # The edges of pixels lie half of one before their centres.
+    assert found == {"a.jpg": [[5.5, 5.5, 50, 50]]}
+    with pytest.raises(DataError, match=r"needs a bbox, or keypoints that tell one|positive width"):
+        read_boxes(write(tmp_path, coco({"keypoints": [0] * 9, **bbox})))
+
+
+def test_pictures_by_name_and_under_other_fields(tmp_path):
+    content = coco({"image_id": "a.jpg", "bbox": BOX}, {"image_id": "4", "bbox": BOX})
+    assert plain(read_boxes(write(tmp_path, content))) == {"a.jpg": [BOX], "b.jpg": [BOX]}
+
+
+def test_label_studio_has_the_people_s_boxes_in_a_category_of_their_own(tmp_path):
+    categories = [{"id": 8, "name": "Person"}, {"id": 9, "keypoints": ["nose", "tail"]}]
+    tight = {"category_id": 9, "keypoints": [10, 10, 2, 20, 30, 2], "bbox": [10, 10, 10, 20]}
+    boxed = {"category_id": 8, "bbox": BOX}
+    content = coco(boxed, tight, categories=categories)
+    assert plain(read_boxes(write(tmp_path, content))) == {"a.jpg": [BOX]}
+    # A box that is more than the joints' own is the person's.
+    wide = {**tight, "bbox": [5, 5, 25, 40]}
+    content = coco(boxed, wide, categories=categories)
+    assert plain(read_boxes(write(tmp_path, content))) == {"a.jpg": [[5, 5, 25, 40]]}
+    content = coco(tight, categories=categories)
+    assert plain(read_boxes(write(tmp_path, content))) == {"a.jpg": [[10, 10, 10, 20]]}
 
 
 def test_overlap():
