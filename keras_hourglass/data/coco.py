@@ -296,8 +296,20 @@ class _Pictures:
         return None if np.isnan(width) else (width, height)
 
 
-def file_name_of(entry):
-    """The name of a picture that an entry of `images` has, or `None`."""
+def file_name_of(entry: dict) -> str | None:
+    """The name of a picture.
+
+    Args:
+        entry: one of `images`.
+
+    Returns:
+        Its `file_name`, or what stands in another field for it; `None` where nothing does.
+
+    Example:
+
+    >>> file_name_of({"id": 7, "path": "cam1/7.jpg"})
+    'cam1/7.jpg'
+    """
     return next((entry[key] for key in _FILE_NAMES if isinstance(entry.get(key), str)), None)
 
 
