@@ -2,7 +2,6 @@
 
 import abc
 import dataclasses
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,7 +79,6 @@ class CropDataset(abc.ABC):
         self.outputs = tuple(outputs)
         self.failures = {}
         self._cache = {} if cache else None
-        self._lock = threading.Lock()
         self._orders = {}
 
     def __len__(self):
@@ -141,8 +139,7 @@ class CropDataset(abc.ABC):
         try:
             image, reduction = open_reduced(path, 1 if self._cache is not None else reduction)
         except DataError as error:
-            with self._lock:
-                self.failures[path] = str(error)
+            self.failures[path] = str(error)
             return None, 1
         if self._cache is not None:
             self._cache[path] = image

@@ -29,6 +29,7 @@ import numpy as np
 
 from keras_hourglass.errors import UserError, did_you_mean, optional
 from keras_hourglass.hardware import accelerators
+from keras_hourglass.inference.processes import stays_in_process
 from keras_hourglass.inference.runtimes import kind_of, load_network
 from keras_hourglass.network.graph import Snapshot
 
@@ -179,7 +180,7 @@ def _start_tensorflow(program, outputs, _):
     def run(crops):
         return network(crops, outputs)
 
-    return lambda crops: {name: maps.numpy() for name, maps in run(crops).items()}
+    return _as_arrays(run)
 
 
 def _start_converted(program, outputs, name):
@@ -224,7 +225,20 @@ def _run_by_tensorflow(model, outputs):
         heatmaps = model(crops, training=False)
         return {name: heatmaps[name] for name in outputs}
 
-    return lambda crops: {name: maps.numpy() for name, maps in run(crops).items()}
+    return _as_arrays(run)
+
+
+def _as_arrays(run):
+    import tensorflow as tf
+
+    # Traced here: TensorFlow takes the functions of several predictors for one that is traced
+    # again and again, and warns.
+    traced = run.get_concrete_function()
+
+    def engine(crops, _keeps_variables_alive=run):
+        return {name: maps.numpy() for name, maps in traced(tf.constant(crops)).items()}
+
+    return stays_in_process(engine, "TensorFlow")
 
 
 def _run_by_jax(model, part, outputs):
@@ -245,7 +259,7 @@ def _run_by_jax(model, part, outputs):
         heatmaps = run([variable.value for variable in variables], crops)
         return {name: np.asarray(maps) for name, maps in heatmaps.items()}
 
-    return engine
+    return stays_in_process(engine, "JAX")
 
 
 def _bring_up_to_date(model):

@@ -21,8 +21,8 @@ class HeatmapRunner:
     compiled anew (JAX), batches are filled up to a power of two.
 
     Args:
-        model: a `StackedHourglass`, a `Snapshot`, or any Keras model from crops to a dict of
-            heatmaps.
+        model: a `StackedHourglass`, a `Snapshot`, or any Keras model from crops to heatmaps, see
+            `with_named_outputs`.
         outputs: names of the wanted outputs; all stacks by default.
         flip_order: for each joint, the joint it becomes in the mirror (`Skeleton.flip_order`), to
             average with mirrored crops; `None` leaves that out.
@@ -60,6 +60,7 @@ class HeatmapRunner:
                 "Batch size and scales must be positive. Received: "
                 f"batch_size={batch_size}, scales={tuple(scales)}."
             )
+        model = with_named_outputs(model)
         self.outputs = stack_names(_known(model).output) if outputs is None else tuple(outputs)
         self.input_size, self.shapes = self._sizes(model)
         if flip_order is not None:
@@ -80,6 +81,7 @@ class HeatmapRunner:
         Raises:
             UserError: if it is one of other sizes or joints.
         """
+        model = with_named_outputs(model)
         before, now = (self.input_size, self.shapes), self._sizes(model)
         if before != now:
             raise UserError(
@@ -160,6 +162,44 @@ class HeatmapRunner:
         full = self.batch_size * (2 if mirrored else 1)
         missing = min(1 << (len(batch) - 1).bit_length(), full) - len(batch)
         return np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)])
+
+
+def with_named_outputs(model: Any) -> Any:
+    """A Keras model whose outputs are a dict of heatmaps: itself, or one that shares its weights.
+
+    Args:
+        model: a `Snapshot`, or a Keras model from `(N, H, W, 3)` crops to a dict of heatmaps, to
+            one tensor of them, or to a list of such, one for each stack.
+
+    Raises:
+        UserError: if it has several inputs, or an output that is no heatmaps `(N, h, w, K)`.
+
+    Example:
+
+    >>> import keras
+    >>> crops = keras.Input((32, 16, 3))
+    >>> model = keras.Model(crops, keras.layers.Conv2D(5, 4, 4)(crops))
+    >>> list(with_named_outputs(model).output)
+    ['stack_1']
+    """
+    # A Sequential has `outputs` alone.
+    if isinstance(model, Snapshot) or isinstance(getattr(model, "output", None), dict):
+        return model
+    import keras
+
+    given = list(model.outputs)
+    if len(model.inputs) != 1 or any(len(one.shape) != 4 for one in given):
+        raise UserError(
+            "A model of one's own takes crops (N, H, W, 3) and gives heatmaps (N, h, w, K). "
+            f"Received: {len(model.inputs)} inputs, outputs {[tuple(one.shape) for one in given]}."
+            " Give a model without the others: keras.Model(crops, heatmaps)."
+        )
+    named = {f"stack_{number}": heatmaps for number, heatmaps in enumerate(given, 1)}
+    twin = keras.Model(model.inputs[0], named)
+    for name in ("skeleton", "preprocessing", "thresholds", "jax_state_sync"):
+        if hasattr(model, name):
+            object.__setattr__(twin, name, getattr(model, name))
+    return twin
 
 
 def _known(model):

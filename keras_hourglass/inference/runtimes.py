@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 
 from keras_hourglass.errors import UserError, optional
+from keras_hourglass.inference.processes import PerProcess, stays_in_process
 
 
 def kind_of(path):
@@ -58,7 +59,7 @@ def _saved_model(path, outputs, _):
         heatmaps = loaded.signatures["heatmaps"](images=tf.constant(crops, tf.float32))
         return {name: heatmaps[name].numpy() for name in outputs or heatmaps}
 
-    return engine
+    return stays_in_process(engine, "TensorFlow")
 
 
 def _litert(path, outputs, threads):
@@ -72,20 +73,24 @@ def _litert(path, outputs, threads):
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     # Read whole, since the file may be gone later.
     settings = {"model_content": pathlib.Path(path).read_bytes(), "num_threads": threads}
-    with warnings.catch_warnings():
-        # TensorFlow announces that its copy will go; then the package above is there.
-        warnings.simplefilter("ignore")
-        interpreter = Interpreter(**settings)
-        try:
-            interpreter.allocate_tensors()
-        except RuntimeError:
-            # XNNPACK refuses some ranges of 8-bit numbers, which the plain kernels take.
-            interpreter = Interpreter(**settings, experimental_op_resolver_type=plain)
-    run = interpreter.get_signature_runner()
-    [(argument, details)] = run.get_input_details().items()
+
+    def start():
+        with warnings.catch_warnings():
+            # TensorFlow announces that its copy will go; then the package above is there.
+            warnings.simplefilter("ignore")
+            interpreter = Interpreter(**settings)
+            try:
+                interpreter.allocate_tensors()
+            except RuntimeError:
+                # XNNPACK refuses some ranges of 8-bit numbers, which the plain kernels take.
+                interpreter = Interpreter(**settings, experimental_op_resolver_type=plain)
+        return interpreter.get_signature_runner()
+
+    runner = PerProcess(start)
+    [(argument, details)] = runner().get_input_details().items()
 
     def engine(crops):
-        crops = np.asarray(crops, details["dtype"])
+        run, crops = runner(), np.asarray(crops, details["dtype"])
         results = [run(**{argument: crops[row : row + 1]}) for row in range(len(crops))]
         names = outputs or results[0]
         return {name: np.concatenate([result[name] for result in results]) for name in names}
@@ -99,13 +104,19 @@ def _onnxruntime(path, outputs, threads):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or 0
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    [argument] = session.get_inputs()
+    # Read whole: a forked child makes its session anew, when the file may be gone.
+    content = pathlib.Path(path).read_bytes()
+    folder = os.path.dirname(os.path.abspath(path))  # of tensors outside the file
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+    session = PerProcess(
+        lambda: onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    )
+    [argument] = session().get_inputs()
     dtype = np.uint8 if "uint8" in argument.type else np.float32
-    names = outputs or [output.name for output in session.get_outputs()]
+    names = outputs or [output.name for output in session().get_outputs()]
 
     def engine(crops):
-        results = session.run(list(names), {argument.name: np.asarray(crops, dtype)})
+        results = session().run(list(names), {argument.name: np.asarray(crops, dtype)})
         return dict(zip(names, results, strict=True))
 
     return engine
@@ -117,18 +128,21 @@ def _openvino(path, outputs, threads):
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
-    network = openvino.Core().compile_model(path, "CPU", settings)
+    model = openvino.Core().read_model(path)
+    compiled = PerProcess(lambda: openvino.Core().compile_model(model, "CPU", settings))
+    network = compiled()
     dtype = np.uint8 if "u8" in str(network.inputs[0].element_type) else np.float32
     names = outputs or [port.get_any_name() for port in network.outputs]
     # Keras names outputs by tensor names of its own; their order is that of the sorted names.
     named = {name: port for port in network.outputs for name in port.names}
-    ports = [named.get(name) for name in names]
-    if None in ports:
-        ports = [network.outputs[index] for index in np.argsort(np.argsort(names))]
+    if set(names) <= set(named):
+        places = [network.outputs.index(named[name]) for name in names]
+    else:
+        places = np.argsort(np.argsort(names)).tolist()
 
     def engine(crops):
-        results = network(np.ascontiguousarray(crops, dtype))
-        return {name: results[port].copy() for name, port in zip(names, ports, strict=True)}
+        results = compiled()(np.ascontiguousarray(crops, dtype))
+        return {name: results[at].copy() for name, at in zip(names, places, strict=True)}
 
     return engine
 

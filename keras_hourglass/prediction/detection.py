@@ -18,6 +18,7 @@ from keras_hourglass.codec import BoxCodec
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import MIN_SIDE
 from keras_hourglass.inference.engines import takes_snapshot
+from keras_hourglass.inference.processes import PerProcess
 from keras_hourglass.inference.runner import HeatmapRunner
 from keras_hourglass.io.images import paste_scaled
 from keras_hourglass.network.config import stack_name
@@ -154,7 +155,7 @@ class HourglassDetector:
         merge = self.codec.merge_flipped if flip else None
         self._runner = HeatmapRunner(model, (output,), batch_size=1, engine=engine, merge=merge)
         self._output = output
-        self._lock = threading.Lock()  # pictures are read in several threads
+        self._locks = PerProcess(threading.Lock)  # pictures are read in several threads
 
     def __call__(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
         """People in a picture.
@@ -172,7 +173,7 @@ class HourglassDetector:
         room = size[1] - max(1, round(width * factor)), size[0] - max(1, round(height * factor))
         corner = room[0] // 2, room[1] // 2
         shown, factors = paste_scaled(image, factor, corner, size)
-        with self._lock:
+        with self._locks():
             maps = self._runner(shown[None])[self._output]
         [found] = self.codec.decode(maps, self.least_score)
         low = (found[:, :2] - corner) / factors

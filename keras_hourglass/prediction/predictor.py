@@ -16,7 +16,8 @@ from keras_hourglass.codec import codec_of, present_from
 from keras_hourglass.errors import UserError, checks_arguments
 from keras_hourglass.geometry import apply_affine, box_overlaps, invert_affine
 from keras_hourglass.inference.engines import takes_snapshot
-from keras_hourglass.inference.runner import HeatmapRunner
+from keras_hourglass.inference.processes import PerProcess
+from keras_hourglass.inference.runner import HeatmapRunner, with_named_outputs
 from keras_hourglass.io.images import warp
 from keras_hourglass.network.config import stack_name
 from keras_hourglass.network.graph import Snapshot
@@ -49,12 +50,12 @@ class Predictor:
     """Predict the joints of people in pictures.
 
     Pictures are read and cropped in threads while the network runs, and people of several
-    pictures share its batches.
+    pictures share its batches. In a forked child all threads are made anew.
 
     Args:
-        model: a `StackedHourglass`, which runs itself, with the weights it has at each call; or the
-            name, path or address of one, which starts sooner and runs faster: Keras is left out
-            where another engine runs the network.
+        model: a `StackedHourglass`, or another Keras model from crops to heatmaps, which runs
+            itself, with the weights it has at each call; or the name, path or address of one, which
+            starts sooner and runs faster: Keras is left out where another engine runs the network.
         flip: average the heatmaps of each crop and of its mirror image, as the paper does; not
             done where the joints' sides are not known (`Skeleton.mirrors`).
         decoder: how heatmaps become joints, see `HeatmapCodec`; by default as the model's
@@ -119,6 +120,7 @@ class Predictor:
         self._model, self._source, self._choice = model, source, engine
         if isinstance(model, Snapshot):
             self._model = None  # arrays that the engine has made its own
+        model = with_named_outputs(model)
         known = model.graph if isinstance(model, Snapshot) else model
         self.output = stack_name(known.output, stack)
         self.batch_size, self.padding = batch_size, float(padding)
@@ -133,13 +135,23 @@ class Predictor:
         self._finder = _finder(detector, whole, self.skeleton)
         # Threads for as long as the predictor lives: TensorFlow and OpenCV keep up to a kilobyte
         # of every thread that they ever ran in. Detectors call the network from those that read.
-        self._network = concurrent.futures.ThreadPoolExecutor(1)
+        self._networks = PerProcess(lambda: concurrent.futures.ThreadPoolExecutor(1))
         self._reading = threading.local()
-        self._readers = concurrent.futures.ThreadPoolExecutor(
-            workers, initializer=setattr, initargs=(self._reading, "here", True)
+        self._reader_threads = PerProcess(
+            lambda: concurrent.futures.ThreadPoolExecutor(
+                workers, initializer=setattr, initargs=(self._reading, "here", True)
+            )
         )
         order = self.skeleton.flip_order if self.skeleton.mirrors else None
         self._runner = HeatmapRunner(model, (self.output,), order, (1.0,), batch_size, engine)
+
+    @property
+    def _network(self):
+        return self._networks()
+
+    @property
+    def _readers(self):
+        return self._reader_threads()
 
     def __reduce__(self):
         """A predictor travels as what it was made by."""
@@ -493,10 +505,10 @@ class _Own:
     """The package's own detector, loaded when it is first needed."""
 
     def __init__(self):
-        self._detect, self._lock = None, threading.Lock()
+        self._detect, self._locks = None, PerProcess(threading.Lock)
 
     def __call__(self, image, name=None):
-        with self._lock:
+        with self._locks():
             if self._detect is None:
                 self._detect = make_detector("auto")
         return self._detect(image, name)
