@@ -27,7 +27,8 @@ EXTRAS = {
     # The first with its own `visible` and scores of people; it takes the OpenCV that is there.
     "supervision": ["supervision>=0.29"],
     "video": ["imageio-ffmpeg>=0.5"],  # H.264, which browsers play
-    "demo": ["gradio"],
+    # The first with these buttons; the page's videos want an encoder that browsers know.
+    "demo": ["gradio>=6", "imageio-ffmpeg>=0.5"],
     # TensorFlow Addons ended with TensorFlow 2.15 and Keras 2; Python 3.11 at most.
     # Later releases of onnx ask for numbers that this TensorFlow's ml_dtypes has not.
     "addons": [

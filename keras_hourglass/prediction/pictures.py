@@ -197,6 +197,7 @@ def _open_video(source):
             "readable and not in use."
         )
     camera = isinstance(source, int)
+    _check_frames(capture, f"camera {source}" if camera else source)
     fps = capture.get(cv2.CAP_PROP_FPS)
     fps = fps if fps and np.isfinite(fps) and fps > 0 else 25.0
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -204,6 +205,20 @@ def _open_video(source):
     name = f"camera {source}" if camera else source
     kind = "camera" if camera else "video"
     return Pictures(_frames(capture, name, fps, count), count, kind, fps, name)
+
+
+def _check_frames(capture, name):
+    """Refuse a video whose frames have more pixels than a picture may have."""
+    import cv2
+
+    from keras_hourglass.io.images import check_pixels
+
+    edges = [capture.get(edge) for edge in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)]
+    try:
+        check_pixels([int(edge) if np.isfinite(edge) else 0 for edge in edges], name=str(name))
+    except DataError:
+        capture.release()
+        raise
 
 
 def _frames(capture, name, fps, count):

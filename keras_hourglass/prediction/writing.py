@@ -17,6 +17,7 @@ from keras_hourglass.io.files import atomic_path, atomic_write
 from keras_hourglass.io.images import warp, write_image
 from keras_hourglass.prediction.boxes import person_affines
 from keras_hourglass.prediction.drawing import (
+    draw_heatmap,
     draw_poses,
     heatmap_sheet,
     sheet_tile,
@@ -28,6 +29,8 @@ from keras_hourglass.prediction.pose import Pose
 
 # Pictures whose files may be waiting to be written; more would fill the memory.
 WAITING = 16
+# Height that is drawn brightest at least, where maps are shown by their own.
+FAINTEST = 0.1
 # Pictures on a contact sheet; for more there are several sheets.
 TILES = 64
 
@@ -159,7 +162,31 @@ def pose_sheet(image, pose, input_size, padding=1.0):
     Returns:
         RGB array, see `drawing.heatmap_sheet`.
     """
-    # Twice the resolution the network saw, for the reader's eye.
+    crop, placed = _crop_with_pose(image, pose, input_size, padding)
+    return heatmap_sheet(crop, pose.heatmaps, pose.names, first=draw_poses(crop, [placed]))
+
+
+def heatmap_tiles(image, pose, input_size, padding=1.0):
+    """The heatmaps of a person one by one, each by its own height, which its label says.
+
+    Networks differ in how high their maps are: what shows little of one is sure of another.
+
+    Args:
+        image, pose, input_size, padding: as for `pose_sheet`.
+
+    Returns:
+        A list of `(label, (H, W, 3) uint8 RGB array)`: the crop with the pose, then each joint.
+    """
+    crop, placed = _crop_with_pose(image, pose, input_size, padding)
+    tiles = [("input", draw_poses(crop, [placed]))]
+    for index, (name, score) in enumerate(zip(pose.names, pose.scores, strict=True)):
+        painted = draw_heatmap(crop, pose.heatmaps[..., index] / max(float(score), FAINTEST))
+        tiles.append((f"{name} {score:.2f}", painted))
+    return tiles
+
+
+def _crop_with_pose(image, pose, input_size, padding):
+    """What the network saw, at twice its resolution for the reader's eye, and the pose in it."""
     size = tuple(2 * edge for edge in input_size)
     [matrix] = person_affines(pose.box[None], size, padding)
     crop = warp(image, matrix, size)
@@ -171,7 +198,7 @@ def pose_sheet(image, pose, input_size, padding=1.0):
         present=pose.present,
         thresholds=pose.thresholds,
     )
-    return heatmap_sheet(crop, pose.heatmaps, pose.names, first=draw_poses(crop, [placed]))
+    return crop, placed
 
 
 class TableWriter:

@@ -114,6 +114,8 @@ class Damaged:
     def get(self, what):
         return {
             cv2.CAP_PROP_FPS: 25.0,
+            cv2.CAP_PROP_FRAME_HEIGHT: 120.0,
+            cv2.CAP_PROP_FRAME_WIDTH: 400.0,
             cv2.CAP_PROP_FRAME_COUNT: 10.0,
             cv2.CAP_PROP_POS_MSEC: float(self.times[min(self.at, 9)]),
         }[what]
@@ -215,3 +217,18 @@ def test_an_ffmpeg_that_cannot(tmp_path, monkeypatch):
         for _ in range(100):
             encoder.write(np.zeros((48, 64, 3), np.uint8))
         encoder.close()
+
+
+def test_frames_of_too_many_pixels(tmp_path):
+    path = film(tmp_path / "film.avi", frames_of(3))
+    content = bytearray((tmp_path / "film.avi").read_bytes())
+    at, frames = content.find(b"strf") + 12, 0  # where the container says them
+    content[at : at + 8] = (9000).to_bytes(4, "little") + (8000).to_bytes(4, "little")
+    at = content.find(b"\xff\xc0")  # where each frame does
+    while at >= 0:
+        content[at + 5 : at + 9] = (8000).to_bytes(2, "big") + (9000).to_bytes(2, "big")
+        frames, at = frames + 1, content.find(b"\xff\xc0", at + 4)
+    assert frames == 3
+    (tmp_path / "film.avi").write_bytes(content)
+    with pytest.raises(DataError, match="at most 50,000,000 pixels.*film.avi with 9000×8000"):
+        open_pictures(path)

@@ -46,9 +46,10 @@
     if (!start) return;
     const values = rectangle(inside(event)).map(Math.round);
     start = null;
-    // A click without dragging takes the whole picture again.
+    // A click without dragging means everybody again.
     if (values[2] < 4 || values[3] < 4) { clear(); write(''); } else write(values.join(', '));
   });
+  document.addEventListener('pointercancel', () => { start = null; clear(); });
   document.addEventListener('scroll', clear, true);
   window.addEventListener('resize', clear);
 })();
