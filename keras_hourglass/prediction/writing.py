@@ -180,7 +180,7 @@ def heatmap_tiles(image, pose, input_size, padding=1.0):
     crop, placed = _crop_with_pose(image, pose, input_size, padding)
     tiles = [("input", draw_poses(crop, [placed]))]
     for index, (name, score) in enumerate(zip(pose.names, pose.scores, strict=True)):
-        painted = draw_heatmap(crop, pose.heatmaps[..., index] / max(float(score), FAINTEST))
+        painted = draw_heatmap(crop, pose.heatmaps[..., index], max(float(score), FAINTEST))
         tiles.append((f"{name} {score:.2f}", painted))
     return tiles
 
