@@ -11,6 +11,8 @@ Pixel *areas* are aligned at their outer edges, so centres obey
 its heatmaps without a shift.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from keras_hourglass.errors import UserError
@@ -285,6 +287,50 @@ def box_overlaps(first: Array, second: Array, of: str = "union") -> np.ndarray:
     if of == "union":
         whole = whole + second[..., 2:].prod(axis=-1) - shared
     return shared / np.maximum(whole, np.finfo(np.float64).tiny)
+
+
+def fuse_rectangles(found: Sequence[Array], same: float = 0.45, overlap: float = 0.5) -> np.ndarray:
+    """One list of rectangles from those of several looks at the same picture.
+
+    Each rectangle meets, in every other look, the one that it overlaps most; the two are one if
+    that is enough. It becomes the mean of them by score, and its score their sum over all looks:
+    what one look alone has seen counts less. The best that do not overlap stay.
+
+    Args:
+        found: for each look `(N, 5)` rectangles `x, y, w, h, score`, scores positive.
+        same: least intersection over union of a rectangle seen twice.
+        overlap: greatest intersection over union of two rectangles that both stay.
+
+    Returns:
+        `(P, 5)` float64 rectangles, best first.
+
+    Example:
+
+    >>> once, again = [[0, 0, 10, 30, 0.6]], [[2, 0, 10, 30, 0.3], [50, 0, 10, 30, 0.4]]
+    >>> fuse_rectangles([once, again]).round(2).tolist()
+    [[0.67, 0.0, 10.0, 30.0, 0.45], [50.0, 0.0, 10.0, 30.0, 0.2]]
+
+    Reference:
+        [Solovyev et al., 2021](https://arxiv.org/abs/1910.13302), *Weighted boxes fusion*, whose
+        clusters grow box by box instead.
+    """
+    looks = [np.asarray(boxes, np.float64).reshape(-1, 5) for boxes in found]
+    every = np.concatenate([np.zeros((0, 5)), *looks])
+    weights, sums = every[:, 4:].copy(), every[:, :4] * every[:, 4:]
+    for number, others in enumerate(looks):
+        if not len(others):
+            continue
+        overlaps = box_overlaps(every[:, :4], others[:, :4])
+        best = overlaps.argmax(axis=1)
+        own = np.repeat(np.arange(len(looks)), [len(boxes) for boxes in looks]) == number
+        met = (overlaps.max(axis=1) >= same) & ~own
+        partner = np.where(met, others[best, 4], 0.0)[:, None]
+        weights += partner
+        sums += others[best, :4] * partner
+    fused = np.column_stack([sums / weights, weights / max(len(looks), 1)])
+    order = np.argsort(-every[:, 4], kind="stable")  # of equal sums the one that was surer alone
+    fused = fused[order]
+    return fused[suppress_overlaps(fused[:, :4], fused[:, 4], overlap)]
 
 
 def suppress_overlaps(

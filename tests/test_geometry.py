@@ -265,3 +265,38 @@ def test_suppression_by_hand():
     assert geometry.suppress_overlaps(boxes, scores, 0.7, most=2).tolist() == [1, 2]
     assert geometry.suppress_overlaps(boxes, scores).tolist() == [1, 3]
     assert geometry.suppress_overlaps([], []).tolist() == []
+
+
+def test_rectangles_of_several_looks_are_fused():
+    """Worked out by hand: a box in two of three looks, one in all, one in one."""
+    first = [[0, 0, 10, 30, 0.6], [100, 40, 20, 50, 0.9]]
+    second = [[104, 44, 20, 50, 0.3], [2, 0, 10, 30, 0.3]]
+    third = [[100, 40, 20, 50, 0.6], [300, 7, 8, 9, 0.45]]
+    fused = geometry.fuse_rectangles([first, second, third])
+    expected = [
+        # 40 + 4 * 0.3 / 1.8 and so on.
+        [100 + 4 / 6, 40 + 4 / 6, 20, 50, 0.6],
+        [2 / 3, 0, 10, 30, 0.3],
+        [300, 7, 8, 9, 0.15],
+    ]
+    np.testing.assert_allclose(fused, expected, atol=1e-12)
+
+
+def test_rectangles_of_one_look_and_of_none():
+    boxes = [[0, 0, 10, 30, 0.5], [50, 0, 10, 30, 0.75]]
+    np.testing.assert_array_equal(geometry.fuse_rectangles([boxes]), boxes[::-1])
+    for nothing in ([], [[]], [[], []]):
+        assert geometry.fuse_rectangles(nothing).shape == (0, 5)
+    np.testing.assert_allclose(
+        geometry.fuse_rectangles([boxes, []]), [[50, 0, 10, 30, 0.375], [0, 0, 10, 30, 0.25]]
+    )
+
+
+def test_rectangles_that_overlap_less_are_two():
+    # 7 of 13 columns in common, then 6 of 14: 0.538 and 0.429.
+    one, other = [[0, 0, 10, 30, 0.5]], [[3, 0, 10, 30, 0.5]]
+    assert len(geometry.fuse_rectangles([one, other])) == 1
+    other = [[4, 0, 10, 30, 0.5]]
+    assert len(geometry.fuse_rectangles([one, other])) == 2
+    assert len(geometry.fuse_rectangles([one, other], same=0.42)) == 1
+    assert len(geometry.fuse_rectangles([one, other], overlap=0.42)) == 1

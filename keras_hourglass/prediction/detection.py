@@ -9,18 +9,19 @@ import logging
 import os
 import pathlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_hourglass.codec import BoxCodec
 from keras_hourglass.errors import UserError
-from keras_hourglass.geometry import MIN_SIDE
-from keras_hourglass.inference.engines import takes_snapshot
+from keras_hourglass.geometry import MIN_SIDE, fuse_rectangles
+from keras_hourglass.inference.engines import ENGINES, takes_snapshot
 from keras_hourglass.inference.processes import PerProcess
 from keras_hourglass.inference.runner import HeatmapRunner
 from keras_hourglass.io.images import paste_scaled
+from keras_hourglass.io.structured import shorten
 from keras_hourglass.network.config import stack_name
 from keras_hourglass.network.graph import Snapshot
 from keras_hourglass.prediction.adapters import (
@@ -36,6 +37,8 @@ from keras_hourglass.typing import Path
 
 _LOG = logging.getLogger("keras_hourglass")
 OWN = "hourglass_detector_coco"
+# Inputs in which a detector looks at a picture, and the longest side of one in pixels.
+MOST_LOOKS, MAX_SIDE = 4, 2048
 
 
 def of_people(skeleton: Skeleton) -> bool:
@@ -105,7 +108,9 @@ def _of_others(path):
 class HourglassDetector:
     """Find people with an hourglass trained for it.
 
-    The picture is fitted into the middle of the network's input, small ones enlarged.
+    The picture is fitted into the middle of the network's input, small ones enlarged. In inputs of
+    several sizes more people are found, each taking its time: boxes that were seen in more of them
+    count more (`geometry.fuse_rectangles`).
 
     Args:
         model: a `StackedHourglass` whose maps are `codec.BOX_MAPS`, or name, folder or address of
@@ -113,9 +118,12 @@ class HourglassDetector:
         least_score: least height of the centre map at a person; by default the model's own.
         engine: what runs the network, see `engines`.
         flip: average with the mirrored picture.
+        sides: of the square inputs in which a picture is looked at, in input pixels; by default
+            what the model's `preprocessing` says under `sides`, or its own input alone. A model in
+            memory and an engine of your own have that alone.
 
     Raises:
-        UserError: if the model finds joints instead of people.
+        UserError: if the model finds joints instead of people, or has no input of such a side.
 
     Example:
 
@@ -133,29 +141,33 @@ class HourglassDetector:
         least_score: float | None = None,
         engine: Path | Callable = "auto",
         flip: bool = True,
+        sides: Sequence[int] | None = None,
     ):
-        if isinstance(model, (str, os.PathLike)):
-            from keras_hourglass.zoo.store import load_model, load_snapshot
-
-            model = (load_snapshot if takes_snapshot(engine) else load_model)(model)
-        known = model.graph if isinstance(model, Snapshot) else model
-        skeleton = getattr(known, "skeleton", None)
-        if skeleton is None or skeleton.joints != BOXES.joints:
-            joints = ", ".join(skeleton.joints[:3]) + ", …" if skeleton else "unnamed joints"
+        named = isinstance(model, (str, os.PathLike))
+        first = _load(model, engine) if named else model
+        known = _checked_maps(first)
+        own = tuple(known.input_shape[1:3])
+        preprocessing = getattr(known, "preprocessing", {})
+        movable = named and isinstance(engine, str) and engine in ENGINES
+        if sides is None:
+            sides = preprocessing.get("sides") if movable else None
+        elif not movable:
             raise UserError(
-                f"A network that finds people has the maps {', '.join(BOXES.joints)}. "
-                f"Received: one of {joints}. Use {OWN!r}, or train one on boxes:FILE.json."
+                "Inputs of other sides than the model's own are for models by name and engines of "
+                f"the package. Received: sides={sides!r}. Leave sides out, or name the model."
             )
-        output = stack_name(known.output)
-        size = tuple(known.input_shape[1:3])
-        prior = getattr(known, "preprocessing", {}).get("size_prior", 0.0)
-        self.codec = BoxCodec(size, size[0] // known.output[output].shape[1], prior=prior)
-        own = getattr(known, "thresholds", {}).get("centre", LEAST_SCORE)
-        self.least_score = float(own if least_score is None else least_score)
-        merge = self.codec.merge_flipped if flip else None
-        self._runner = HeatmapRunner(model, (output,), batch_size=1, engine=engine, merge=merge)
-        self._output = output
+        self.looks = [
+            _Look(first if size == own else _load(model, engine, size), engine, flip)
+            for size in ([own] if sides is None else _sizes(sides))
+        ]
+        centre = getattr(known, "thresholds", {}).get("centre", LEAST_SCORE)
+        self.least_score = float(centre if least_score is None else least_score)
         self._locks = PerProcess(threading.Lock)  # pictures are read in several threads
+
+    @property
+    def codec(self) -> BoxCodec:
+        """How the maps of the first input become boxes."""
+        return self.looks[0].codec
 
     def __call__(self, image: np.ndarray, name: str | None = None) -> np.ndarray:
         """People in a picture.
@@ -167,18 +179,80 @@ class HourglassDetector:
         Returns:
             `(P, 5)` float64 rectangles `x, y, w, h, score` in source pixels, best first.
         """
+        # What one look alone has seen keeps that share of its score.
+        least = self.least_score / 2 if len(self.looks) > 1 else self.least_score
+        with self._locks():
+            found = [look(image, least) for look in self.looks]
+        boxes = found[0]
+        if len(found) > 1:
+            boxes = fuse_rectangles(found, overlap=self.codec.overlap)
+        corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]], axis=1)
+        return rectangles(corners, boxes[:, 4], self.least_score, image.shape[:2])
+
+
+class _Look:
+    """One size in which a detector looks at pictures.
+
+    Args:
+        model: a model or `Snapshot` of that input.
+        engine, flip: as for `HourglassDetector`.
+    """
+
+    def __init__(self, model, engine, flip):
+        known = model.graph if isinstance(model, Snapshot) else model
+        self._output = stack_name(known.output)
+        size = tuple(known.input_shape[1:3])
+        prior = getattr(known, "preprocessing", {}).get("size_prior", 0.0)
+        self.codec = BoxCodec(size, size[0] // known.output[self._output].shape[1], prior=prior)
+        merge = self.codec.merge_flipped if flip else None
+        outputs = (self._output,)
+        self._runner = HeatmapRunner(model, outputs, batch_size=1, engine=engine, merge=merge)
+
+    def __call__(self, image, least):
+        """`(P, 5)` rectangles in source pixels, perhaps beyond the picture."""
         height, width = image.shape[:2]
         size = self.codec.input_size
         factor = min(size[0] / height, size[1] / width)
         room = size[1] - max(1, round(width * factor)), size[0] - max(1, round(height * factor))
         corner = room[0] // 2, room[1] // 2
         shown, factors = paste_scaled(image, factor, corner, size)
-        with self._locks():
-            maps = self._runner(shown[None])[self._output]
-        [found] = self.codec.decode(maps, self.least_score)
-        low = (found[:, :2] - corner) / factors
-        corners = np.concatenate([low, low + found[:, 2:4] / factors], axis=1)
-        return rectangles(corners, found[:, 4], self.least_score, (height, width))
+        maps = self._runner(shown[None])[self._output]
+        [found] = self.codec.decode(maps, least)
+        return np.column_stack(
+            [(found[:, :2] - corner) / factors, found[:, 2:4] / factors, found[:, 4]]
+        )
+
+
+def _load(source, engine, size=None):
+    """A detector's network by name or path, with an input of another size."""
+    from keras_hourglass.zoo.store import load_model, load_snapshot
+
+    other = {} if size is None else {"input_shape": (*size, 3)}
+    return (load_snapshot if takes_snapshot(engine) else load_model)(source, **other)
+
+
+def _checked_maps(model):
+    """What is known of a model that finds people."""
+    known = model.graph if isinstance(model, Snapshot) else model
+    skeleton = getattr(known, "skeleton", None)
+    if skeleton is None or skeleton.joints != BOXES.joints:
+        joints = ", ".join(skeleton.joints[:3]) + ", …" if skeleton else "unnamed joints"
+        raise UserError(
+            f"A network that finds people has the maps {', '.join(BOXES.joints)}. "
+            f"Received: one of {joints}. Use {OWN!r}, or train one on boxes:FILE.json."
+        )
+    return known
+
+
+def _sizes(sides):
+    """Sizes of inputs from what somebody, or a file, says of their sides."""
+    good = isinstance(sides, (list, tuple)) and 0 < len(sides) <= MOST_LOOKS
+    if not good or not all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in sides):
+        raise UserError(
+            f"The sides of a detector's inputs are up to {MOST_LOOKS} numbers of pixels, at most "
+            f"{MAX_SIDE}. Received: {shorten(sides)}. Leave them out for the model's own."
+        )
+    return [(side, side) for side in sides]
 
 
 class _Checked:

@@ -180,11 +180,12 @@ def load_model(
     return model
 
 
-def load_snapshot(source: Path) -> Snapshot:
+def load_snapshot(source: Path, input_shape: Sequence[int] | None = None) -> Snapshot:
     """Turn a name, path or address into a network with weights that Keras has not built.
 
     Args:
         source: as for `load_model`.
+        input_shape: `(height, width, 3)` in input pixels, if other than the source's.
 
     Returns:
         The `Snapshot`, a graph and its arrays, which `Predictor` runs by other runtimes than Keras.
@@ -203,6 +204,8 @@ def load_snapshot(source: Path) -> Snapshot:
     config, weights = resolve(source)
     if weights is None:
         raise WeightsError(_without_weights(source))
+    if input_shape is not None:
+        config = {**config, "input_shape": list(input_shape)}
     graph = Graph(config)
     arrays = loading.read_arrays(graph, weights, str(source))
     return Snapshot(graph, loading.checked(graph, arrays, str(source)))

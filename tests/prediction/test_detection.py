@@ -12,7 +12,7 @@ from detector_files import write_onnx
 from keras_hourglass import Predictor, StackedHourglass
 from keras_hourglass.codec import BoxCodec
 from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.prediction.detection import HourglassDetector, make_detector
+from keras_hourglass.prediction.detection import OWN, HourglassDetector, make_detector
 
 SIZE = (64, 96)
 
@@ -96,6 +96,44 @@ def test_a_network_of_joints_finds_nobody():
 def test_a_network_that_finds_people_has_no_joints(model):
     with pytest.raises(UserError, match="A network of joints is needed"):
         Predictor(model)
+
+
+def test_what_is_seen_in_inputs_of_several_sizes_counts_more():
+    from keras_hourglass.data.figures import render
+
+    image = np.full((400, 600, 3), 120, np.uint8)
+    image[20:380, 30:390] = render(7, 27, 360)
+    small, large = (HourglassDetector(OWN, 0.05, sides=[side]) for side in (256, 384))
+    assert [one.codec.input_size for one in (small, large)] == [(256, 256), (384, 384)]
+    looks = small(image), large(image)
+    both = HourglassDetector(OWN, 0.4, sides=(256, 384))(image)
+    # The figure is the best of each: the mean of the boxes by score, and the mean of the scores.
+    (first, one), (second, two) = ((boxes[0, :4], boxes[0, 4]) for boxes in looks)
+    np.testing.assert_allclose(both[0, 4], (one + two) / 2, atol=1e-6)
+    np.testing.assert_allclose(both[0, :4], (first * one + second * two) / (one + two), atol=1e-3)
+    assert (both[:, 4] >= 0.4).all() and len(both) <= min(map(len, looks))
+
+
+@pytest.mark.parametrize(
+    ("sides", "reason"),
+    [
+        ([300], "multiples of 64"),
+        ([], "up to 4 numbers of pixels"),
+        ([64] * 5, "up to 4 numbers of pixels"),
+        ([64.0], "up to 4 numbers of pixels"),
+        ([1 << 20], "at most 2048"),
+        ("64", "up to 4 numbers of pixels"),
+    ],
+)
+def test_sides_that_no_network_has(sides, reason):
+    with pytest.raises(UserError, match=reason):
+        HourglassDetector(OWN, sides=sides)
+
+
+def test_a_model_in_memory_has_its_own_side_alone(model):
+    for options in ({}, {"engine": bright_people}):
+        with pytest.raises(UserError, match="models by name"):
+            HourglassDetector(model, sides=[64], **options)
 
 
 def test_poses_of_everybody_who_is_found(model):
