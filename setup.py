@@ -17,6 +17,14 @@ EXTRAS = {
     "jax": ["jax>=0.4.30"],
     # Training on this backend, and reading published checkpoints.
     "torch": ["torch>=2.6"],
+    # `keras-hourglass serve`; uvloop is not there for Windows, where asyncio's own loop does.
+    "serve": [
+        "httptools>=0.6",
+        "prometheus-client>=0.17",
+        "starlette>=0.37",
+        "uvicorn>=0.30",
+        "uvloop>=0.19; sys_platform != 'win32'",
+    ],
     "serving": ["grpcio", "tensorflow-serving-api>=2.15"],
     "onnx": [],  # what every installation has; kept for those who ask for it
     "openvino": ["openvino"],
@@ -39,6 +47,7 @@ EXTRAS = {
         "onnx<1.19",
     ],
 }
+_TESTED = ("serve", "serving", "openvino", "litert", "coco", "sleap", "heif", "supervision")
 EXTRAS["test"] = sorted(
     # KerasHub brings the test that its own networks pass; Grain is imported by it.
     {
@@ -46,16 +55,12 @@ EXTRAS["test"] = sorted(
         "hypothesis",
         "keras-hub>=0.20",
         "mypy>=2",
+        "ovmsclient>=2023.1",  # a client of others for the tests of serving
         "pdoc>=15",
         "pytest",
         "pytest-xdist",
         "ruff",
-    }.union(
-        *(
-            EXTRAS[name]
-            for name in ("serving", "openvino", "litert", "coco", "sleap", "heif", "supervision")
-        )
-    )
+    }.union(*(EXTRAS[name] for name in _TESTED))
 )
 
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "PCK per joint, group and stack, with a report"),
     "predict": ("predict", "joints of people in pictures, folders and videos"),
     "export": ("export", "write a model for TensorFlow Serving and other runtimes"),
+    "serve": ("serve", "a small server for trials: TensorFlow Serving's REST and KServe's v2"),
     "synthesize": ("synthesize", "draw figures with exact joints"),
     "list": ("list_presets", "list the presets of the model zoo"),
     "info": ("describe_preset", "describe one preset"),

@@ -5,7 +5,7 @@ import pathlib
 
 from keras_hourglass.cli.common import add_decoder
 from keras_hourglass.errors import UserError
-from keras_hourglass.export import FORMATS
+from keras_hourglass.export import FORMATS, JOINT_FORMATS
 
 
 def add_arguments(parser):
@@ -19,18 +19,19 @@ def add_arguments(parser):
     parser.add_argument("--name", help="name on the server or of the file; by default the model's")
     parser.add_argument(
         "--format",
-        choices=("savedmodel", *FORMATS),
+        choices=("savedmodel", *JOINT_FORMATS, *FORMATS),
         default="savedmodel",
-        help="savedmodel (default) takes pictures and returns joints, for TensorFlow Serving; the "
-        "others take crops and return heatmaps",
+        help="savedmodel (default) takes pictures as files and returns joints, for TensorFlow "
+        "Serving; onnx-joints takes a picture's pixels with boxes and onnx-crops and litert-crops "
+        "take crops, and return joints; the others take crops and return heatmaps",
     )
     parser.add_argument(
         "--flip",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="savedmodel: average with the mirrored crop (default: yes)",
+        help="where joints are returned: average with the mirrored crop (default: yes)",
     )
-    add_decoder(parser, "savedmodel: ")
+    add_decoder(parser, "where joints are returned: ")
     parser.add_argument(
         "--max-pixels",
         type=int,
@@ -64,6 +65,8 @@ def run(args):
     model = load_model(args.model)
     if args.format == "savedmodel":
         _saved_model(model, name, args)
+    elif args.format in JOINT_FORMATS:
+        _joints(model, name, args)
     else:
         _file(model, name, args)
 
@@ -83,6 +86,23 @@ def _saved_model(model, name, args):
     print(f"{folder}: exported, and its joints agree with the Keras model's")
     print(f"{folder / 'assets.extra' / 'signature.md'}: how to call it")
     print(f"{pathlib.Path(args.out) / 'compose.yaml'}: how to serve it")
+
+
+def _joints(model, name, args):
+    from keras_hourglass.export import export_joints
+
+    path, distance = export_joints(
+        model,
+        args.out,
+        args.format,
+        name=name,
+        flip=args.flip,
+        decoder=args.decoder,
+        overwrite=args.overwrite,
+        preset=pathlib.Path(args.model).name,
+    )
+    print(f"{path}: exported; joints differ from the Keras model's by {distance:.2g} input pixels")
+    print(f"{path}.md: how to run it")
 
 
 def _file(model, name, args):

@@ -6,6 +6,7 @@ from keras_hourglass.faces import lazy
 
 if TYPE_CHECKING:
     from keras_hourglass.export.formats import compare, export_format, load_engine
+    from keras_hourglass.export.joints import export_joints
     from keras_hourglass.export.saved_model import export_model
 
 # Formats of other runtimes -> how their files end.
@@ -15,12 +16,19 @@ FORMATS = {
     "litert": ".tflite",
     "litert-int8": ".int8.tflite",
 }
+# Formats with crop and decoding inside, which return joints -> how their files end.
+JOINT_FORMATS = {
+    "onnx-joints": ".joints.onnx",
+    "onnx-crops": ".crops.onnx",
+    "litert-crops": ".crops.tflite",
+}
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "compare": "formats",
         "export_format": "formats",
+        "export_joints": "joints",
         "export_model": "saved_model",
         "load_engine": "formats",
     },

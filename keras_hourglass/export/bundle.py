@@ -10,17 +10,13 @@ import pathlib
 
 import cv2
 import jinja2
-import keras
 import numpy as np
 import tensorflow as tf
 
-import keras_hourglass
-from keras_hourglass.codec import present_from
 from keras_hourglass.errors import UserError
 from keras_hourglass.export.in_graph import PARALLEL
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.io.images import encode_image
-from keras_hourglass.skeletons import skeleton_of
 
 SERVER_FILES = (
     "models.config", "batching.config", "monitoring.config", "compose.yaml", "kubernetes.yaml"
@@ -40,50 +36,12 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-def describe(model, name, codec, flip, preset):
-    """What a client needs to know about a served model, JSON-ready.
-
-    Args:
-        model: the `StackedHourglass`.
-        name: its name on the server.
-        codec: the `HeatmapCodec` it decodes with.
-        flip: whether it averages with the mirrored crop.
-        preset: where its weights come from.
-
-    Returns:
-        Dict with `name`, `preset`, `joints`, `skeleton`, `thresholds`, `input_size`,
-        `heatmap_size`, `num_stacks`, `outputs`, `decoder`, `sigma`, `flip` and `versions`.
-    """
-    # Joints have the names that a predictor gives them, also those of a model without a skeleton.
-    skeleton = skeleton_of(model.num_keypoints, model.skeleton)
-    thresholds = present_from(skeleton, model.thresholds)
-    return {
-        "name": name,
-        "preset": preset,
-        "joints": list(skeleton.joints),
-        "skeleton": skeleton.to_dict(),
-        "thresholds": dict(zip(skeleton.joints, thresholds.tolist(), strict=True)),
-        "input_size": list(codec.input_size),
-        "heatmap_size": list(codec.heatmap_size),
-        "num_stacks": model.num_stacks,
-        "outputs": list(model.output),
-        "decoder": codec.decoder,
-        "sigma": codec.sigma,
-        "flip": bool(flip),
-        "versions": {
-            "keras_hourglass": keras_hourglass.__version__,
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-        },
-    }
-
-
 def write_extra_files(folder, description, max_pixels):
     """Write `assets.extra`: warm-up requests, `signature.md` and `metadata.json`.
 
     Args:
         folder: the SavedModel.
-        description: the result of `describe`.
+        description: the result of `description.describe`.
         max_pixels: pixels of the largest picture that is decoded.
     """
     folder = pathlib.Path(folder)
@@ -106,7 +64,7 @@ def write_server_files(out, description):
 
     Args:
         out: folder of all served models, `/models` in the container.
-        description: the result of `describe`.
+        description: the result of `description.describe`.
     """
     out = pathlib.Path(out)
     values = {"name": description["name"], "tensorflow": tf.__version__, "cores": os.cpu_count()}
@@ -130,7 +88,7 @@ def warmup_requests(description):
     """Requests that run every signature, single and batched, as `write_warmup` takes them.
 
     Args:
-        description: the result of `describe`.
+        description: the result of `description.describe`.
     """
     name, size = description["name"], description["input_size"]
     pictures = [random_picture(0, ".jpg"), random_picture(1, ".png")]

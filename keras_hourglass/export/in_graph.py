@@ -398,12 +398,13 @@ def merge_flipped(heatmaps, flipped, flip_order):
     return (heatmaps + tf.gather(tf.reverse(flipped, [2]), list(flip_order), axis=-1)) / 2
 
 
-def decode(codec, heatmaps):
+def decode(codec, heatmaps, precision=tf.float64):
     """As `HeatmapCodec.decode`, for tensors.
 
     Args:
         codec: the `HeatmapCodec` to agree with.
         heatmaps: `(N, H, W, K)` float32 with known height, width and K.
+        precision: type of the refinement; LiteRT has no kernels for the default's.
 
     Returns:
         `(N, K, 2)` float32 joints in input pixels and `(N, K)` float32 scores.
@@ -418,7 +419,7 @@ def decode(codec, heatmaps):
     if codec.decoder == "quarter":
         points += _quarter_steps(heatmaps, rows, columns)
     elif codec.decoder == "dark":
-        points += _newton_steps(heatmaps, rows, columns, codec.sigma)
+        points += _newton_steps(heatmaps, rows, columns, codec.sigma, precision)
     points = tf.where(tf.math.is_nan(scores)[..., None], float("nan"), points)
     return (points + 0.5) * codec.stride - 0.5, scores
 
@@ -448,11 +449,11 @@ def _quarter_steps(maps, rows, columns):
     return 0.25 * tf.stack([step_x, step_y], axis=-1)
 
 
-def _newton_steps(maps, rows, columns, sigma):
+def _newton_steps(maps, rows, columns, sigma, precision):
     height, width = maps.shape[1:3]
     blur = max(1, round(sigma))
-    around = tf.cast(_neighbourhood(maps, rows, columns, 1 + blur), tf.float64)
-    kernel = tf.exp(tf.range(-blur, blur + 1, dtype=tf.float64) ** 2 / (-2 * (sigma / 2) ** 2))
+    around = tf.cast(_neighbourhood(maps, rows, columns, 1 + blur), precision)
+    kernel = tf.exp(tf.range(-blur, blur + 1, dtype=precision) ** 2 / (-2 * (sigma / 2) ** 2))
     kernel /= tf.reduce_sum(kernel)
     taps = range(2 * blur + 1)
     smooth = tf.add_n([kernel[tap] * around[..., tap : tap + 3, :] for tap in taps])

@@ -66,6 +66,7 @@ def export_model(
     import tensorflow as tf
 
     from keras_hourglass.export import bundle
+    from keras_hourglass.export.description import describe
     from keras_hourglass.export.in_graph import ServedModel
 
     name = check_name(name or model.name)
@@ -74,7 +75,7 @@ def export_model(
     skeleton = skeleton_of(model.num_keypoints, model.skeleton, mirrored=flip)
     flip = bool(flip) and skeleton.mirrors
     flip_order = skeleton.flip_order if flip else None
-    description = bundle.describe(model, name, codec, flip, preset or name)
+    description = describe(model, name, codec, flip, preset or name)
     served = ServedModel(
         model,
         codec,
@@ -179,7 +180,7 @@ def verify(folder, model, codec, flip_order=None, pictures=3):
     moved = np.abs(runner(near, mirrored=False)[last] - expected[last]).max()
     served = loaded.signatures["serving_default"](image_bytes=tf.constant(encoded))
     points = geometry.apply_affine(affines, served["keypoints"].numpy())
-    distance = _distance(codec, maps, points, max(tolerance * np.abs(maps).max(), moved))
+    distance = distance_of_joints(codec, maps, points, max(tolerance * np.abs(maps).max(), moved))
     if not distance <= 0.5 or not served["valid"].numpy().all():
         _refuse(f"joints differ by {distance:.2g} input pixels")
     return {"heatmaps": difference, "keypoints": distance}
@@ -192,8 +193,18 @@ def _refuse(what):
     )
 
 
-def _distance(codec, maps, points, tolerance):
-    """Largest distance to the decoded joints, leaving out maxima with a rival as high."""
+def distance_of_joints(codec, maps, points, tolerance):
+    """Largest distance to the decoded joints, leaving out maxima with a rival as high.
+
+    Args:
+        codec: the `HeatmapCodec`.
+        maps: `(N, h, w, K)` heatmaps.
+        points: `(N, K, 2)` joints in input pixels.
+        tolerance: by how much heights of maps may differ.
+
+    Returns:
+        Input pixels.
+    """
     decoded, scores = codec.decode(maps)
     distance = np.linalg.norm(points - decoded, axis=-1)
     place = geometry.input_to_heatmap(points, codec.stride).round().astype(int)

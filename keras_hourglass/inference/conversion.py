@@ -54,17 +54,29 @@ def _write_litert(program, path, calibration):
 
     from keras_hourglass.inference.tensorflow_graph import Network
 
-    network = Network(program)
     # One crop at a time: with a free batch size, the fast kernels are not used.
     spec = tf.TensorSpec((1, *program.input_shape), tf.float32, "images")
-    module = tf.Module()
     # Not the function that signatures share: the converter would store its weights twice.
-    module.function = tf.function(network.trace, autograph=False)
-    function = module.function.get_concrete_function(spec)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    atomic_write(path, convert_to_litert(Network(program).trace, spec, calibration))
+
+
+def convert_to_litert(function, spec, calibration=None):
+    """The bytes of an `.tflite` file.
+
+    Args:
+        function: from a tensor to a dict of tensors.
+        spec: the `tf.TensorSpec` of the tensor.
+        calibration: `(N, height, width, 3)` crops for 8-bit integers.
+    """
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.function = tf.function(function, autograph=False)
+    concrete = module.function.get_concrete_function(spec)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
     if calibration is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: (
             [np.asarray(crop, np.float32)[None]] for crop in calibration
         )
-    atomic_write(path, converter.convert())
+    return converter.convert()

@@ -64,7 +64,7 @@ class Engine:
         return self.run(crops)
 
 
-def make_engine(engine, model, outputs):
+def make_engine(engine, model, outputs, spinning=True):
     """The engine of a name or a file.
 
     Args:
@@ -74,6 +74,7 @@ def make_engine(engine, model, outputs):
         model: the Keras model to run, of which a file is an export, or a `Snapshot` where
             `takes_snapshot(engine)`.
         outputs: names of the outputs that are wanted.
+        spinning: see `load_network`; a server turns it off.
 
     Returns:
         An `Engine`, or the callable that was given.
@@ -88,7 +89,7 @@ def make_engine(engine, model, outputs):
     if engine == "keras" or (engine == "auto" and live):
         return _keras_engine(model, outputs)
     if engine in ("auto", "fastest"):
-        return _fastest(model, outputs)
+        return _fastest(model, outputs, spinning)
     kind = kind_of(engine)
     if kind == "saved_model":
         return Engine(os.fspath(engine), load_network(engine, outputs))
@@ -102,8 +103,9 @@ def make_engine(engine, model, outputs):
         )
     try:
         if kind:
-            return Engine(os.fspath(engine), load_network(engine, outputs, _threads(name)))
-        return _folded_engine(model, outputs, name)
+            network = load_network(engine, outputs, _threads(name), spinning)
+            return Engine(os.fspath(engine), network)
+        return _folded_engine(model, outputs, name, spinning)
     except ImportError as error:
         raise UserError(
             f"The engine {name!r} needs a package that is not installed ({error}). "
@@ -121,13 +123,13 @@ def takes_snapshot(engine):
     return (not policy or policy.compute_dtype == "float32") and bool(_automatic())
 
 
-def _fastest(model, outputs):
+def _fastest(model, outputs, spinning):
     """The fastest engine that is installed, see above."""
     if isinstance(model, Snapshot) or _in_float32(model):
         for name in _automatic():
             # Other models than this package's cannot be folded.
             with contextlib.suppress(UserError):
-                return _folded_engine(model, outputs, name)
+                return _folded_engine(model, outputs, name, spinning)
     return _keras_engine(model, outputs)
 
 
@@ -151,7 +153,7 @@ def _automatic():
     return ["folded"] if keras.backend.backend() == "tensorflow" else []
 
 
-def _folded_engine(model, outputs, name):
+def _folded_engine(model, outputs, name, spinning=True):
     """The network as it is now, with its batch norms folded away, run by one of `_PACKAGES`."""
     from keras_hourglass.inference.program import fold
 
@@ -162,10 +164,10 @@ def _folded_engine(model, outputs, name):
         model = snapshot(model)
     program = fold(*model).only(*outputs)
     start = _start_tensorflow if name == "folded" else _start_converted
-    return Engine(name, start(program, outputs, name))
+    return Engine(name, start(program, outputs, name, spinning))
 
 
-def _start_tensorflow(program, outputs, _):
+def _start_tensorflow(program, outputs, *_):
     import tensorflow as tf
 
     from keras_hourglass.inference.tensorflow_graph import Network
@@ -183,14 +185,14 @@ def _start_tensorflow(program, outputs, _):
     return _as_arrays(run)
 
 
-def _start_converted(program, outputs, name):
+def _start_converted(program, outputs, name, spinning):
     from keras_hourglass.inference.conversion import write_program
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = os.path.join(folder, f"network{_CONVERTED[name]}")
         with _quiet():
             write_program(program, path)
-        return load_network(path, outputs, _threads(name))
+        return load_network(path, outputs, _threads(name), spinning)
 
 
 def _threads(name):

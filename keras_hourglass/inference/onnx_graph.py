@@ -18,19 +18,46 @@ def to_onnx(program):
     Returns:
         `onnx.ModelProto` from `images` `(N, height, width, 3)` float32 to one output per stack.
     """
-    graph = _Graph()
+    graph = Nodes()
     graph.node("Transpose", ["images"], "step0", perm=[0, 3, 1, 2])
-    for number, step in enumerate(program.steps[1:], start=1):
-        inputs = [f"step{other}" for other in step.inputs]
-        _WRITERS[step.kind](graph, inputs, f"step{number}", step)
     outputs = []
-    for name, number in program.outputs.items():
-        graph.node("Transpose", [f"step{number}"], name, perm=[0, 2, 3, 1])
+    for name, maps in add_program(graph, program, "step0").items():
+        graph.node("Transpose", [maps], name, perm=[0, 2, 3, 1])
         outputs.append(
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", None, None, None])
         )
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", *program.input_shape])
-    body = helper.make_graph(graph.nodes, "hourglass", [images], outputs, graph.weights)
+    return finished(graph, "hourglass", [images], outputs)
+
+
+def add_program(graph, program, images, prefix="step"):
+    """Add the steps of a program to a graph.
+
+    Args:
+        graph: the `Nodes`.
+        program: a `Program`.
+        images: name of the tensor `(N, 3, height, width)` of pixels 0–255.
+        prefix: of the tensors' names, for a second program in one graph another.
+
+    Returns:
+        Name of each output -> name of its tensor `(N, K, H, W)`.
+    """
+    names = [images, *(f"{prefix}{number}" for number in range(1, len(program.steps)))]
+    for number, step in enumerate(program.steps[1:], start=1):
+        inputs = [names[other] for other in step.inputs]
+        _WRITERS[step.kind](graph, inputs, names[number], step)
+    return {name: names[number] for name, number in program.outputs.items()}
+
+
+def finished(graph, name, inputs, outputs):
+    """The checked `onnx.ModelProto` of a graph.
+
+    Args:
+        graph: the `Nodes`.
+        name: of the graph.
+        inputs, outputs: lists of `onnx.ValueInfoProto`.
+    """
+    body = helper.make_graph(graph.nodes, name, inputs, outputs, graph.weights)
     opsets = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(body, opset_imports=opsets, producer_name="keras_hourglass")
     model.ir_version = 8  # what belongs to the opset, so that older runtimes take it
@@ -39,9 +66,21 @@ def to_onnx(program):
     return model
 
 
-class _Graph:
+class Nodes:
+    """Nodes and weights of an ONNX graph that is being written."""
+
     def __init__(self):
         self.nodes, self.weights = [], []
+
+    def __call__(self, kind, *inputs, output=None, **attributes):
+        """Append a node; arrays among the inputs become weights. Returns the name of its result."""
+        output = output or f"{kind.lower()}_{len(self.nodes)}"
+        names = [
+            value if isinstance(value, str) else self.weight(value, f"{output}_{place}")
+            for place, value in enumerate(inputs)
+        ]
+        self.node(kind, names, output, **attributes)
+        return output
 
     def node(self, kind, inputs, output, **attributes):
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))

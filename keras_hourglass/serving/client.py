@@ -1,4 +1,4 @@
-"""Joints from a model in TensorFlow Serving."""
+"""Joints from a model in TensorFlow Serving, `keras-hourglass serve` or behind KServe's v2."""
 
 import concurrent.futures
 import json
@@ -18,15 +18,16 @@ from keras_hourglass.errors import (
     ServingError,
     UserError,
     checks_arguments,
+    did_you_mean,
 )
 from keras_hourglass.geometry import boxes_from_xywh
 from keras_hourglass.io.images import MAX_PIXELS, check_pixels, image_size, shown_size
 from keras_hourglass.prediction.pose import Pose
-from keras_hourglass.serving.transports import GrpcTransport, RestTransport
+from keras_hourglass.serving.transports import GrpcTransport, KServeTransport, RestTransport
 from keras_hourglass.skeletons import Skeleton, get_skeleton
 from keras_hourglass.typing import Array
 
-TRANSPORTS = {"grpc": GrpcTransport, "rest": RestTransport}
+TRANSPORTS = {"grpc": GrpcTransport, "rest": RestTransport, "kserve": KServeTransport}
 
 
 @checks_arguments
@@ -36,8 +37,9 @@ class Client:
     Threads may share a client.
 
     Args:
-        url: `"host:8500"` for gRPC, `"http://host:8501"` or `"https://…"` for REST.
-        protocol: `"grpc"` (needs `pip install keras_hourglass[serving]`) or `"rest"`.
+        url: `"host:8500"` for gRPC, `"http://host:8501"` or `"https://…"` for the others.
+        protocol: `"grpc"` (needs `pip install keras_hourglass[serving]`), `"rest"`, or `"kserve"`
+            for KServe's v2 protocol over HTTP, which Triton and others speak, too.
         model: name of the model on the server.
         version: number of its version; the highest by default.
         timeout: seconds for one request with all its retries.
@@ -77,7 +79,10 @@ class Client:
         tls: Any = None,
     ):
         if protocol not in TRANSPORTS:
-            raise UserError(f"`protocol` must be 'grpc' or 'rest'. Received: {protocol!r}.")
+            raise UserError(
+                f"`protocol` must be one of {', '.join(TRANSPORTS)}. Received: {protocol!r}."
+                f"{did_you_mean(str(protocol), TRANSPORTS)}"
+            )
         for name, value, least in (
             ("timeout", timeout, 0.001),
             ("retries", retries, 0),
@@ -305,7 +310,7 @@ class _Closed:
 
 
 def _credentials(protocol):
-    if protocol == "rest":
+    if protocol != "grpc":
         return None
     import grpc
 

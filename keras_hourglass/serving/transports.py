@@ -1,9 +1,10 @@
-"""One predict request over gRPC or REST. No retries here: `Client` does that for both."""
+"""One predict request over gRPC, REST or KServe. No retries here: `Client` does that for all."""
 
 import base64
 import contextlib
 import json
 import ssl
+import struct
 import time
 import urllib.parse
 
@@ -31,6 +32,8 @@ class RestTransport:
         tls: `ssl.SSLContext` for `https`, or `None` for the system's certificates.
     """
 
+    _PROTOCOL = "v1"
+
     def __init__(self, url, model, version=None, tls=None):
         import httpx
 
@@ -44,7 +47,7 @@ class RestTransport:
                 f"Received: {url!r}. Correct it, or use protocol='grpc'."
             )
         self._server = parts.netloc.rpartition("@")[2]
-        path = f"/v1/models/{urllib.parse.quote(model)}" + (
+        path = f"/{self._PROTOCOL}/models/{urllib.parse.quote(model)}" + (
             f"/versions/{version}" if version else ""
         )
         self._model = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}{path}"
@@ -82,13 +85,13 @@ class RestTransport:
         """Close the connections."""
         self._http.close()
 
-    def _request(self, method, address, body, timeout):
+    def _request(self, method, address, body, timeout, headers=None):
         import httpx
 
         left = _TimeLeft(timeout)
         try:
             with self._http.stream(
-                method, address, content=body, extensions={"timeout": left}
+                method, address, content=body, headers=headers, extensions={"timeout": left}
             ) as response:
                 content = _read(response, left)
         except (httpx.TimeoutException, TimeoutError) as error:
@@ -101,9 +104,9 @@ class RestTransport:
                 f"A running server is needed. Received: {type(error).__name__} ({error}) from "
                 f"{self._server}. Check the address and whether it runs."
             ) from error
-        return self._parse(response.status_code, content)
+        return self._parse(response.status_code, content, response.headers)
 
-    def _parse(self, status, content):
+    def _parse(self, status, content, headers):
         if len(content) > MAX_ANSWER:
             raise ServingError(
                 f"Answers may have at most {MAX_ANSWER:,} bytes. Received: a longer one. "
@@ -125,6 +128,85 @@ class RestTransport:
         if 400 <= status < 500:
             raise RequestRejected(message, status)
         raise ServingError(message, status)
+
+
+class KServeTransport(RestTransport):
+    """KServe's v2 protocol over HTTP, with tensors as they lie in memory behind the JSON.
+
+    Args:
+        url, model, version, tls: see `RestTransport`.
+    """
+
+    _PROTOCOL = "v2"
+
+    def predict(self, signature, inputs, timeout):
+        """See `GrpcTransport.predict`; the names of the inputs tell the signature."""
+        tensors, data = [], []
+        for name, value in inputs.items():
+            if isinstance(value, list):
+                shape, kind = [len(value)], "BYTES"
+                packed = b"".join(struct.pack("<I", len(item)) + item for item in value)
+            else:
+                array = np.ascontiguousarray(value, "<f4")
+                shape, kind, packed = list(array.shape), "FP32", array.tobytes()
+            settings = {"binary_data_size": len(packed)}
+            entry = {"name": name, "shape": shape, "datatype": kind, "parameters": settings}
+            tensors.append(entry)
+            data.append(packed)
+        body = {"inputs": tensors, "parameters": {"binary_data_output": True}}
+        head = json.dumps(body).encode()
+        headers = {"Content-Type": "application/octet-stream", _HEAD: str(len(head))}
+        address = f"{self._model}/infer"
+        answer = self._request("POST", address, b"".join([head, *data]), timeout, headers)
+        try:
+            return dict(_tensors(answer["outputs"], answer[_TAIL]))
+        except (KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
+            raise ServingError(
+                "An answer has outputs with name, shape, datatype and data. Received: "
+                f"others ({error}). Check that the server speaks KServe's v2 protocol."
+            ) from error
+
+    def status(self, timeout):
+        """See `GrpcTransport.status`."""
+        versions = self._request("GET", self._model, None, timeout).get("versions") or ["1"]
+        try:
+            self._request("GET", f"{self._model}/ready", None, timeout)
+            state = "AVAILABLE"
+        except (ServerUnavailable, RequestRejected):
+            state = "UNAVAILABLE"
+        return {int(version): state for version in versions}
+
+    def _parse(self, status, content, headers):
+        length = headers.get(_HEAD, "")
+        end = int(length) if length.isascii() and length.isdigit() else len(content)
+        # What says that it is ready may say nothing else.
+        return {**super()._parse(status, content[:end] or b"{}", headers), _TAIL: content[end:]}
+
+
+# How many bytes of a body are JSON.
+_HEAD = "Inference-Header-Content-Length"
+_TAIL = "binary tensors"  # where they stand beside the JSON
+_DTYPES = {"BOOL": "?", "FP32": "<f4", "FP64": "<f8", "INT32": "<i4", "INT64": "<i8"}
+
+
+def _tensors(outputs, rest):
+    """Name and array of each output."""
+    for output in outputs:
+        name, shape, kind = output["name"], output["shape"], output["datatype"]
+        size = output.get("parameters", {}).get("binary_data_size")
+        if size is None:
+            values = np.array(output["data"], object if kind == "BYTES" else _DTYPES[kind])
+        elif kind == "BYTES":
+            values, place = [], 0
+            while place < size:
+                (length,) = struct.unpack_from("<I", rest, place)
+                values.append(rest[place + 4 : place + 4 + length])
+                place += 4 + length
+            values = np.array(values, object)
+        else:
+            values = np.frombuffer(rest[:size], _DTYPES[kind])
+        yield name, values.reshape(shape)
+        rest = rest[size or 0 :]
 
 
 class GrpcTransport:

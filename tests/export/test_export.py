@@ -389,7 +389,7 @@ def test_mirror_averaging_needs_a_skeleton(tmp_path):
 def test_joints_without_names_are_called_as_by_the_predictor(tmp_path, joints):
     from keras_hourglass import Predictor
     from keras_hourglass.codec import HeatmapCodec
-    from keras_hourglass.export.bundle import describe
+    from keras_hourglass.export.description import describe
 
     model = StackedHourglass(
         num_keypoints=joints, num_stacks=1, num_features=8, depth=1, input_shape=(32, 40, 3)

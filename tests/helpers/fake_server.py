@@ -60,7 +60,8 @@ def grpc_server(served, credentials=None):
                 context.abort(grpc.StatusCode.NOT_FOUND, "Servable not found for request")
             inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
             try:
-                outputs = served.run(request.model_spec.signature_name, inputs)
+                signature = request.model_spec.signature_name or "serving_default"
+                outputs = served.run(signature, inputs)
             except (KeyError, ValueError, tf.errors.InvalidArgumentError) as error:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error)[:200])
             answer = predict_pb2.PredictResponse()

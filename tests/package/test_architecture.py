@@ -21,7 +21,8 @@ codec layers losses metrics
 network data
 inference zoo analysis
 evaluation prediction
-training export serving
+training export
+serving
 report
 cli
 __main__

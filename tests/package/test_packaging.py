@@ -13,7 +13,19 @@ from keras_hourglass import __version__
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Code, recipes, weights and their cards. No photo, no annotation, no array of test data.
-SUFFIXES = {".py", ".yaml", ".ipynb", ".h5", ".json", ".md", ".typed", ".jinja2", ".css", ".js"}
+SUFFIXES = {
+    ".py",
+    ".yaml",
+    ".ipynb",
+    ".h5",
+    ".json",
+    ".md",
+    ".typed",
+    ".jinja2",
+    ".css",
+    ".js",
+    ".html",
+}
 # Drawings of joints on the model cards.
 DRAWINGS = {"curves.png", "failures.png", "figures.png"}
 METADATA = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "LICENSE"}
