@@ -17,6 +17,8 @@ from keras_hourglass.io.headers import read_header
 from keras_hourglass.io.images import MAX_PIXELS, read_image, warp
 
 PICTURES = "image_bytes"
+ONE_PERSON = ("serving_default", "predict_boxes")  # what `run` stands for
+OUTPUTS = {"keypoints", "present", "scores", "valid"}
 METADATA = pathlib.Path("assets.extra", "metadata.json")
 
 
@@ -48,8 +50,12 @@ class Signature:
 
     @property
     def batches(self):
-        """Whether its rows are pictures that may run with those of other requests."""
-        return PICTURES in self.inputs and set(self.inputs) <= {PICTURES, "boxes"}
+        """Whether it gives one person's joints for each picture, with or without boxes.
+
+        Such rows may run with those of other requests.
+        """
+        inputs = set(self.inputs)
+        return inputs | {"boxes"} == {PICTURES, "boxes"} and set(self.outputs) == OUTPUTS
 
 
 def usable_header(data, max_pixels=MAX_PIXELS):

@@ -256,6 +256,11 @@ def _write_columns(outputs, version):
 
 
 def _write_rows(outputs, version):
+    counts = {name: len(values) for name, values in outputs.items()}
+    if len(set(counts.values())) > 1:
+        raise refuse(
+            "Rows are written where every output has as many.", f"{counts}", "Send inputs instead."
+        )
     columns = {name: _listed(values) for name, values in outputs.items()}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     if len(columns) == 1:
@@ -302,7 +307,8 @@ def v1_metadata(backend):
 def read_v2(body, length, signatures, model):
     """An inference request of KServe's v2 protocol, with tensors as JSON or binary.
 
-    The signature is the one whose inputs are given.
+    The signature is the one whose inputs are given; the parameter `signature` tells those apart
+    that have the same.
 
     Args:
         body: bytes of the request.
@@ -333,6 +339,11 @@ def read_v2(body, length, signatures, model):
         )
     names = {entry["name"] for entry in given}
     fitting = [key for key, signature in signatures.items() if signature.inputs.keys() == names]
+    settings = document.get("parameters", {})
+    if isinstance(settings, dict) and "signature" in settings:
+        fitting = [key for key in fitting if key == settings["signature"]]
+    # Where several have the same inputs, the one that is served by default.
+    fitting.sort(key=lambda key: key != "serving_default")
     if not fitting or len(names) < len(given):
         known = "; ".join(", ".join(signature.inputs) for signature in signatures.values())
         raise refuse(

@@ -21,7 +21,12 @@ from keras_hourglass.errors import RequestRejected, UserError, checks_arguments,
 from keras_hourglass.io.headers import read_header
 from keras_hourglass.io.images import MAX_PIXELS
 from keras_hourglass.serving import messages
-from keras_hourglass.serving.backends import PICTURES, NetworkBackend, SavedModelBackend
+from keras_hourglass.serving.backends import (
+    ONE_PERSON,
+    PICTURES,
+    NetworkBackend,
+    SavedModelBackend,
+)
 from keras_hourglass.serving.batching import Batcher, Busy, Job
 from keras_hourglass.serving.versions import OneVersion, VersionFolder, version_numbers
 from keras_hourglass.typing import Path
@@ -224,6 +229,7 @@ class Server:
 
     def _answers(self, handler):
         """A handler whose refusals are answers."""
+        from starlette.requests import ClientDisconnect
         from starlette.responses import Response
 
         kind = handler.__name__.strip("_")
@@ -240,6 +246,8 @@ class Server:
                     headers = {"Retry-After": "1"}
                 if status in (408, 413):  # the rest of the body is not wanted
                     headers = {"Connection": "close"}
+            except ClientDisconnect:
+                status, body = 499, {"error": "Nobody waits for the answer."}
             except TimeoutError:
                 status, body = 504, {"error": f"No answer within {self.limits.timeout:g} s."}
             except Exception:
@@ -441,7 +449,7 @@ class Server:
         height, width = backend.description["input_size"]
         messages.check_size_of_json(body, 10_000 + 4 * limit.max_batch * height * width * 3)
         call = read(body, signatures)
-        batches = signatures[call.signature].batches
+        batches = signatures[call.signature].batches and call.signature in ONE_PERSON
         most = limit.max_queue if batches or PICTURES in call.inputs else limit.max_batch
         if call.signature == "metadata":
             most = limit.max_queue

@@ -96,13 +96,20 @@ def test_server_files(exported):
     root = exported.parents[1]
     compose = yaml.safe_load((root / "compose.yaml").read_text())
     for service in compose["services"].values():
-        assert service["image"].startswith("tensorflow/serving:")
+        assert service["image"].startswith(f"tensorflow/serving:${{SERVING_TAG:-{tf.__version__}}}")
+        assert service["healthcheck"]["test"][:3] == ["CMD", "bash", "-c"]
         options = [word for word in service["command"] if "/models/" in word]
         named = [word.partition("=/models/")[2] for word in options]
         assert sorted(named) == ["batching.config", "models.config", "monitoring.config"]
         assert all((root / name).is_file() for name in named)
     deployment, service = yaml.safe_load_all((root / "kubernetes.yaml").read_text())
     assert deployment["kind"] == "Deployment" and service["kind"] == "Service"
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"tensorflow/serving:{tf.__version__}"
+    ports = {entry["name"] for entry in container["ports"]}
+    for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
+        [(_, where)] = [e for e in container[kind].items() if e[0] in ("httpGet", "tcpSocket")]
+        assert where["port"] in ports and where.get("path", "/v1/models/pose").endswith("/pose")
     for name in ("models.config", "batching.config", "monitoring.config"):
         text = (root / name).read_text()
         assert text.count("{") == text.count("}") > 0 and "{{" not in text

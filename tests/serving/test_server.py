@@ -584,6 +584,26 @@ def test_the_page_shows_what_is_served(addresses):
     assert get(addresses["network"], "/v2").json()["models"] == ["pose"]
 
 
+def test_the_health_check_beside_an_export(folder, addresses):
+    """What `compose.yaml` runs within the image, against the same interface here."""
+    import yaml
+
+    compose = yaml.safe_load((folder / "versions" / "compose.yaml").read_text())
+    _, *command = compose["services"]["serving"]["healthcheck"]["test"]
+    port = addresses["versions"].rpartition(":")[2]
+    for changes, fine in (
+        ({"8501": port}, True),
+        ({"8501": port, "models/pose": "models/other"}, False),
+        ({"8501": "1"}, False),
+    ):
+        words = command
+        for old, new in changes.items():
+            assert old in words[-1]
+            words = [word.replace(old, new) for word in words]
+        done = subprocess.run(words, capture_output=True, timeout=60)
+        assert (done.returncode == 0) is fine, done.stderr
+
+
 def wait_for(condition):
     end = time.monotonic() + 120
     while not condition():
