@@ -569,9 +569,20 @@ class BoxCodec:
         Returns:
             `(N, h, w, 5)` maps.
         """
-        back = np.asarray(flipped)[:, :, ::-1].copy()
+        return (np.asarray(maps) + self.mirror(flipped)) / 2
+
+    def mirror(self, maps: Array) -> np.ndarray:
+        """Maps of the mirrored input as those of the input itself.
+
+        Args:
+            maps: `(N, h, w, 5)`.
+
+        Returns:
+            `(N, h, w, 5)` maps.
+        """
+        back = np.asarray(maps)[:, :, ::-1].copy()
         back[..., BOX_MAPS.index("offset_x")] *= -1
-        return (np.asarray(maps) + back) / 2
+        return back
 
     def get_config(self) -> dict:
         """The constructor's arguments, JSON-ready."""

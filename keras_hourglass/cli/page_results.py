@@ -350,8 +350,8 @@ def hint_of(result, input_size):
     unsure = sum(not pose.sure for pose in result)
     if result.alone and unsure:
         return (
-            "Nobody was found, and what is drawn is a guess: most likely there is no person, or a "
-            "small one. Drag a box around the person whom you mean."
+            "Nobody was found, and the photo as a whole is no person of whom the network is sure: "
+            "nothing is drawn. If there is somebody, drag a box around them."
         )
     hints = []
     if result.alone:

@@ -72,7 +72,8 @@ class Predictor:
         detector: finds people where no boxes are given, see `detection.make_detector`: a name, a
             file or a callable. `"auto"` is the package's own where the joints are those of
             people; one person who fills the picture is found as well, and where nobody is, the
-            whole picture is the box (`PicturePoses.alone`). Of `None`, it always is.
+            whole picture is the box (`PicturePoses.alone`), of whom no joint is present where that
+            is not somebody either. Of `None`, it always is.
         whole: the whole picture is the box where none are given.
         padding: factor by which given or found boxes grow about their centre; 1 takes them as
             they are. The whole picture never grows.
@@ -388,6 +389,8 @@ class Predictor:
             if whole is not None and not poses:
                 alone, poses = True, [whole]
                 whole.sure = float(whole.scores.mean()) >= self._whole_from
+                # Neither was anybody found nor is it somebody: no joint is there.
+                whole.present = whole.present & whole.sure
             else:
                 # Joints in a box that followed somebody are nobody's where they are not sure.
                 found = len(poses) - prepared.followed

@@ -122,7 +122,7 @@ def _pose(score, present, side=200.0):
         ([], False, "Nobody was found."),
         ([_pose(0.5, 14)], False, ""),
         ([_pose(0.5, 14)], True, "all of it is taken for one"),
-        ([_pose(0.1, 9)], True, "a guess"),
+        ([_pose(0.1, 0)], True, "nothing is drawn"),
         ([_pose(0.1, 9), _pose(0.1, 9)], False, "no skeleton is sure"),
         ([_pose(0.5, 14), _pose(0.1, 9)], False, "1 of 2 skeletons are not sure"),
         ([_pose(0.5, 8)], False, "This person shows few joints"),

@@ -103,15 +103,22 @@ def test_what_is_seen_in_inputs_of_several_sizes_counts_more():
 
     image = np.full((400, 600, 3), 120, np.uint8)
     image[20:380, 30:390] = render(7, 27, 360)
-    small, large = (HourglassDetector(OWN, 0.05, sides=[side]) for side in (256, 384))
+    small, large = (HourglassDetector(OWN, 0.05, flip=False, sides=[side]) for side in (256, 384))
     assert [one.codec.input_size for one in (small, large)] == [(256, 256), (384, 384)]
-    looks = small(image), large(image)
+    # The second of several looks is at the mirrored picture.
+    mirrored = large(image[:, ::-1].copy())
+    mirrored[:, 0] = 600 - mirrored[:, 0] - mirrored[:, 2]
+    looks = small(image), mirrored
     both = HourglassDetector(OWN, 0.4, sides=(256, 384))(image)
     # The figure is the best of each: the mean of the boxes by score, and the mean of the scores.
     (first, one), (second, two) = ((boxes[0, :4], boxes[0, 4]) for boxes in looks)
-    np.testing.assert_allclose(both[0, 4], (one + two) / 2, atol=1e-6)
-    np.testing.assert_allclose(both[0, :4], (first * one + second * two) / (one + two), atol=1e-3)
+    np.testing.assert_allclose(both[0, 4], (one + two) / 2, atol=1e-4)
+    np.testing.assert_allclose(both[0, :4], (first * one + second * two) / (one + two), atol=0.1)
     assert (both[:, 4] >= 0.4).all() and len(both) <= min(map(len, looks))
+    plain = HourglassDetector(OWN, 0.4, flip=False, sides=(256, 384))(image)
+    straight = (small(image)[0, 4] + large(image)[0, 4]) / 2
+    np.testing.assert_allclose(plain[0, 4], straight, atol=1e-4)
+    assert abs(straight - both[0, 4]) > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,24 @@ def test_nobody_found_is_the_whole_picture_and_said(finds):
     assert dark.to_dict()["people"][0]["sure"] is False
 
 
+class Low(ColourEngine):
+    """Maps that are high enough for joints, 0.3, and not for somebody in the whole picture."""
+
+    def __call__(self, crops):
+        return {name: 0.3 * maps for name, maps in super().__call__(crops).items()}
+
+
+def test_where_nobody_is_no_joint_is_there(finds):
+    finds([])
+    picture, model = paint(120, 200, *POINTS), network()
+    for whole in (False, True):
+        made = Predictor(model, engine=Low(SIZE), decoder="dark", whole=whole)
+        [pose] = made(picture)
+        np.testing.assert_allclose(pose.scores, 0.3, atol=0.03)
+        # Who says that the whole picture is somebody is told which joints are likely.
+        assert pose.present.tolist() == [whole] * 3 and pose.sure is whole
+
+
 @pytest.mark.parametrize("arguments", [{"whole": True}, {"detector": None}, {"skeleton": THING}])
 def test_the_whole_picture_as_before(finds, arguments):
     """Also where the joints are not those of people, whom nobody need look for."""
