@@ -20,10 +20,15 @@ def add_arguments(parser):
     parser.add_argument(
         "--format",
         choices=("savedmodel", *JOINT_FORMATS, *FORMATS),
-        default="savedmodel",
         help="savedmodel (default) takes pictures as files and returns joints, for TensorFlow "
         "Serving; onnx-joints takes a picture's pixels with boxes and onnx-crops and litert-crops "
         "take crops, and return joints; the others take crops and return heatmaps",
+    )
+    parser.add_argument(
+        "--people",
+        action="store_true",
+        help="everybody: a SavedModel that takes whole photographs and an ONNX file that takes "
+        "decoded ones, with detector, crops and decoding inside (--format: one of the two)",
     )
     parser.add_argument(
         "--flip",
@@ -61,9 +66,16 @@ def run(args):
             "`--calibration` goes with `--format litert-int8` and is needed there. Received: "
             f"--format {args.format}, --calibration {args.calibration}. Give both or neither."
         )
+    if args.people and args.format not in (None, "savedmodel", "onnx"):
+        raise UserError(
+            f"`--people` writes a SavedModel and an ONNX file. Received: --format {args.format}. "
+            "Leave it out, or name one of these."
+        )
     name = args.name or pathlib.Path(args.model).resolve().stem
     model = load_model(args.model)
-    if args.format == "savedmodel":
+    if args.people:
+        _people(model, name, args)
+    elif args.format in (None, "savedmodel"):
         _saved_model(model, name, args)
     elif args.format in JOINT_FORMATS:
         _joints(model, name, args)
@@ -103,6 +115,25 @@ def _joints(model, name, args):
     )
     print(f"{path}: exported; joints differ from the Keras model's by {distance:.2g} input pixels")
     print(f"{path}.md: how to run it")
+
+
+def _people(model, name, args):
+    from keras_hourglass.export import export_people
+    from keras_hourglass.export.people import PEOPLE_FORMATS
+
+    written = export_people(
+        model,
+        args.out,
+        name=name,
+        formats=PEOPLE_FORMATS if args.format is None else (args.format,),
+        flip=args.flip,
+        decoder=args.decoder,
+        max_pixels=args.max_pixels,
+        overwrite=args.overwrite,
+    )
+    for path in written:
+        takes = "a decoded picture" if path.suffix == ".onnx" else "photographs' bytes"
+        print(f"{path}: exported; from {takes} to everybody, as predict finds them")
 
 
 def _file(model, name, args):

@@ -7,6 +7,7 @@ from keras_hourglass.faces import lazy
 if TYPE_CHECKING:
     from keras_hourglass.export.formats import compare, export_format, load_engine
     from keras_hourglass.export.joints import export_joints
+    from keras_hourglass.export.people import export_people
     from keras_hourglass.export.saved_model import export_model
 
 # Formats of other runtimes -> how their files end.
@@ -30,6 +31,7 @@ __getattr__, __dir__, __all__ = lazy(
         "export_format": "formats",
         "export_joints": "joints",
         "export_model": "saved_model",
+        "export_people": "people",
         "load_engine": "formats",
     },
 )

@@ -163,22 +163,7 @@ class PictureReader(tf.Module):
 
     def _read(self, encoded, box):
         """Crop of one file and the way back; raises where the file or box cannot be used."""
-        is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
-        size, usable = tf.cond(is_png, lambda: _png_header(encoded), lambda: _jpeg_header(encoded))
-        pixels = tf.reduce_prod(tf.cast(size, tf.int64))
-        usable &= tf.reduce_all(size > 0) & (pixels <= tf.constant(self.max_pixels, tf.int64))
-        # What must not be decoded is not there to be: a check beside it would order nothing.
-        encoded = tf.where(usable, encoded, tf.constant(b""))
-        tf.debugging.assert_equal(usable, True)
-        image = tf.cond(
-            is_png,
-            lambda: _decode_png(encoded),
-            # As accurate as other decoders; the default trades accuracy for speed.
-            lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
-        )
-        orientation = tf.cond(
-            is_png, lambda: png_orientation(encoded)[0], lambda: exif_orientation(encoded)
-        )
+        image, orientation = decode_file(encoded, self.max_pixels)
         size = tf.cast(tf.shape(image)[:2], tf.float32)
         size = tf.where(orientation >= 5, tf.reverse(size, [0]), size)
         if box is None:
@@ -193,6 +178,43 @@ class PictureReader(tf.Module):
         tf.debugging.assert_all_finite(shift, "too large")
         pixels = crop(image, scale, shift, self.input_size, orientation)
         return pixels, tf.stack([scale, shift[0], shift[1]])
+
+
+def decode_file(encoded, max_pixels):
+    """A JPEG or PNG file as it is stored; raises where it cannot be used.
+
+    Args:
+        encoded: scalar string, the whole file.
+        max_pixels: pictures whose header announces more are refused before decoding.
+
+    Returns:
+        `(height, width, 3)` uint8, and the EXIF orientation, 1 to 8.
+    """
+    is_png = tf.strings.substr(encoded, 0, 4) == b"\x89PNG"
+    size, usable = tf.cond(is_png, lambda: _png_header(encoded), lambda: _jpeg_header(encoded))
+    pixels = tf.reduce_prod(tf.cast(size, tf.int64))
+    usable &= tf.reduce_all(size > 0) & (pixels <= tf.constant(max_pixels, tf.int64))
+    # What must not be decoded is not there to be: a check beside it would order nothing.
+    encoded = tf.where(usable, encoded, tf.constant(b""))
+    tf.debugging.assert_equal(usable, True)
+    image = tf.cond(
+        is_png,
+        lambda: _decode_png(encoded),
+        # As accurate as other decoders; the default trades accuracy for speed.
+        lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
+    )
+    orientation = tf.cond(
+        is_png, lambda: png_orientation(encoded)[0], lambda: exif_orientation(encoded)
+    )
+    return image, orientation
+
+
+def upright(image, orientation):
+    """A stored `(height, width, 3)` picture as it is shown."""
+    image = tf.cond(orientation >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
+    down, across = _any_of(orientation, 3, 4, 7, 8), _any_of(orientation, 2, 3, 6, 7)
+    image = tf.cond(down, lambda: tf.reverse(image, [0]), lambda: image)
+    return tf.cond(across, lambda: tf.reverse(image, [1]), lambda: image)
 
 
 def crop(image, scale, shift, size, orientation=1):

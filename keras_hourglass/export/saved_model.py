@@ -92,7 +92,7 @@ def export_model(
         tf.saved_model.save(served, str(temporary), signatures=served.signatures())
         verify(temporary, model, codec, flip_order)
         bundle.write_extra_files(temporary, description, max_pixels)
-        folder = _publish(temporary, versions)
+        folder = publish_version(temporary, versions)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     bundle.write_server_files(out, description)
@@ -113,7 +113,7 @@ def check_name(name):
     return name
 
 
-def _publish(temporary, versions):
+def publish_version(temporary, versions):
     """Rename to the next free number; the loop is for another export at the same moment."""
     _sync(temporary)
     for _ in range(1000):

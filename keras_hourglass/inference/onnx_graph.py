@@ -83,10 +83,12 @@ class Nodes:
         return output
 
     def node(self, kind, inputs, output, **attributes):
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        """Append a node of one output, or of a list of them."""
+        outputs = output if isinstance(output, list) else [output]
+        self.nodes.append(helper.make_node(kind, inputs, outputs, name=outputs[0], **attributes))
 
     def weight(self, array, name):
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.weights.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def channels(self, array, name):

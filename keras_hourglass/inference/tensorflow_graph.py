@@ -19,6 +19,11 @@ class Network(tf.Module):
         spec = tf.TensorSpec((None, *program.input_shape), tf.float32)
         self._function = tf.function(self.trace, autograph=False).get_concrete_function(spec)
 
+    @property
+    def outputs(self):
+        """Names of the outputs, first stack to last."""
+        return list(self._program.outputs)
+
     def __call__(self, images, outputs):
         """Heatmaps of a batch of crops.
 

@@ -10,14 +10,14 @@ from keras_hourglass.prediction.pose import Pose
 # Object keypoint similarity from which two skeletons are one person's.
 SAME_PERSON = 0.7
 # The same beside one in the whole picture: one in a box around a part of the person differs more.
-_SAME_IN_WHOLE = 0.4
+SAME_IN_WHOLE = 0.4
 # How much surer it must be than somebody beside.
-_SURER = 1.1
+SURER = 1.1
 # Joints that two must share to be compared.
-_LEAST_JOINTS = 3
+LEAST_JOINTS = 3
 # A person's area in shares of the square of the longer extent of the joints: that of somebody
 # upright whose joints are 2.2 times as tall as wide, of which COCO's outlines fill two thirds.
-_AREA = 0.3
+AREA = 0.3
 
 
 def pose_areas(keypoints: np.ndarray, shown: np.ndarray) -> np.ndarray:
@@ -41,10 +41,10 @@ def pose_areas(keypoints: np.ndarray, shown: np.ndarray) -> np.ndarray:
     if counted.any():
         spread = np.nanmax(points[counted], axis=1) - np.nanmin(points[counted], axis=1)
         extent[counted] = spread.max(axis=1)
-    return np.maximum(_AREA * extent**2, 1.0)
+    return np.maximum(AREA * extent**2, 1.0)
 
 
-def similarities(pose: Pose, others: Sequence[Pose], least: int = _LEAST_JOINTS) -> np.ndarray:
+def similarities(pose: Pose, others: Sequence[Pose], least: int = LEAST_JOINTS) -> np.ndarray:
     """Object keypoint similarity of a skeleton with others of the same model.
 
     The joints present in both are compared. The area is the mean of the two.
@@ -142,9 +142,9 @@ def choose_people(found: Sequence[Pose], whole: Pose | None, whole_from: float) 
         return merge_doubles(found)
     sure = [pose for pose in found if pose.sure]
     alike = similarities(whole, sure, least=1)
-    elsewhere = [p for p, same in zip(sure, alike, strict=True) if same < _SAME_IN_WHOLE]
+    elsewhere = [p for p, same in zip(sure, alike, strict=True) if same < SAME_IN_WHOLE]
     least = [float(pose.scores.mean()) for pose in sure]
-    least += [_SURER * float(pose.scores.mean()) for pose in elsewhere]
+    least += [SURER * float(pose.scores.mean()) for pose in elsewhere]
     if float(whole.scores.mean()) < max([whole_from, *least]):
         return merge_doubles(found)
     return [whole, *merge_doubles(elsewhere)]

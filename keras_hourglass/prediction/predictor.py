@@ -40,7 +40,7 @@ _CROPS_AHEAD, _CROPS_OF_A_PICTURE = 4, 32
 _SURE, _MOST_SURE = 1.75, 0.2
 _SURE_WHOLE, _MOST_SURE_WHOLE = 2.75, 0.35
 # Up to so many boxes found, one person who fills the picture may be meant.
-_FEW = 2
+FEW = 2
 # Share of a box, found or following somebody, within the other, from which both are one person's.
 _SAME_BOX = 0.6
 
@@ -604,7 +604,7 @@ class _Cropper:
         found = np.asarray(finder.detector(image, picture.name), np.float64)
         prepared.looked_for = True
         # Who chose a detector is told what that one says.
-        prepared.with_whole = not finder.asked and len(found) <= _FEW
+        prepared.with_whole = not finder.asked and len(found) <= FEW
         if prepared.with_whole:
             unknown = np.full((1, max(found.shape[1] - 4, 0)), np.nan)
             found = np.concatenate([found, np.concatenate([whole, unknown], axis=1)])
