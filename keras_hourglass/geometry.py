@@ -289,7 +289,11 @@ def box_overlaps(first: Array, second: Array, of: str = "union") -> np.ndarray:
     return shared / np.maximum(whole, np.finfo(np.float64).tiny)
 
 
-def fuse_rectangles(found: Sequence[Array], same: float = 0.45, overlap: float = 0.5) -> np.ndarray:
+# Least intersection over union of a rectangle that two looks have seen.
+SAME = 0.45
+
+
+def fuse_rectangles(found: Sequence[Array], same: float = SAME, overlap: float = 0.5) -> np.ndarray:
     """One list of rectangles from those of several looks at the same picture.
 
     Each rectangle meets, in every other look, the one that it overlaps most; the two are one if

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_hourglass import geometry
 from keras_hourglass.codec import BoxCodec, HeatmapCodec, derivatives
 from keras_hourglass.metrics.oks import joint_sigmas
 from keras_hourglass.prediction import merging
@@ -19,14 +20,16 @@ from keras_hourglass.skeletons import Skeleton
 AT_ONCE = 8
 # Finite numbers lie between these; NaN does not.
 _HUGE = 3e38
+# Boxes of one picture that are kept.
+_MOST = 1000
 _NAN = np.float32("nan")
 
 
 @dataclasses.dataclass(frozen=True)
 class Finder:
-    """What finds people: a codec of boxes, and the least score of one."""
+    """What finds people: a codec of boxes for each size of input, and the least score of a box."""
 
-    codec: BoxCodec
+    codecs: tuple[BoxCodec, ...]
     least_score: float
 
 
@@ -49,7 +52,7 @@ def everybody(ops: Any, image: Any, finder: Finder, joints: Joints) -> dict:
     """The people of one picture.
 
     Args:
-        ops: operations of a graph, with the networks `"finder"` and `"joints"`.
+        ops: operations of a graph, with the networks `"joints"` and, of each size, `"finder0"`, ….
         image: `(height, width, 3)` uint8 RGB, upright.
         finder, joints: what is told of the two networks.
 
@@ -90,11 +93,27 @@ def everybody(ops: Any, image: Any, finder: Finder, joints: Joints) -> dict:
 
 def _find(ops, image, size, finder):
     """Rectangles `(P, 4)` in source pixels and their scores `(P,)`, best first."""
-    codec = finder.codec
+    several = len(finder.codecs) > 1
+    # What one look alone has seen keeps that share of its score.
+    least = finder.least_score / 2 if several else finder.least_score
+    found = [
+        _look(ops, image, size, codec, f"finder{number}", least)
+        for number, codec in enumerate(finder.codecs)
+    ]
+    boxes, scores = _fused(ops, found, finder.codecs[0].overlap) if several else found[0]
+    low, extent = _halves(ops, boxes)
+    limit = ops.cast(ops.concat([ops.reshape(edge, [1]) for edge in size[::-1]], 0), "float")
+    low, high = (ops.minimum(ops.maximum(side, 0.0), limit) for side in (low, low + extent))
+    usable = ops.nonzero((ops.min(high - low, [1]) > 1.0) & (scores >= finder.least_score))
+    return ops.gather(ops.concat([low, high - low], 1), usable), ops.gather(scores, usable)
+
+
+def _look(ops, image, size, codec, network, least):
+    """As `detection` looks in one size: rectangles, perhaps beyond the picture, and scores."""
     canvas, corner, factors = _fitted(ops, image, size, codec.input_size)
     shown = ops.expand(canvas, [0])
-    there = ops.network("finder", shown)
-    mirrored = ops.network("finder", _mirror(ops, shown, codec.input_size[1]))
+    there = ops.network(network, shown)
+    mirrored = ops.network(network, _mirror(ops, shown, codec.input_size[1]))
     signs = np.array([1, 1, 1, -1, 1], np.float32)  # of BOX_MAPS: a step to the right is one left
     height, width = codec.heatmap_size
     maps = (there + _mirror(ops, mirrored, width) * ops.constant(signs)) * 0.5
@@ -109,21 +128,60 @@ def _find(ops, image, size, finder):
     logarithms = ops.minimum(ops.maximum(logarithms, -8.0), 8.0)
     extent = ops.exp(logarithms) * codec.unit
     scores = centre * ops.exp(ops.sum(logarithms, [1]) * codec.prior)
-    least = 0.0 if codec.prior else finder.least_score
-    good = (centre >= highest) & (centre > least) & (scores > finder.least_score)
+    good = (centre >= highest) & (centre > (0.0 if codec.prior else least)) & (scores > least)
     good = ops.nonzero(good)
     scores, extent = ops.gather(scores, good), ops.gather(extent, good)
     low = ops.gather(middle, good) + 0.5 - extent * 0.5
     kept = ops.suppress(ops.concat([low, low + extent], 1), scores, codec.overlap, 300)
     scores, low, extent = (ops.gather(value, kept) for value in (scores, low, extent))
-    # Into the picture, and cut to it.
-    low = (low - ops.constant(np.zeros(2, np.float32)) - corner) / factors
-    high = low + extent / factors
-    limit = ops.cast(ops.concat([ops.reshape(edge, [1]) for edge in size[::-1]], 0), "float")
-    low, high = (ops.minimum(ops.maximum(side, 0.0), limit) for side in (low, high))
-    usable = ops.nonzero((ops.min(high - low, [1]) > 1.0) & (scores >= finder.least_score))
-    boxes = ops.concat([low, high - low], 1)
-    return ops.gather(boxes, usable), ops.gather(scores, usable)
+    return ops.concat([(low - corner) / factors, extent / factors], 1), scores
+
+
+def _fused(ops, found, overlap):
+    """As `geometry.fuse_rectangles`, of rectangles and scores of several looks."""
+    boxes = ops.concat([one for one, _ in found], 0)
+    alone = ops.concat([scores for _, scores in found], 0)
+    weights, sums, start = alone, boxes * ops.expand(alone, [1]), 0
+    rows = ops.arange(ops.length(alone, 0))
+    nobody = ops.constant(np.zeros((1, 4), np.float32)), ops.constant(np.zeros(1, np.float32))
+    for others, scores in found:
+        end = ops.length(scores, 0) + start
+        # Nobody last, so that there is always one to compare with.
+        others, scores = ops.concat([others, nobody[0]], 0), ops.concat([scores, nobody[1]], 0)
+        overlaps = _overlaps(ops, boxes, others)
+        best = ops.argmax(overlaps, 1)
+        met = (ops.max(overlaps, [1]) >= geometry.SAME) & ((rows < start) | (rows >= end))
+        partner = ops.cast(met, "float") * ops.gather(scores, best)
+        weights = weights + partner
+        sums = sums + ops.gather(others, best) * ops.expand(partner, [1])
+        start = end
+    order = ops.order(alone)  # of equal sums the one that was surer alone
+    boxes = ops.gather(sums / ops.expand(weights, [1]), order)
+    scores = ops.gather(weights * (1 / len(found)), order)
+    low, extent = _halves(ops, boxes)
+    kept = ops.suppress(ops.concat([low, low + extent], 1), scores, overlap, _MOST)
+    return ops.gather(boxes, kept), ops.gather(scores, kept)
+
+
+def _overlaps(ops, first, second):
+    """Intersection over union of `(N, 4)` and `(M, 4)` rectangles, `(N, M)`."""
+    (low, extent), (others, lengths) = (_halves(ops, boxes) for boxes in (first, second))
+    low, high = ops.expand(low, [1]), ops.expand(low + extent, [1])
+    others, ends = ops.expand(others, [0]), ops.expand(others + lengths, [0])
+    shared = _area(ops, ops.maximum(ops.minimum(high, ends) - ops.maximum(low, others), 0.0), 2)
+    areas = ops.expand(_area(ops, extent, 1), [1]) + ops.expand(_area(ops, lengths, 1), [0])
+    return shared / ops.maximum(areas - shared, 1e-30)
+
+
+def _area(ops, lengths, axis):
+    """The product of the two last numbers."""
+    across, down = (ops.gather(lengths, ops.constant(np.array([n])), axis) for n in (0, 1))
+    return ops.drop(across * down, axis)
+
+
+def _halves(ops, boxes):
+    """Corner and size of rectangles `(N, 4)`, `(N, 2)` each."""
+    return (ops.gather(boxes, ops.constant(np.array(pair)), 1) for pair in ((0, 1), (2, 3)))
 
 
 def _fitted(ops, image, size, canvas):

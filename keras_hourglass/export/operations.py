@@ -385,6 +385,12 @@ class Value:
     def __init__(self, ops, name, dtype):
         self._ops, self.name, self.dtype = ops, name, dtype
 
+    def __floordiv__(self, other):
+        return self._ops.pair("Div", self, other)  # of whole numbers that are not negative
+
+    def __invert__(self):
+        return self._ops.node("Not", [self], "bool")
+
 
 def _operator(kind, dtype=None, turned=False):
     def operate(self, other):
@@ -402,6 +408,3 @@ for _method, _kind in {
     "eq": "Equal", "and": "And", "or": "Or",
 }.items():  # fmt: skip
     setattr(Value, f"__{_method}__", _operator(_kind, "bool"))
-Value.__floordiv__ = _operator("Div")  # of whole numbers that are not negative
-Value.__invert__ = lambda self: self._ops.node("Not", [self], "bool")
-Value.__neg__ = lambda self: self * -1

@@ -128,8 +128,12 @@ def _parts(model, skeleton, flip, decoder):
         "flip": joints.flip,
         "detector": OWN,
     }
-    programs = {"finder": fold(*load_snapshot(OWN)), "joints": fold(*snapshot(model))}
-    return programs, Finder(finder.codec, finder.least_score), joints, description
+    codecs = tuple(look.codec for look in finder.looks)
+    programs = {"joints": fold(*snapshot(model)).only(stack_name(model.output))}
+    for number, one in enumerate(codecs):
+        other = load_snapshot(OWN, input_shape=(*one.input_size, 3))
+        programs[f"finder{number}"] = fold(*other)
+    return programs, Finder(codecs, finder.least_score), joints, description
 
 
 def _write_saved_model(parts, out, name, max_pixels, predictor):
@@ -137,7 +141,8 @@ def _write_saved_model(parts, out, name, max_pixels, predictor):
 
     from keras_hourglass.export.served_people import ServedPeople
 
-    served = ServedPeople(*parts, max_pixels)
+    programs, finder, joints, description = parts
+    served = ServedPeople(programs, finder, joints, description, max_pixels)
     versions = pathlib.Path(out) / name
     versions.mkdir(parents=True, exist_ok=True)
     temporary = versions / f".writing-{secrets.token_hex(4)}"
@@ -177,7 +182,7 @@ def people_onnx(programs: dict, finder: Finder, joints: Joints, description: dic
     """The `onnx.ModelProto` from `image` `(height, width, 3)` uint8 RGB to everybody in it.
 
     Args:
-        programs: `"finder"` and `"joints"` -> folded `Program`.
+        programs: `"joints"`, `"finder0"`, … -> folded `Program`.
         finder, joints: what is told of these.
         description: dict that goes into the file's metadata as JSON.
 

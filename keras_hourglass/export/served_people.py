@@ -25,7 +25,7 @@ class ServedPeople(tf.Module):
     """Photographs as bytes in, everybody's boxes, joints and scores out.
 
     Args:
-        programs: `"finder"` and `"joints"` -> folded `Program`.
+        programs: `"joints"`, `"finder0"`, … -> folded `Program`.
         finder, joints: the `everybody.Finder` and `everybody.Joints` of these.
         description: dict that the signature `metadata` returns as JSON.
         max_pixels: pictures with more pixels are refused before decoding.

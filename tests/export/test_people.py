@@ -191,3 +191,27 @@ def test_refusals(tmp_path, capsys):
     assert "Allow it by --overwrite" in capsys.readouterr().err
     assert (tmp_path / f"{NAME}_people.onnx").read_bytes() == b"mine"
     assert [path.name for path in tmp_path.iterdir()] == [f"{NAME}_people.onnx"]
+
+
+def test_looks_of_several_sizes_are_fused_inside(expected, monkeypatch):
+    import functools
+
+    import onnxruntime
+
+    from keras_hourglass.export import people
+    from keras_hourglass.prediction.detection import OWN, HourglassDetector
+    from keras_hourglass.zoo.store import load_model
+
+    several = functools.partial(HourglassDetector, sides=[192, 320])
+    monkeypatch.setattr(people, "HourglassDetector", several)
+    predictor = Predictor(NAME)
+    predictor._finder.detector = several(OWN)
+    parts = people._parts(load_model(NAME), predictor.skeleton, True, None)
+    assert list(parts[0]) == ["joints", "finder0", "finder1"]
+    session = onnxruntime.InferenceSession(people.people_onnx(*parts).SerializeToString())
+    for name in ("several", "turned", "none", "tiny"):
+        image = read_image(expected[name][0].read_bytes())
+        found = dict(
+            zip(people._RANKS, session.run(list(people._RANKS), {"image": image}), strict=False)
+        )
+        compare(found, predictor(image), name)
