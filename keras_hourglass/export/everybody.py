@@ -26,10 +26,20 @@ _NAN = np.float32("nan")
 
 
 @dataclasses.dataclass(frozen=True)
-class Finder:
-    """What finds people: a codec of boxes for each size of input, and the least score of a box."""
+class Look:
+    """One size in which people are looked for: its codec, whether maps are averaged with those of
+    the mirrored picture, or that is looked at instead."""
 
-    codecs: tuple[BoxCodec, ...]
+    codec: BoxCodec
+    both: bool
+    mirrored: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Finder:
+    """What finds people: how it looks at a picture, and the least score of a box."""
+
+    looks: tuple[Look, ...]
     least_score: float
 
 
@@ -83,6 +93,10 @@ def everybody(ops: Any, image: Any, finder: Finder, joints: Joints) -> dict:
     )
     people = _described(ops, boxes, box_scores, points, scores, joints)
     chosen, alone, sure = _choose(ops, people, number, with_whole, joints)
+    # Where neither anybody was found nor the whole picture is somebody, no joint is there.
+    somebody = sure | ~alone
+    people["present"] = people["present"] & ops.expand(somebody, [1])
+    people["person_scores"] = people["person_scores"] * ops.cast(somebody, "float")
     people["sure"] = sure
     result = {name: ops.gather(value, chosen) for name, value in people.items()}
     return {**result, "alone": alone}
@@ -93,14 +107,14 @@ def everybody(ops: Any, image: Any, finder: Finder, joints: Joints) -> dict:
 
 def _find(ops, image, size, finder):
     """Rectangles `(P, 4)` in source pixels and their scores `(P,)`, best first."""
-    several = len(finder.codecs) > 1
+    several = len(finder.looks) > 1
     # What one look alone has seen keeps that share of its score.
     least = finder.least_score / 2 if several else finder.least_score
     found = [
-        _look(ops, image, size, codec, f"finder{number}", least)
-        for number, codec in enumerate(finder.codecs)
+        _look(ops, image, size, look, f"finder{number}", least)
+        for number, look in enumerate(finder.looks)
     ]
-    boxes, scores = _fused(ops, found, finder.codecs[0].overlap) if several else found[0]
+    boxes, scores = _fused(ops, found, finder.looks[0].codec.overlap) if several else found[0]
     low, extent = _halves(ops, boxes)
     limit = ops.cast(ops.concat([ops.reshape(edge, [1]) for edge in size[::-1]], 0), "float")
     low, high = (ops.minimum(ops.maximum(side, 0.0), limit) for side in (low, low + extent))
@@ -108,15 +122,19 @@ def _find(ops, image, size, finder):
     return ops.gather(ops.concat([low, high - low], 1), usable), ops.gather(scores, usable)
 
 
-def _look(ops, image, size, codec, network, least):
+def _look(ops, image, size, look, network, least):
     """As `detection` looks in one size: rectangles, perhaps beyond the picture, and scores."""
+    codec = look.codec
     canvas, corner, factors = _fitted(ops, image, size, codec.input_size)
     shown = ops.expand(canvas, [0])
-    there = ops.network(network, shown)
-    mirrored = ops.network(network, _mirror(ops, shown, codec.input_size[1]))
-    signs = np.array([1, 1, 1, -1, 1], np.float32)  # of BOX_MAPS: a step to the right is one left
     height, width = codec.heatmap_size
-    maps = (there + _mirror(ops, mirrored, width) * ops.constant(signs)) * 0.5
+    maps = [] if look.mirrored else [ops.network(network, shown)]
+    if look.both or look.mirrored:
+        mirrored = ops.network(network, _mirror(ops, shown, codec.input_size[1]))
+        # Of BOX_MAPS: a step to the right is one to the left.
+        signs = ops.constant(np.array([1, 1, 1, -1, 1], np.float32))
+        maps.append(_mirror(ops, mirrored, width) * signs)
+    maps = maps[0] if len(maps) == 1 else (maps[0] + maps[1]) * 0.5
     values = ops.reshape(maps, [height * width, 5])
     finite = ops.min(ops.cast(ops.abs(values) < _HUGE, "int"), [1]) > 0
     centre = ops.where(finite, _column(ops, values, 0), ops.constant(np.float32(-_HUGE)))

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_hourglass.codec import codec_of, present_from
 from keras_hourglass.errors import UserError, checks_arguments, optional
-from keras_hourglass.export.everybody import Finder, Joints, everybody
+from keras_hourglass.export.everybody import Finder, Joints, Look, everybody
 from keras_hourglass.export.operations import OnnxOperations, Value
 from keras_hourglass.export.saved_model import check_name, publish_version
 from keras_hourglass.inference import fold
@@ -128,12 +128,12 @@ def _parts(model, skeleton, flip, decoder):
         "flip": joints.flip,
         "detector": OWN,
     }
-    codecs = tuple(look.codec for look in finder.looks)
+    looks = tuple(Look(look.codec, look.both, look.mirrored) for look in finder.looks)
     programs = {"joints": fold(*snapshot(model)).only(stack_name(model.output))}
-    for number, one in enumerate(codecs):
-        other = load_snapshot(OWN, input_shape=(*one.input_size, 3))
+    for number, look in enumerate(looks):
+        other = load_snapshot(OWN, input_shape=(*look.codec.input_size, 3))
         programs[f"finder{number}"] = fold(*other)
-    return programs, Finder(codecs, finder.least_score), joints, description
+    return programs, Finder(looks, finder.least_score), joints, description
 
 
 def _write_saved_model(parts, out, name, max_pixels, predictor):

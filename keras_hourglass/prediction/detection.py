@@ -215,7 +215,7 @@ class _Look:
         prior = getattr(known, "preprocessing", {}).get("size_prior", 0.0)
         self.codec = BoxCodec(size, size[0] // known.output[self._output].shape[1], prior=prior)
         merge = self.codec.merge_flipped if both else None
-        outputs, self._mirrored = (self._output,), mirrored
+        outputs, self.both, self.mirrored = (self._output,), both, mirrored
         self._runner = HeatmapRunner(model, outputs, batch_size=1, engine=engine, merge=merge)
 
     def __call__(self, image, least):
@@ -226,9 +226,9 @@ class _Look:
         room = size[1] - max(1, round(width * factor)), size[0] - max(1, round(height * factor))
         corner = room[0] // 2, room[1] // 2
         shown, factors = paste_scaled(image, factor, corner, size)
-        shown = shown[None, :, ::-1] if self._mirrored else shown[None]
+        shown = shown[None, :, ::-1] if self.mirrored else shown[None]
         maps = self._runner(shown)[self._output]
-        [found] = self.codec.decode(self.codec.mirror(maps) if self._mirrored else maps, least)
+        [found] = self.codec.decode(self.codec.mirror(maps) if self.mirrored else maps, least)
         return np.column_stack(
             [(found[:, :2] - corner) / factors, found[:, 2:4] / factors, found[:, 4]]
         )
