@@ -1,13 +1,21 @@
 """Loss and metrics of a network with several outputs from one of each."""
 
+import time
 from typing import Any
 
 import keras
 
 from keras_hourglass.codec import BoxCodec, HeatmapCodec
+from keras_hourglass.compat import IN_KERAS_3
 from keras_hourglass.losses import BoxLoss, HeatmapMSE
 from keras_hourglass.metrics.heatmap import BoxOverlap, HeatmapPCK
 from keras_hourglass.network.config import STRIDE
+
+# What happens before the first step, and its seconds for each trainable variable.
+_SECONDS = {"tensorflow": ("Tracing", 0.047), "jax": ("Compiling", 0.25)}
+_PLAIN = 0.02  # seconds of the loop in `_speed`
+# Names that stand for other metrics by the form of the targets.
+_BY_TARGETS = {"accuracy", "acc", "crossentropy", "ce"}
 
 
 def loss_and_metrics(codec: HeatmapCodec | BoxCodec, scale: float = 1000.0) -> dict[str, Any]:
@@ -31,6 +39,76 @@ def loss_and_metrics(codec: HeatmapCodec | BoxCodec, scale: float = 1000.0) -> d
         return {"loss": loss, "metrics": [BoxOverlap(codec.stride, codec.unit)]}
     loss = HeatmapMSE(codec.heatmap_size, codec.sigma, scale)
     return {"loss": loss, "metrics": [HeatmapPCK(codec.heatmap_size)]}
+
+
+def trace_once(model: Any, loss: Any, metrics: Any) -> None:
+    """Have TensorFlow trace the steps of a compiled model once instead of twice.
+
+    Whatever makes variables within a step has it traced again, and Keras makes those of losses and
+    metrics there. Here they are made before, where it is known that every output has its targets.
+
+    Args:
+        model: a model with a dict of outputs, compiled just now.
+        loss, metrics: what it was compiled with.
+    """
+    losses = list(loss.values()) if isinstance(loss, dict) else [loss]
+    if not _traces(model) or isinstance(loss, (list, tuple)) or None in losses:
+        return
+    if isinstance(loss, dict) and set(loss) != set(model.output):
+        return  # targets may be given for some outputs alone
+    named = {one for one in keras.tree.flatten(metrics) if isinstance(one, str)}
+    parts = [getattr(model, "_compile_loss", None)]
+    if named and not named & _BY_TARGETS:
+        parts.append(getattr(model, "_compile_metrics", None))
+    for part in parts:
+        if not getattr(part, "built", True):
+            part.build(model.output, model.output)
+
+
+def build_optimizer(model: Any) -> None:
+    """Make an optimizer's variables before TensorFlow traces the training step.
+
+    Made within it, each gets a condition of its own in the graph, and everything is traced twice.
+
+    Args:
+        model: a compiled model that is about to train.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    if _traces(model) and not getattr(optimizer, "built", True):
+        optimizer.build(model.trainable_variables)
+
+
+def say_tracing(model: Any) -> None:
+    """Print what a model that was compiled does before its first step, and for how long.
+
+    The seconds are those of a processor that does nothing else.
+
+    Args:
+        model: a model that is about to train.
+    """
+    backend = keras.backend.backend() if IN_KERAS_3 else ""
+    if backend not in _SECONDS or getattr(model, "train_function", None) is not None:
+        return
+    if getattr(model, "run_eagerly", False):
+        return
+    work, unit = _SECONDS[backend]
+    seconds = unit * len(model.trainable_variables) * _speed()
+    if seconds >= 2:
+        print(f"{work} the network, about {seconds:.0f} s, once after `compile` ...", flush=True)
+
+
+def _speed():
+    """How many times longer plain Python takes here than where the seconds were measured."""
+    start = time.process_time()
+    for number in range(200_000):
+        str(number)
+    return (time.process_time() - start) / _PLAIN
+
+
+def _traces(model):
+    """Whether TensorFlow traces the model's steps for one device, by Keras 3."""
+    tensorflow = IN_KERAS_3 and keras.backend.backend() == "tensorflow"
+    return tensorflow and model.distribute_strategy.num_replicas_in_sync == 1
 
 
 def losses_for(strides: dict[str, int], loss: Any) -> Any:

@@ -10,7 +10,13 @@ import keras
 from keras_hourglass.compat import BATCHES, policy_config, policy_named
 from keras_hourglass.errors import UserError, refuse_unknown
 from keras_hourglass.layers.block import freeze_inside, frozen_inside, make_layer
-from keras_hourglass.network.compiling import losses_for, metrics_for
+from keras_hourglass.network.compiling import (
+    build_optimizer,
+    losses_for,
+    metrics_for,
+    say_tracing,
+    trace_once,
+)
 from keras_hourglass.network.config import DEFAULTS, STRIDE, output_strides, stack_names
 from keras_hourglass.network.graph import Graph, Snapshot
 from keras_hourglass.network.variables import arrays_of
@@ -247,13 +253,12 @@ class StackedHourglass(keras.Model):
         >>> model = StackedHourglass(5, 2, 8, depth=2, input_shape=(32, 48, 3))
         >>> model.compile("adam", HeatmapMSE(), metrics=HeatmapPCK())
         """
+        loss = losses_for(self.output_strides, loss)
+        metrics = metrics_for(list(self.output_strides), self.stack_names, metrics)
         super().compile(
-            optimizer=optimizer,
-            loss=losses_for(self.output_strides, loss),
-            loss_weights=loss_weights,
-            metrics=metrics_for(list(self.output_strides), self.stack_names, metrics),
-            **options,
+            optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics, **options
         )
+        trace_once(self, loss, metrics)
 
     def compile_from_config(self, config: dict) -> None:
         """Compile as a saved model was.
@@ -265,8 +270,22 @@ class StackedHourglass(keras.Model):
         if hasattr(getattr(self, "optimizer", None), "build"):
             self.optimizer.build(self.trainable_variables)
 
+    def make_train_function(self, force: bool = False) -> Any:
+        """As in Keras, after the optimizer has made its variables.
+
+        Args:
+            force: make it anew.
+
+        Returns:
+            What Keras does.
+        """
+        build_optimizer(self)
+        return super().make_train_function(force)
+
     def fit(self, x: Any = None, y: Any = None, *args, **options) -> Any:
         """As in Keras, which warns of its own default for `shuffle` where batches come ordered.
+
+        Before the first step after `compile` it says how long that is being prepared.
 
         Args:
             x, y: as in Keras.
@@ -278,6 +297,8 @@ class StackedHourglass(keras.Model):
         arrays = x is None or hasattr(x, "shape") or isinstance(x, (list, tuple, dict))
         if not arrays and len(args) < 6 and not isinstance(x, BATCHES):
             options.setdefault("shuffle", False)
+        if options.get("verbose", args[2] if len(args) > 2 else "auto"):
+            say_tracing(self)
         return super().fit(x, y, *args, **options)
 
     def get_config(self) -> dict:
