@@ -49,10 +49,13 @@ EXTRAS = {
 }
 _TESTED = ("serve", "serving", "openvino", "litert", "coco", "sleap", "heif", "supervision")
 EXTRAS["test"] = sorted(
+    # What editors know of the package is asked of jedi and of pyright's edition with its own Node.
     # KerasHub brings the test that its own networks pass; Grain is imported by it.
     {
+        "basedpyright",
         "grain",
         "hypothesis",
+        "jedi",
         "keras-hub>=0.20",
         "mypy>=2",
         "ovmsclient>=2023.1",  # a client of others for the tests of serving

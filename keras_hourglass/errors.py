@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 _F = TypeVar("_F")
+_TAKES_ANY = 0x08  # of a function's code: it has `**kwargs`
 
 
 class UserError(ValueError):
@@ -165,18 +166,55 @@ def checks_arguments(function: _F) -> _F:
     keras_hourglass.errors.UnknownArgument: smile has no argument 'wdth'. Did you mean 'width'?
     """
     if isinstance(function, type):
-        function.__init__ = _checked(function.__init__)
+        function.__init__ = _checked(function.__init__, _names(function.__init__))
         return function
-    return _checked(function)
+    return _checked(function, _names(function))
 
 
-def _checked(function):
+def checked_where_known(thing: Any) -> Any:
+    """As `checks_arguments`, of a function or class whose arguments are known by name.
+
+    Args:
+        thing: anything.
+
+    Returns:
+        The function that checks, the class itself, or what was given: a function with `**kwargs`,
+        an error, a number.
+
+    Example:
+
+    >>> checked_where_known(lambda width: width)(wdth=3)
+    Traceback (most recent call last):
+    keras_hourglass.errors.UnknownArgument: <lambda> has no argument 'wdth'. Did you mean 'width'?
+    """
+    of_class = isinstance(thing, type)
+    function = thing.__dict__.get("__init__") if of_class else thing
+    if not isinstance(function, type(did_you_mean)) or hasattr(function, "known_arguments"):
+        return thing
+    if of_class and issubclass(thing, Exception):
+        return thing
+    inner = function
+    while hasattr(inner, "__wrapped__"):
+        inner = inner.__wrapped__
+    if inner.__code__.co_flags & _TAKES_ANY:
+        return thing
+    checked = _checked(function, _names(inner))
+    if not of_class:
+        return checked
+    thing.__init__ = checked
+    return thing
+
+
+def _names(function):
     # Not by `inspect`, which would have to be loaded when the package is.
     code = function.__code__
-    if code.co_flags & 0x08:
+    if code.co_flags & _TAKES_ANY:
         # What such a function takes is for that to refuse which it hands it to.
         raise TypeError(f"{function.__qualname__} takes arguments by **")
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def _checked(function, names):
     known = tuple(name for name in names if name != "self")
     known_set = frozenset(known)
 
@@ -188,6 +226,7 @@ def _checked(function):
             refuse_unknown(where, kwargs, known)
         return function(*args, **kwargs)
 
+    checked.known_arguments = known
     return checked
 
 

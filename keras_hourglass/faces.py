@@ -6,7 +6,7 @@ So that importing the package, or a room of it, loads neither Keras nor TensorFl
 import importlib
 import sys
 
-from keras_hourglass.errors import did_you_mean
+from keras_hourglass.errors import checked_where_known, did_you_mean
 
 
 def lazy(face, homes):
@@ -29,9 +29,18 @@ def lazy(face, homes):
 
     def get(name):
         if name not in homes:
+            try:
+                # A room of the package, or a module of the room, that nobody has imported yet.
+                if not name.startswith("_"):
+                    return importlib.import_module(f"{face}.{name}")
+            except ModuleNotFoundError as error:
+                if error.name != f"{face}.{name}":
+                    raise
             hint = did_you_mean(name, names)
             raise AttributeError(f"module {face!r} has no attribute {name!r}.{hint}")
-        value = getattr(importlib.import_module(f"{face}.{homes[name]}"), name)
+        home = importlib.import_module(f"{face}.{homes[name]}")
+        value = checked_where_known(getattr(home, name))
+        setattr(home, name, value)
         setattr(sys.modules[face], name, value)
         return value
 

@@ -1,5 +1,7 @@
 """Nothing is swallowed: what there is not is refused, with the nearest that there is."""
 
+import importlib
+import pickle
 import sys
 
 import numpy as np
@@ -160,3 +162,39 @@ def test_a_broken_package_counts_as_missing(tmp_path, monkeypatch):
     assert make_engine("fastest", model, ("stack_1",)).name in ("folded", "keras")
     with pytest.raises(UserError, match="'onnxruntime' needs a package .*onnx is broken"):
         make_engine("onnxruntime", model, ("stack_1",))
+
+
+ROOMS = ("layers", "data", "network", "prediction", "zoo", "evaluation", "export", "serving")
+ELSEWHERE = {
+    # Keras's, pydantic's and Python's own words are as plain.
+    "Adam", "LossScaleOptimizer", "TorchRMSprop", "Recipe", "Snapshot",
+    # These hand on what they are given by name, and it is refused there, as above.
+    "PoseDataset", "SceneDataset", "from_torch", "load_model", "evaluate", "predict_records",
+    "sweep",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("room", ["", *ROOMS, "training", "inference", "report"])
+def test_every_public_name_refuses_what_it_does_not_know(room):
+    module = importlib.import_module(f"keras_hourglass.{room}".rstrip("."))
+    asked = 0
+    for name in set(module.__all__) - ELSEWHERE:
+        thing = getattr(module, name)
+        if callable(thing) and not (isinstance(thing, type) and issubclass(thing, Exception)):
+            with pytest.raises(UnknownArgument, match="no argument 'zzq_unknown'"):
+                thing(zzq_unknown=1)
+            asked += 1
+    assert asked or room == "report"
+
+
+def test_a_misspelt_argument_that_is_needed_gets_the_nearest_name():
+    with pytest.raises(UnknownArgument, match="Residual has no argument 'filter'. Did you mean 'f"):
+        Residual(filter=8)
+    with pytest.raises(
+        UnknownArgument, match="IntermediateSupervision has no argument 'num_joints"
+    ):
+        IntermediateSupervision(num_joints=3, filters=8)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'filters'"):
+        Residual()
+    assert Residual(filters=8).filters == Residual(8).filters == 8
+    assert pickle.loads(pickle.dumps(load_records)) is load_records

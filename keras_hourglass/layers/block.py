@@ -97,16 +97,32 @@ class Block(keras.layers.Layer):
     kind = ""
     num_inputs = 1
 
+    def __new__(cls, *args, **kwargs):
+        names, needed = cls._own_arguments()
+        if not {*names[: len(args)], *kwargs} >= {*needed}:
+            # Before Python says only what is missing: `filter` may stand for it.
+            refuse_unknown(cls.__name__, kwargs, (*names, *_OF_EVERY_LAYER))
+        return super().__new__(cls, *args, **kwargs)
+
     def __init__(self, **kwargs):
         try:
             super().__init__(**kwargs)
         except (TypeError, ValueError):
             # Keras names what it does not know, and nothing that there is.
-            own = type(self).__init__.__code__
-            names = own.co_varnames[1 : own.co_argcount + own.co_kwonlyargcount]
+            names, _ = self._own_arguments()
             refuse_unknown(type(self).__name__, kwargs, (*names, *_OF_EVERY_LAYER))
             raise
         self._frozen: tuple = ()
+
+    @classmethod
+    def _own_arguments(cls):
+        """The names of the constructor's arguments, and of those without a default."""
+        # Keras wraps the constructor of a subclass in places.
+        function = inspect.unwrap(cls.__init__)
+        own = function.__code__
+        named = own.co_varnames[1 : own.co_argcount]
+        needed = named[: len(named) - len(function.__defaults__ or ())]
+        return own.co_varnames[1 : own.co_argcount + own.co_kwonlyargcount], needed
 
     def arguments(self) -> dict:
         """What `nodes` needs to know, JSON-ready, by the names of the constructor's arguments."""

@@ -12,7 +12,7 @@ from keras_hourglass.metrics.heatmap import BoxOverlap, HeatmapPCK
 from keras_hourglass.network.config import STRIDE
 
 # What happens before the first step, and its seconds for each trainable variable.
-_SECONDS = {"tensorflow": ("Tracing", 0.047), "jax": ("Compiling", 0.25)}
+_SECONDS = {"tensorflow": ("Tracing", 0.047), "jax": ("Compiling", 0.045)}
 _PLAIN = 0.02  # seconds of the loop in `_speed`
 # Names that stand for other metrics by the form of the targets.
 _BY_TARGETS = {"accuracy", "acc", "crossentropy", "ce"}

@@ -6,7 +6,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -59,6 +59,12 @@ class PicturePoses(collections.abc.Sequence):
 
     def __len__(self) -> int:
         return len(self.poses)
+
+    @overload
+    def __getitem__(self, place: int) -> Pose: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Pose]: ...
 
     def __getitem__(self, place: Any) -> Any:
         return self.poses[place]

@@ -6,9 +6,10 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -204,6 +205,18 @@ class Predictor:
             model = _load(self._source, self._choice)
             self._model = None if isinstance(model, Snapshot) else model
         self._network.submit(self._runner.refresh, model).result()
+
+    # A text mostly names one picture; of a folder or a film, too, the result is a row of poses.
+    @overload
+    def __call__(
+        self, source: str | os.PathLike | bytes | np.ndarray, boxes: Any = None
+    ) -> PicturePoses: ...
+
+    @overload
+    def __call__(self, source: list, boxes: Any = None) -> list[Pose]: ...
+
+    @overload
+    def __call__(self, source: Any, boxes: Any = None) -> Any: ...
 
     def __call__(
         self, source: Any, boxes: Any = None
