@@ -18,6 +18,7 @@ from keras_hourglass.data.annotations import (
     person_box,
     usable_rectangle,
 )
+from keras_hourglass.data.coco_content import coco_content, joint_names, joint_rows, nowhere
 from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.data.point_boxes import with_joints
 from keras_hourglass.data.records import PoseRecords, unique_ids
@@ -30,7 +31,6 @@ from keras_hourglass.io.structured import (
     as_number,
     existing,
     plain_id,
-    read_json,
     reads,
     shorten,
 )
@@ -106,7 +106,7 @@ def read_coco(
     """
     path = _find_json(path, split)
     remarks: list = []
-    content = with_joints(_content(path), path, remarks)
+    content = with_joints(coco_content(path, remarks), path, remarks)
     categories = _categories(content, path, remarks)
     chosen, places = _choose(categories, content["annotations"], category, path, remarks)
     found = _skeleton(chosen, path, pairs)
@@ -125,22 +125,6 @@ def read_coco(
         max(min_keypoints, 1),
     )
     return people.records(remarks)
-
-
-def _content(path):
-    """The three lists of a file; `categories` may be missing."""
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise DataError(f"{path} must hold an object with images, annotations and categories.")
-    parts = {}
-    for part in ("images", "annotations", "categories"):
-        values = content.get(part, [] if part == "categories" else None)
-        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-            raise DataError(
-                f"{path} needs a list of objects named {part!r}. Is it a COCO keypoints file?"
-            )
-        parts[part] = values
-    return parts
 
 
 # Categories
@@ -196,8 +180,7 @@ def _categories(content, path, remarks):
 
 
 def _category(entry):
-    names, limbs = entry.get("keypoints"), []
-    names = tuple(str(name) for name in names) if isinstance(names, list) else ()
+    names, limbs = joint_names(entry), []
     edges = entry.get("skeleton")
     for edge in edges if isinstance(edges, list) else ():
         if isinstance(edge, list) and len(edge) == 2 and all(type(end) is int for end in edge):
@@ -261,11 +244,14 @@ class _Pictures:
         names = [file_name_of(entry) for entry in entries]
         self._paths = PicturePaths(path, images, names)
         self._ids, self._names = Ids(entry.get("id") for entry in entries), Ids(names)
+        self._stems = Ids(name and _stem(name) for name in names)
         self._found = {}
 
     def find(self, key):
         """The place of a picture, or what is wrong with the key."""
         places = self._ids.find(key) or self._names.find(key)
+        if not places and isinstance(key, str):
+            places = self._stems.find(_stem(key))
         if not places:
             return None, "unknown image_id"
         if len({file_name_of(self.entries[place]) for place in places}) > 1:
@@ -296,6 +282,10 @@ class _Pictures:
         return None if np.isnan(width) else (width, height)
 
 
+def _stem(name):
+    return os.path.splitext(name.replace("\\", "/").rsplit("/", 1)[-1])[0]
+
+
 def file_name_of(entry: dict) -> str | None:
     """The name of a picture.
 
@@ -324,8 +314,10 @@ class _People:
         self.skeleton, self.pictures, self.min_keypoints = skeleton, pictures, min_keypoints
         self._categories, self._places = categories, places
         self._ids = Ids(category.key for category in categories)
+        self._names = Ids(category.name for category in categories)
         self._left_out, self._mended = Tally(), Tally()
         self._frames = self._read_frames()
+        self._shares = self._are_shares()
 
     def records(self, remarks):
         """`PoseRecords`, or an error if nobody is left."""
@@ -380,7 +372,10 @@ class _People:
     def _person(self, annotation, key):
         """One annotation as a dict of columns, or the reason why it cannot be used."""
         place = self._category(annotation)
-        if place is None or not self._categories[place].joints:
+        if place is None:
+            key = shorten(annotation.get("category_id"))
+            return None, f"not a person with keypoints: no category has the id {key}"
+        if not self._categories[place].joints:
             return None, "not a person with keypoints"
         if place not in self._places:
             return None, "of another category with other joints"
@@ -397,6 +392,12 @@ class _People:
         path, wrong = self.pictures.path(picture)
         if wrong is not None:
             return None, f"{_NAME} {wrong}"
+        if self._shares:
+            size = self.pictures.size(picture)
+            if size is None:
+                return None, "its joints are shares of a picture whose size nobody knows"
+            self._mended.add("joints in shares of the picture's size", f"annotation {key}")
+            joints, annotation = joints * size, _in_pixels(annotation, size)
         box, rectangle, reason = self._box(annotation, picture, joints, visibility, key)
         if reason is not None:
             return None, reason
@@ -422,20 +423,25 @@ class _People:
         key = plain_id(annotation.get("category_id"))
         if key is None and len(self._categories) == 1:
             return 0
-        return next(iter(self._ids.find(key)), None)
+        return next(iter(self._ids.find(key) or self._names.find(key)), None)
 
     def _joints(self, points):
         """Joints, visibility, what is odd about it, and the reason why they cannot be used."""
         try:
-            points = numbers(_rows(points), (3 * self.skeleton.num_joints,), "k", "a")
+            number = self.skeleton.num_joints
+            points = numbers(joint_rows(points, number), (3 * number,), "k", "a")
         except DataError:
             return None, None, None, "keypoints broken"
         points = points.reshape(-1, 3)
         flags, joints = points[:, 2], points[:, :2]
         visibility, odd = np.where(flags > 0, 2, 0).astype(np.int8), None
         visibility[flags == 1] = 1
-        unknown = flags[flags != visibility]
-        if len(unknown):
+        unknown = flags[(flags != visibility) & ~np.isnan(flags)]
+        empty = (visibility > 0) & nowhere(joints)
+        if empty.any():
+            visibility[empty] = 0
+            odd = "a joint at 0, 0 or -1, -1, which counts as not labelled"
+        elif len(unknown):
             meaning = "labelled and visible" if unknown[0] > 0 else "not labelled"
             odd = f"a visibility of {unknown[0]:g}, which counts as {meaning}"
         labelled = visibility > 0
@@ -476,6 +482,22 @@ class _People:
             return None, None, "box outside the picture"
         return box, rectangle, None
 
+    def _are_shares(self):
+        """Whether all joints of the file lie in its pictures' first pixel, as shares of the size
+        do."""
+        several, found = False, False
+        for annotation in self.annotations:
+            if self._category(annotation) not in self._places:
+                continue
+            joints, visibility, _, reason = self._joints(annotation.get("keypoints"))
+            if reason is not None:
+                continue
+            labelled = joints[visibility > 0]
+            if labelled.min() < 0 or labelled.max() > 1:
+                return False
+            found, several = True, several or bool((np.ptp(labelled, axis=0) > 0).any())
+        return found and several
+
     def _is_frame(self, annotation):
         """Whether an annotation is the box of somebody whose joints are another's."""
         return self._frames is not None and not annotation.get("keypoints")
@@ -506,19 +528,21 @@ class _People:
         return max(frames.values(), key=lambda found: sum(map(len, found.values())))
 
 
+def _in_pixels(annotation, size):
+    """An annotation whose rectangle and area are shares of a picture, if they are, in pixels."""
+    try:
+        rectangle = numbers(annotation.get("bbox"), (4,), "bbox", "the file")
+    except DataError:
+        return annotation
+    if not (np.abs(rectangle) <= 1).all():
+        return annotation
+    return {**annotation, "bbox": (rectangle * np.tile(size, 2)).tolist(), "area": None}
+
+
 def _objects(values):
     column = np.empty(len(values), dtype=object)
     column[:] = values
     return column
-
-
-def _rows(points):
-    """Joints as one flat list, also where each has its own; `None` where there is no number."""
-    if isinstance(points, list) and points and all(isinstance(row, list) for row in points):
-        points = [value for row in points for value in row]
-    if isinstance(points, list):
-        return [np.nan if value is None else value for value in points]
-    return points
 
 
 def _holds(rectangle, joints):

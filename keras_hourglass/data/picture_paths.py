@@ -21,6 +21,7 @@ _INNER = ("images", "data", "imgs", "img", "pictures", "photos", "frames")
 # What upload pages put before a name so that it is theirs alone: `3f2a9c1d-photo.jpg`.
 _UPLOAD = re.compile(r"^[0-9a-f]{6,8}[-_](?=.)")
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_OF_PICTURES = ("", ".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _DRIVE = re.compile(r"^[a-z]:(?=/|$)", re.IGNORECASE)
 
 
@@ -270,9 +271,9 @@ def _without_upload(name):
 
 
 def _without_suffix(name):
-    """`photo` of `photo`, `photo.jpg` and `photo.jpeg`, which tools take for the same."""
+    """`photo` of `photo`, `photo.jpg` and `photo.png`, which tools take for the same."""
     stem, suffix = os.path.splitext(_key(name))
-    return stem if suffix in ("", ".jpg", ".jpeg", ".jpe") else _key(name)
+    return stem if suffix in _OF_PICTURES else _key(name)
 
 
 _KEYS = (_key, _without_upload, _without_suffix)

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_hourglass.data.annotations import is_tight, person_box, usable_rectangle
 from keras_hourglass.data.coco import file_name_of
+from keras_hourglass.data.coco_content import coco_parts, joint_names, joint_rows
 from keras_hourglass.data.picture_paths import alike
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import MIN_SIDE, boxes_from_xywh, crop_affine
@@ -198,12 +199,14 @@ def _boxes_by_name(content, min_score, path):
 
 def _of_annotations(content, path):
     """Boxes of COCO annotations by the names in the file's own `images`."""
+    content = coco_parts(content, path, [])
     names = [file_name_of(image) or str(image.get("id")) for image in content["images"]]
     ids = Ids(image.get("id") for image in content["images"])
     by_name, names = Ids(names), [name.replace("\\", "/") for name in names]
-    wanted = _people(content["annotations"], content.get("categories") or (), path)
+    wanted = _people(content["annotations"], content["categories"], path)
+    count = max(map(len, map(joint_names, content["categories"])), default=0)
     joints = {
-        number: _joints_of(entry)
+        number: _joints_of(entry, count)
         for number, entry in enumerate(content["annotations"])
         if wanted(entry)
     }
@@ -229,10 +232,11 @@ def _of_annotations(content, path):
     }
 
 
-def _joints_of(entry):
+def _joints_of(entry, count):
     """`(J, 2)` labelled joints of an annotation, none where it has none that can be read."""
     try:
-        points = np.reshape(np.asarray(entry.get("keypoints"), np.float64), (-1, 3))
+        points = joint_rows(entry.get("keypoints"), count)
+        points = np.reshape(np.asarray(points, np.float64), (-1, 3))
     except (TypeError, ValueError, OverflowError):
         return _NOTHING
     return points[(points[:, 2] > 0) & np.isfinite(points).all(axis=1), :2]
@@ -282,7 +286,7 @@ def _of_detections(content, min_score, path):
 def _people(entries, categories, path):
     """Whether an entry is of the category of people."""
     keys = Ids([category.get("id") for category in categories])
-    able = [place for place, category in enumerate(categories) if category.get("keypoints")]
+    able = [place for place, category in enumerate(categories) if joint_names(category)]
     able = able or [
         place for place, category in enumerate(categories)
         if str(category.get("name", "")).lower() in ("person", "people", "human")

@@ -216,6 +216,67 @@ SAME = {
 }
 
 
+def joints_as(form):
+    """Everybody's joints as `form` makes them of rows `x, y, v`."""
+    return each(
+        "annotations",
+        keypoints=lambda entry: form(np.reshape(entry["keypoints"], (-1, 3)).tolist()),
+    )
+
+
+def by_id(part):
+    def change(content):
+        content[part] = {str(entry.pop("id")): entry for entry in content[part]}
+
+    return change
+
+
+def names_as(form):
+    def change(content):
+        category = content["categories"][0]
+        category.update(form(category.pop("keypoints")))
+
+    return change
+
+
+def renamed(form):
+    return each("images", file_name=lambda entry: form(entry["file_name"].rsplit("/", 1)[-1]))
+
+
+SAME |= {
+    "two numbers a joint": joints_as(lambda rows: [v for x, y, _ in rows for v in (x, y)]),
+    "two numbers in a row": joints_as(lambda rows: [[x, y] for x, y, _ in rows]),
+    "joints as objects": joints_as(
+        lambda rows: [{"x": x, "y": y, "visibility": v} for x, y, v in rows]
+    ),
+    "visible or not": joints_as(lambda rows: [[x, y, bool(v)] for x, y, v in rows]),
+    "annotations by id": by_id("annotations"),
+    "pictures by id": by_id("images"),
+    "categories by id": by_id("categories"),
+    "names in one text": names_as(lambda names: {"keypoints": ", ".join(names)}),
+    "names as objects": names_as(
+        lambda names: {"keypoints": [{"id": n, "name": name} for n, name in enumerate(names)]}
+    ),
+    "names in another field": names_as(lambda names: {"keypoint_names": names}),
+    "names with their numbers": names_as(
+        lambda names: {"keypoints": [f"{n}: {name}" for n, name in enumerate(names)]}
+    ),
+    "category by name": each("annotations", category_id="person"),
+    "image_id without suffix": together(
+        each("images", id=lambda entry: entry["id"] + 100),
+        each("annotations", image_id=lambda entry: f"{entry['image_id']:06d}"),
+    ),
+    "image_id with folders": each(
+        "annotations", image_id=lambda entry: f"/x/{entry['image_id']:06d}.jpg"
+    ),
+    "pictures of another suffix": renamed(lambda name: name.replace("jpg", "PNG")),
+    "pictures without suffix": renamed(lambda name: name.replace(".jpg", "")),
+    "pictures in a bucket": renamed(lambda name: f"s3://bucket/set/{name}"),
+    "pictures with a key": renamed(lambda name: f"https://host.org/set/{name}?key=a/b.jpg"),
+    "pictures on a server": renamed(lambda name: f"\\\\server\\share\\{name}"),
+}
+
+
 @pytest.mark.parametrize("name", SAME)
 def test_the_same_people(case, figures, name):
     def change(content):
@@ -258,6 +319,46 @@ def test_another_visibility_is_noted(case):
         "6 people with a visibility of 3, which counts as labelled and visible"
         in (records.remarks[0])
     )
+
+
+@pytest.mark.parametrize("box", [True, False])
+def test_joints_in_shares_of_the_picture(case, figures, box):
+    def change(content):
+        joints_as(lambda rows: [[x / 72, y / 72, v] for x, y, v in rows])(content)
+        scale = 72 if box else 1
+        each("annotations", bbox=lambda entry: [v / scale for v in entry["bbox"]])(content)
+
+    records = load_records(f"coco:{case(change)}")
+    np.testing.assert_allclose(labelled(records), joints_of(figures[1]), atol=1e-9)
+    plain = [person["bbox"] for person in people(figures[1])]
+    np.testing.assert_allclose(records.extra["rectangle"], plain)
+    assert "6 people with joints in shares of the picture's size" in records.remarks[0]
+    assert (records.areas > 100).all()
+
+
+@pytest.mark.parametrize("place", [(0, 0), (-1, -1)])
+def test_a_labelled_joint_in_no_place_is_not_labelled(case, figures, place):
+    def change(content):
+        for person in people(content)[:2]:
+            person["keypoints"][3:6] = [*place, 2]
+
+    records = load_records(f"coco:{case(change)}")
+    assert records.visibility[:3, 1].tolist() == [0, 0, 2]
+    assert (
+        "2 people with a joint at 0, 0 or -1, -1, which counts as not labelled"
+        in (records.remarks[0])
+    )
+    np.testing.assert_allclose(labelled(records)[:, 2:], joints_of(figures[1])[:, 2:])
+
+
+def test_entries_of_nothing_are_left_out_and_said(case):
+    def change(content):
+        people(content).extend([None, None])
+        people(content)[2]["category_id"] = 77
+
+    records = load_records(f"coco:{case(change)}")
+    assert len(records) == 5 and "2 entries of annotations are empty" in records.remarks[0]
+    assert "no category has the id 77" in records.notes[0]
 
 
 # Categories

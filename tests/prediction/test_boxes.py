@@ -89,6 +89,14 @@ def test_the_box_of_key_points_where_there_is_none(tmp_path, bbox):
         read_boxes(write(tmp_path, coco({"keypoints": [0] * 9, **bbox})))
 
 
+def test_tables_by_identifier_and_two_numbers_a_joint(tmp_path):
+    content = coco({"keypoints": [[10, 20], [0, 0], [50, 40]]})
+    content["categories"] = [{"id": 1, "name": "fly", "joints": "head, thorax, tail"}]
+    content["images"] = {str(one.pop("id")): one for one in content["images"]}
+    content["annotations"].append(None)
+    assert plain(read_boxes(write(tmp_path, content))) == {"a.jpg": [[5.5, 5.5, 50, 50]]}
+
+
 def test_pictures_by_name_and_under_other_fields(tmp_path):
     content = coco({"image_id": "a.jpg", "bbox": BOX}, {"image_id": "4", "bbox": BOX})
     assert plain(read_boxes(write(tmp_path, content))) == {"a.jpg": [BOX], "b.jpg": [BOX]}
