@@ -54,6 +54,15 @@ ops = keras.ops if IN_KERAS_3 else _tensorflow_ops()
 LossScaleOptimizer = getattr(keras.optimizers, "LossScaleOptimizer", keras.optimizers.Optimizer)
 
 
+def variable(values):
+    """A variable of float32 that an optimizer can change."""
+    if IN_KERAS_3:
+        return keras.Variable(values, dtype="float32")
+    import tensorflow as tf
+
+    return tf.Variable(values, dtype=tf.float32)
+
+
 def policy_named(dtype):
     """The dtype policy that an argument `dtype` names, the global one for `None`."""
     if IN_KERAS_3:

@@ -188,6 +188,11 @@ class Skeleton:
     def from_dict(cls, values: dict) -> "Skeleton":
         """Build a skeleton from the result of `to_dict`."""
         fields = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(values, dict):
+            raise UserError(
+                "A skeleton is a table with a name and joints. Received: "
+                f"{_short(values)}. Write for example {{name: cat, joints: [nose, tail]}}."
+            )
         keys = sorted(map(str, values))
         unknown = [key for key in keys if key not in fields]
         if unknown or not {"name", "joints"} <= set(values):

@@ -106,7 +106,9 @@ def test_what_a_recipe_cannot_have_there(tmp_path):
         "optimizer.name: needs Keras 3. Received: 'torch_rmsprop'",
         "optimizer.name: tfa: goes before one of AdaBelief, ",
         "optimizer.options.optimizer: tfa:Lookahead wraps another optimizer",
-        "optimizer.options: ",
+        "optimizer.options: tfa:LAMB makes no step with these (Unexpected keyword argument",
+        "optimizer.options.beta_1: needs a number. Received: '0.9'. The default is 0.9.",
+        "optimizer.options.sync_period: needs a positive whole number. Received: -1.",
         "training.precision: needs Keras 3. Received: 'mixed_float16'",
         "training.devices: needs Keras 3. Received: 'all'",
     )

@@ -37,9 +37,10 @@ def add_arguments(parser):
 
 def run(args):
     from keras_hourglass.training.recipe import load_recipe
-    from keras_hourglass.training.run import train
 
     recipe = load_recipe(_recipe(args), [*_own(args), *args.overrides])
+    from keras_hourglass.training.run import train  # seconds, which a wrong recipe need not wait
+
     size = recipe.training.batch_size
     args.batch_size = None if size == "auto" else size  # for the advice where memory is short
     train(

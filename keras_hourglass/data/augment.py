@@ -63,9 +63,14 @@ class Augmentation:
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"`{name}` must lie in 0–1. Received: {getattr(self, name)}.")
-        for name in ("scale", "scale_limit", "rotation", "rotation_limit"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise UserError(f"`{name}` must not be negative. Received: {getattr(self, name)}.")
+        # Exponents of 2, and degrees.
+        for name, most in (
+            ("scale", 8), ("scale_limit", 8), ("rotation", 360), ("rotation_limit", 360),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not 0 <= value <= most:
+                what = f"be at most {most}" if most < value < np.inf else "not be negative"
+                raise UserError(f"`{name}` must {what}. Received: {value}.")
         if self.distribution not in ("normal", "uniform"):
             raise UserError(
                 f"`distribution` is 'normal' or 'uniform'. Received: {self.distribution!r}."

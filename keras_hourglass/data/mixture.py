@@ -8,6 +8,8 @@ from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import UserError
 from keras_hourglass.skeletons import Skeleton, get_skeleton
 
+_MOST_TURNS = 10_000  # of everybody in an epoch
+
 
 def mix_records(parts: Sequence, skeleton: Skeleton | str | None = None) -> PoseRecords:
     """Join records of several data sets.
@@ -111,9 +113,10 @@ def check_shares(parts: Sequence) -> None:
 
     >>> check_shares([("records", 0.5)])
     """
-    if not parts or any(not 0 < share < np.inf for _, share in parts):
+    if not parts or any(not 0 < share <= _MOST_TURNS for _, share in parts):
         raise UserError(
-            "A mixture needs at least one data set, each with a positive share. "
+            f"A mixture needs at least one data set, each with a positive share of at most "
+            f"{_MOST_TURNS:,}. "
             f"Received: shares {[share for _, share in parts]}."
         )
 

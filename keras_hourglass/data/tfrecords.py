@@ -173,6 +173,8 @@ def stored_image(name: str) -> bytes:
     try:
         offset, length = (int(number) for number in place.split("+"))
         with open(path, "rb") as file:
+            # An index may ask for any number.
+            length = min(length, os.fstat(file.fileno()).st_size + 1)
             file.seek(offset)
             data = file.read(length)
     except (OSError, ValueError) as error:

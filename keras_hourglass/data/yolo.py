@@ -109,7 +109,9 @@ def _classes(content, path):
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:
-        raise DataError(f"`names` of {path} must be those of the classes. Received: {names!r}.")
+        raise DataError(
+            f"`names` of {path} must be those of the classes. Received: {shorten(names)}."
+        )
     return {plain_id(key): str(name) for key, name in names.items()}
 
 

@@ -508,9 +508,13 @@ def _decode_with_pillow(data, name, max_pixels, header: Header | None = None):
     With a header the pixels as they are stored; without, turned as Pillow's EXIF says.
     """
     with _open_with_pillow(data, name) as image:
-        check_pixels((image.height, image.width), max_pixels, name)
+        size = image.size
+        check_pixels(size[::-1], max_pixels, name)
         # Decoders of damaged files raise a dozen types, and nothing that they share.
         try:
+            image.load()
+            if image.size != size:
+                raise ValueError(f"{image.width}×{image.height} pixels, {size} announced")
             return from_pillow(image) if header is None else _rgb(image)
         except Exception as error:
             raise _damaged(name, error) from error

@@ -20,6 +20,7 @@ STEMS = {
 }
 SUPERVISIONS = ("all", "last", "sum", "inner")
 MERGES = ("add", "concat")
+LARGEST = 1e6  # of what colours are scaled and shifted by
 BRANCHES = ("upper", "lower", "bottom", "after")
 # "intermediate supervision applied at the next two highest resolutions before the final one"
 INNER_LEVELS = 2
@@ -103,8 +104,15 @@ def _check_types(arguments):
     """Refuse what has no length, no keys or no value where one is needed."""
 
     def are_numbers(value):
-        return is_number(value) or (
-            isinstance(value, (list, tuple)) and len(value) == 3 and all(map(is_number, value))
+        return (is_number(value) and abs(value) <= LARGEST) or (
+            isinstance(value, (list, tuple))
+            and len(value) == 3
+            and all(is_number(one) and abs(one) <= LARGEST for one in value)
+        )
+
+    def are_scales(value):
+        return are_numbers(value) and 0 not in (
+            value if isinstance(value, (list, tuple)) else [value]
         )
 
     def are_widths(value):
@@ -115,23 +123,45 @@ def _check_types(arguments):
         )
 
     def is_hourglass(value):
-        return isinstance(value, dict) and all(are_widths(v) for v in value.values() if v)
+        return isinstance(value, dict) and all(
+            isinstance(v, int) if key == "filters" else are_widths(v) and not isinstance(v, int)
+            for key, v in value.items()
+            if v
+        )
+
+    def is_metadata(value):
+        return isinstance(value, dict) and not wrong_metadata(value)
 
     rules = {
-        "scale": (are_numbers, "a number, or one for each colour"),
+        "scale": (are_scales, "a number other than 0, or one for each colour"),
         "offset": (are_numbers, "a number, or one for each colour"),
         "hourglass": (is_hourglass, "a table of widths"),
         "heads": (
             lambda v: isinstance(v, (list, tuple)) and all(map(are_widths, v)),
             "a list of widths for each stack",
         ),
-        "metadata": (lambda value: isinstance(value, dict), "a table"),
+        "metadata": (is_metadata, "a table, and of tables preprocessing and thresholds of numbers"),
         "synchronized": (lambda value: isinstance(value, bool), "true or false"),
     }
     for name, (meets, kind) in rules.items():
         value = arguments.get(name)
         if value is not None and not meets(value):
             raise UserError(f"Expected `{name}` to be {kind}. Received: {name}={_shown(value)}")
+
+
+def wrong_metadata(metadata):
+    """What is wrong in a network's `metadata`: a list of texts such as `"sigma='x'"`."""
+    parts = {name: metadata.get(name) or {} for name in ("preprocessing", "thresholds", "card")}
+    wrong = [f"{name}={_shown(part)}" for name, part in parts.items() if not hasattr(part, "keys")]
+    if wrong:
+        return wrong
+    settings = parts["preprocessing"]
+    numbers = {name: settings[name] for name in ("sigma", "padding") if name in settings}
+    return [
+        f"{name}={_shown(value)}"
+        for name, value in {**parts["thresholds"], **numbers}.items()
+        if isinstance(value, bool) or not is_number(value)
+    ]
 
 
 def _shown(value):

@@ -5,10 +5,21 @@ import inspect
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_hourglass import compat
 from keras_hourglass.errors import RecipeError, UserError, did_you_mean
+from keras_hourglass.io.structured import one_line, shorten
 from keras_hourglass.training.recipe import Recipe
+from keras_hourglass.typing import is_number
+
+# Options of Keras's and Addons' optimizers with limits that they do not check themselves.
+_BELOW_1 = ("beta_1", "beta_2", "rho", "ema_momentum")
+_UP_TO_1 = ("momentum", "warmup_proportion", "average_decay")
+_POSITIVE = ("clipnorm", "clipvalue", "global_clipnorm", "loss_scale_factor")
+_COUNTS = ("gradient_accumulation_steps", "ema_overwrite_frequency", "sync_period")
+_LARGEST = 3.4e38  # of float32
+_SHOWN = 60  # characters of a value in messages
 
 
 class _Averages(keras.optimizers.Optimizer):
@@ -218,18 +229,135 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int, epochs: int) -> Any:
     >>> float(make_optimizer(recipe, steps_per_epoch=2, epochs=1).learning_rate)
     0.25
     """
-    settings = recipe.optimizer
-    rate = _rate(recipe, steps_per_epoch, epochs)
-    kind = _optimizer_class(settings.name)
-    try:
-        optimizer = kind(learning_rate=rate, **settings.options)
-    except RecipeError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise RecipeError(f"optimizer.options: {' '.join(str(error).split())}") from error
+    optimizer = _make(recipe, _rate(recipe, steps_per_epoch, epochs))
     if recipe.training.precision == "mixed_float16":
         return LossScaleOptimizer(optimizer)
     return optimizer
+
+
+def _make(recipe, rate):
+    settings = recipe.optimizer
+    kind = _optimizer_class(settings.name)
+    known, complete = _options_of(kind)
+    _check_options(settings, known, complete)
+    # Some of Keras's take 1.0 and refuse 1.
+    options = {
+        option: float(value) if type(known.get(option)) is float and type(value) is int else value
+        for option, value in settings.options.items()
+    }
+    try:
+        return kind(learning_rate=rate, **options)
+    except RecipeError:
+        raise
+    except Exception as error:  # each optimizer checks its own in its own way
+        raise _refused(settings, error) from error
+
+
+def try_optimizer(recipe: Recipe) -> None:
+    """Refuse an optimizer that cannot make a step, before any data are read.
+
+    Options are checked by name, type and range; then two small variables take a step, because much
+    of what Keras's optimizers are given is looked at only there.
+
+    Args:
+        recipe: a `Recipe`.
+
+    Raises:
+        RecipeError: if there is no such optimizer, or it does not take an option.
+    """
+    optimizer, settings = _make(recipe, recipe.optimizer.learning_rate), recipe.optimizer
+    try:
+        variables = [compat.variable(np.full(shape, 0.5)) for shape in ((2, 3), (3,))]
+        gradients = [np.full(variable.shape, 0.25, "float32") for variable in variables]
+        optimizer.build(variables)
+        optimizer.apply_gradients(
+            [(keras.ops.convert_to_tensor(gradient) if compat.IN_KERAS_3 else gradient, variable)
+             for gradient, variable in zip(gradients, variables, strict=True)]
+        )  # fmt: skip
+        arrays = [np.asarray(one.numpy()) for one in (*variables, *optimizer.variables)]
+        if not all(np.isfinite(one).all() for one in arrays if one.dtype.kind == "f"):
+            raise ValueError("a step leads to values that are not finite")
+    except RecipeError:
+        raise
+    except Exception as error:
+        raise _refused(settings, error) from error
+
+
+def _refused(settings, error):
+    return RecipeError(
+        f"optimizer.options: {settings.name} makes no step with these "
+        f"({one_line(error, 100)}). Received: {shorten(settings.options, _SHOWN)} at a rate of "
+        f"{settings.learning_rate:g}. Correct or leave out one of them."
+    )
+
+
+def _check_options(settings, known, complete):
+    """Refuse options that an optimizer does not have or that are of another type or range."""
+    for name, value in settings.options.items():
+        if name in ("learning_rate", "lr"):
+            rule, remedy = "is no option", " Write optimizer.learning_rate."
+        elif name not in known and complete:
+            rule = f"{settings.name} has no such option"
+            remedy = did_you_mean(name, known) or f" It has {', '.join(sorted(known))}."
+        else:
+            rule = _broken_rule(name, value, known.get(name))
+            default = known.get(name)
+            remedy = " Leave it out." if default is None else f" The default is {default}."
+        if rule is not None:
+            raise RecipeError(
+                f"optimizer.options.{shorten(str(name), _SHOWN)}: {rule}. Received: "
+                f"{shorten(repr(value), _SHOWN)}.{remedy}"
+            )
+
+
+def _options_of(kind):
+    """Names of an optimizer's options with their defaults, and whether these are all."""
+    known: dict = {}
+    classes = [kind] if not inspect.isclass(kind) else kind.__mro__
+    for one in classes:
+        maker = one.__init__ if inspect.isclass(one) else one
+        parameters = inspect.signature(maker).parameters.values()
+        for parameter in parameters:
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                empty = parameter.default is parameter.empty
+                known.setdefault(parameter.name, None if empty else parameter.default)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break  # what its bases have is not handed on
+    known = {name: value for name, value in known.items() if name not in ("self", "learning_rate")}
+    return known, compat.IN_KERAS_3
+
+
+def _broken_rule(name, value, default):
+    """What is wrong with an option's value, or `None`."""
+    if name == "name" or isinstance(default, str) or name == "optimizer":
+        return None if isinstance(value, str) else "needs a text"
+    if name.startswith("exclude_") and not isinstance(default, bool):
+        texts = value if isinstance(value, list) else [value]
+        return None if all(isinstance(one, str) for one in texts) else "needs a text or several"
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "needs true or false"
+    if value is None:
+        return None if default is None else "needs a number"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "needs a number"
+    if not abs(value) <= _LARGEST:
+        return "needs a finite number"
+    return _broken_range(name, value, default)
+
+
+def _broken_range(name, value, default):
+    if name in _COUNTS and (value != int(value) or value < 1):
+        return "needs a positive whole number"
+    if name in _POSITIVE and value <= 0:
+        return "must be positive"
+    if name in _BELOW_1 and not 0 <= value < 1:
+        return "lies between 0 and 1"
+    if name in _UP_TO_1 and not 0 <= value <= 1:
+        return "lies between 0 and 1"
+    negative = is_number(default) and default < 0
+    if value * (-1 if negative else 1) < 0:
+        return "must not be positive" if negative else "must not be negative"
+    return None
 
 
 def _optimizer_class(name):
@@ -240,7 +368,8 @@ def _optimizer_class(name):
         for key, value in vars(keras.optimizers).items()
         if inspect.isclass(value) and issubclass(value, keras.optimizers.Optimizer)
     }
-    del known["optimizer"], known["lossscaleoptimizer"]
+    for base in ("optimizer", "lossscaleoptimizer", "multioptimizer"):
+        known.pop(base, None)
     # The one of the paper, and the one that starts sooner.
     known |= {"torch_rmsprop": TorchRMSprop, "torchrmsprop": TorchRMSprop, "adam": Adam}
     if name.lower() not in known:

@@ -6,6 +6,7 @@ into it and refuses what cannot be trained before any work is done.
 
 import copy
 import dataclasses
+import math
 import pathlib
 import re
 import types
@@ -48,6 +49,12 @@ def _number(value):
         return value
 
 
+def _whole(value):
+    """Text such as 1e2 where a whole number is needed."""
+    number = _number(value) if isinstance(value, str) and _SCIENTIFIC.fullmatch(value) else 0.5
+    return int(number) if float(number).is_integer() else value
+
+
 def _numbers(value):
     """The same wherever a value may be of any kind, at any depth."""
     if isinstance(value, dict):
@@ -88,12 +95,18 @@ def _span(value):
 
 _Number = Annotated[float, pydantic.BeforeValidator(_number)]
 _Positive = Annotated[_Number, pydantic.Field(gt=0, allow_inf_nan=False)]
-_NotNegative = Annotated[_Number, pydantic.Field(ge=0, allow_inf_nan=False)]
-_Above1 = Annotated[_Number, pydantic.Field(gt=1, allow_inf_nan=False)]
-_Count = Annotated[int, pydantic.Field(gt=0)]
-_CountOr0 = Annotated[int, pydantic.Field(ge=0)]
-_CountOrAuto = Annotated[Any, _rule(_count_or_auto, "needs a positive int, or auto")]
-_Weight = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
+_Above1 = Annotated[_Number, pydantic.Field(gt=1, le=1e6, allow_inf_nan=False)]
+_Epochs = Annotated[_Number, pydantic.Field(ge=0, le=1e6, allow_inf_nan=False)]
+_Int = Annotated[int, pydantic.BeforeValidator(_whole)]
+_Count = Annotated[_Int, pydantic.Field(gt=0)]
+_CountOr0 = Annotated[_Int, pydantic.Field(ge=0)]
+_CountOrAuto = Annotated[
+    Any, pydantic.BeforeValidator(_whole), _rule(_count_or_auto, "needs a positive int, or auto")
+]
+_Sigma = Annotated[_Number, pydantic.Field(ge=0.1, le=100, allow_inf_nan=False)]
+_Scale = Annotated[_Number, pydantic.Field(gt=0, le=1e9, allow_inf_nan=False)]
+_Workers = Annotated[_Int, pydantic.Field(gt=0, le=256)]
+_Weight = Annotated[float, pydantic.Field(ge=0, le=1e9, allow_inf_nan=False)]
 _Weights = Annotated[list[_Weight], pydantic.BeforeValidator(_numbers)]
 _Free = Annotated[dict, pydantic.BeforeValidator(_numbers)]
 _Data = Annotated[Any, _rule(_specs, "needs a data set such as lsp:DIR#1-800, or a list of them")]
@@ -119,10 +132,10 @@ class DataSection(_Section):
 
     train: _Data = "synthetic:2000@1"
     validation: _Data | None = None
-    sigma: _Positive = 1.5
+    sigma: _Sigma = 1.5
     missing: Literal[MISSING] = "zero"  # type: ignore[valid-type]
     cache: bool = False
-    workers: _Count = 2
+    workers: _Workers = 2
     images: str | None = None
     pairs: Any = None
 
@@ -169,7 +182,7 @@ class OptimizerSection(_Section):
     name: str = "torch_rmsprop"
     learning_rate: _Positive = 2.5e-4
     options: _Free = pydantic.Field(default_factory=dict)
-    loss_scale: _Positive = 1.0
+    loss_scale: _Scale = 1.0
 
 
 class ScheduleSection(_Section):
@@ -181,8 +194,8 @@ class ScheduleSection(_Section):
     risen for so many epochs."""
 
     name: Literal["constant", "cosine", "plateau"] = "constant"
-    warmup: _NotNegative = 0.0
-    final: _NotNegative = 0.0
+    warmup: _Epochs = 0.0
+    final: _Epochs = 0.0
     divide_by: _Above1 = 5.0
     patience: _Count = 5
     times: _Count = 1
@@ -477,7 +490,10 @@ def _words(error, field):
     elif kind == "greater_than":
         text = "must be positive" if limits["gt"] == 0 else f"must be above {limits['gt']:g}"
     elif kind == "greater_than_equal":
-        text = "must not be negative"
+        text = "must not be negative" if limits["ge"] == 0 else f"must be at least {limits['ge']:g}"
+    elif kind == "less_than_equal":
+        infinite = math.isinf(float(value))
+        text = "must be finite" if infinite else f"must be at most {limits['le']:g}"
     elif kind == "finite_number":
         text = "must be finite"
     else:

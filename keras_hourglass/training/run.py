@@ -42,7 +42,7 @@ from keras_hourglass.training.callbacks.monitoring import (
     Warn,
 )
 from keras_hourglass.training.distribution import Layout, layout
-from keras_hourglass.training.optimizers import make_optimizer
+from keras_hourglass.training.optimizers import make_optimizer, try_optimizer
 from keras_hourglass.training.recipe import Recipe, load_recipe
 from keras_hourglass.typing import Path
 from keras_hourglass.zoo.store import joints_of, load_model, load_snapshot, resolve, save_thresholds
@@ -164,6 +164,7 @@ class Run:
         """
         with contextlib.ExitStack() as stack:
             self.devices = stack.enter_context(layout(self.recipe))
+            try_optimizer(self.recipe)  # before a folder is made and minutes are spent on data
             if self.devices.chief:
                 stack.enter_context(_alone(self.out))
             # Only now: processes must have found each other before JAX looks at its devices.
@@ -315,7 +316,9 @@ class Run:
                     factor=1 / schedule.divide_by,
                     patience=schedule.patience,
                     mode="max",
-                    min_lr=self.recipe.optimizer.learning_rate / schedule.divide_by**schedule.times,
+                    # As a product: the power may be too large for a number.
+                    min_lr=self.recipe.optimizer.learning_rate
+                    * schedule.divide_by**-schedule.times,
                     verbose=1,
                 )
             )

@@ -21,10 +21,10 @@ from keras_hourglass.errors import UserError, WeightsError, checks_arguments, di
 from keras_hourglass.io.download import download, is_address, resolve_address, sha256_of, verify
 from keras_hourglass.io.files import atomic_write, atomic_writes
 from keras_hourglass.io.structured import boundary, parse_json, read_json, shorten
-from keras_hourglass.network.config import DEFAULTS, complete
+from keras_hourglass.network.config import DEFAULTS, complete, wrong_metadata
 from keras_hourglass.network.graph import Graph, Snapshot
 from keras_hourglass.skeletons import Skeleton, get_skeleton
-from keras_hourglass.typing import Path, is_number
+from keras_hourglass.typing import Path
 from keras_hourglass.zoo.presets import PRESETS
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.weights.h5", "README.md"
@@ -576,14 +576,7 @@ def _known(arguments, path):
             f"{shorten(', '.join(unknown))}. Update keras_hourglass."
         )
     metadata = arguments.get("metadata") or {}
-    settings = metadata.get("preprocessing", {})
-    numbers = {
-        **metadata.get("thresholds", {}),
-        **{name: settings[name] for name in ("sigma", "padding") if name in settings},
-    }
-    wrong = [
-        f"{name}={shorten(repr(value))}" for name, value in numbers.items() if not is_number(value)
-    ]
+    wrong = wrong_metadata(metadata)
     if wrong:
         raise UserError(
             f"Thresholds, sigma and padding of a preset are numbers. Received: {', '.join(wrong)} "

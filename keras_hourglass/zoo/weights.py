@@ -14,6 +14,7 @@ import numpy as np
 from keras_hourglass.errors import WeightsError, listed
 from keras_hourglass.io.arrays import hdf5_items, hdf5_values, open_hdf5
 from keras_hourglass.io.files import atomic_write
+from keras_hourglass.io.structured import shorten
 from keras_hourglass.network.variables import arrays_of, file_keys, layer_keys, named_variables
 from keras_hourglass.typing import Path
 
@@ -167,9 +168,9 @@ def _compare(shapes, arrays, origin):
     )
     bad = [name for name in common if not np.isfinite(arrays[name]).all()]
     faults.append(("not finite", bad))
-    told = [f"{len(names)} {kind}: {listed(names)}" for kind, names in faults if names]
+    told = [f"{len(names)} {kind}: {listed(names, 2)}" for kind, names in faults if names]
     if told:
         raise WeightsError(
             f"The arrays in {origin} must be those of the network, one for one. Received: "
-            f"{'; '.join(told)}. Use weights of this architecture."
+            f"{shorten('; '.join(told), 190)}. Use weights of this architecture."
         )

@@ -127,7 +127,7 @@ def refuse(folder):
     """What a recipe cannot have here: the messages."""
     from keras_hourglass.compat import fitting
     from keras_hourglass.errors import RecipeError
-    from keras_hourglass.training.optimizers import make_optimizer
+    from keras_hourglass.training.optimizers import make_optimizer, try_optimizer
     from keras_hourglass.training.recipe import load_recipe
 
     messages = []
@@ -136,11 +136,14 @@ def refuse(folder):
         recipe("tfa:Nothing"),
         recipe("tfa:Lookahead"),
         recipe("tfa:LAMB", {"period": 3}),
+        recipe("tfa:LAMB", {"beta_1": "0.9"}),
+        recipe("tfa:Lookahead", {"optimizer": "adam", "sync_period": -1}),
         recipe("tfa:LAMB", precision="mixed_float16"),
         recipe("tfa:LAMB", devices="all"),
     ):
         try:
             loaded = fitting(load_recipe(values))
+            try_optimizer(loaded)
             make_optimizer(loaded, steps_per_epoch=2, epochs=1)
         except RecipeError as error:
             messages.append(str(error))

@@ -10,13 +10,16 @@ again: `--only READER --first NUMBER --count 1`.
 
 import argparse
 import collections
+import contextlib
 import copy
+import functools
 import io
 import json
 import math
 import os
 import pathlib
 import random
+import re
 import resource
 import signal
 import struct
@@ -24,179 +27,22 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 
-import cv2
-import h5py
 import numpy as np
-import scipy.io
+from fuzz_seeds import READERS
 
-from keras_hourglass.data.load import load_records
 from keras_hourglass.errors import UserError
-from keras_hourglass.evaluation.exchange import load_predictions, read_keypoints
-from keras_hourglass.io.arrays import read_hdf5, read_npz
-from keras_hourglass.io.images import read_image, shown_size
-from keras_hourglass.io.structured import read_yaml
-from keras_hourglass.metrics import average_precision
-from keras_hourglass.prediction.boxes import read_boxes
-from keras_hourglass.zoo.store import read_config
 
-BATCH, SECONDS, MEMORY, LONGEST = 100, 2.0, 2 * 2**30, 300
-NAMES = ["nose", "left_hip", "right_hip"]
+BATCH, SECONDS, MEMORY, LONGEST = 25, 2.0, 2 * 2**30, 300
 WORDS = (0, 1, 2, 5, 6, 9, 14, 15, 127, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1)
 ODD = (
     None, True, -1, 0, 1, 10**18, 10**30, -(10**300), math.nan, math.inf, 0.5, "", "x",
     "x" * 500, "1e5", "../../etc/passwd", "\0", "\ud800", [], {}, [[]], {"a": 1}, [1, "a"],
 )  # fmt: skip
-
-
-def coco():
-    people = [
-        {"id": 5 + n, "image_id": n, "category_id": 1, "bbox": [5, 5, 30, 40], "area": 400.0,
-         "iscrowd": 0, "keypoints": [10, 10, 2, 20, 20, 1, 30, 40, 2]} for n in (1, 2)
-    ]  # fmt: skip
-    pictures = [{"id": n, "file_name": f"{n}.jpg", "width": 80, "height": 60} for n in (1, 2)]
-    categories = [{"id": 1, "name": "person", "keypoints": NAMES, "skeleton": [[1, 2]]}]
-    return {"images": pictures, "annotations": people, "categories": categories}
-
-
-def as_file(write, suffix=""):
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / f"seed{suffix}"
-        write(path)
-        return path.read_bytes()
-
-
-def matlab(values):
-    made = io.BytesIO()
-    scipy.io.savemat(made, values)
-    return made.getvalue()
-
-
-def mpii_mat():
-    joints = [{"id": n, "x": 10.0 + n, "y": 20.0 + n, "is_visible": 1} for n in range(16)]
-    person = {"annopoints": {"point": joints}, "objpos": {"x": 30.0, "y": 30.0}, "scale": 1.5,
-              "x1": 1.0, "y1": 1.0, "x2": 9.0, "y2": 9.0}  # fmt: skip
-    pictures = [{"image": {"name": f"{n}.jpg"}, "annorect": person} for n in (1, 2)]
-    return matlab({"RELEASE": {"annolist": pictures, "img_train": [1, 1]}})
-
-
-def mpii_h5():
-    def write(path):
-        with h5py.File(path, "w") as file:
-            file["part"], file["visible"] = np.full((2, 16, 2), 9.0), np.ones((2, 16))
-            file["center"], file["scale"] = np.full((2, 2), 30.0), np.ones(2)
-            file["imgname"], file["person"] = ["1.jpg", "2.jpg"], np.arange(2)
-
-    return as_file(write)
-
-
-def preds_h5():
-    def write(path):
-        with h5py.File(path, "w") as file:
-            file["preds"] = np.ones((2, 3, 2))
-
-    return as_file(write)
-
-
-def archive(**arrays):
-    made = io.BytesIO()
-    np.savez(made, **arrays)
-    return made.getvalue()
-
-
-def npy():
-    made = io.BytesIO()
-    np.save(made, np.ones((2, 3, 2)))
-    return made.getvalue()
-
-
-def pictures():
-    image = cv2.resize(np.random.default_rng(0).integers(0, 256, (5, 6, 3), np.uint8), (60, 48))
-    for suffix in (".jpg", ".png", ".bmp", ".webp", ".tiff", ".ppm", ".jp2", ".avif", ".gif"):
-        try:
-            done, data = cv2.imencode(suffix, image)
-        except cv2.error:
-            continue
-        if done:
-            yield data.tobytes()
-    from PIL import Image
-
-    for kind in ("AVIF", "GIF", "TIFF", "PNG", "JPEG", "WEBP", "DDS"):
-        exif, made = Image.Exif(), io.BytesIO()
-        exif[274] = 6
-        try:
-            Image.fromarray(image).save(made, kind, exif=exif)
-        except (OSError, KeyError):
-            continue
-        yield made.getvalue()
-
-
-def records(folder):
-    (folder / "gt.json").write_text(json.dumps(coco()))
-    return load_records(f"coco:{folder / 'gt.json'}", need_pictures=False)
-
-
-def data_set(kind):
-    return lambda path, _: load_records(f"{kind}:{path}", need_pictures=False)
-
-
-def picture(path, _):
-    assert read_image(path).shape[:2] == shown_size(path)
-
-
-def predictions(path, folder):
-    return read_keypoints(path, records(folder))
-
-
-def results(path, folder):
-    records(folder)
-    return average_precision(folder / "gt.json", path)
-
-
-FACTS = json.dumps({"skeleton": {"name": "a", "joints": NAMES}, "stacks": ["s"], "failures": {},
-                    "milliseconds": 1.0, "settings": {}})  # fmt: skip
-EVALUATION = {
-    "keypoints": np.ones((1, 2, 3, 2)), "scores": np.ones((1, 2, 3)), "facts": FACTS,
-    "heatmap_means": np.ones((1, 2, 3)), "images": ["a", "b"], "ids": ["1", "2"],
-    "boxes": np.ones((2, 3)), "joints": np.ones((2, 3, 2)), "visibility": np.ones((2, 3)),
-    "reference": np.ones(2),
-}  # fmt: skip
-YAML = {
-    "path": ".",
-    "train": "images",
-    "kpt_shape": [3, 3],
-    "names": {"0": "a"},
-    "flip_idx": [0, 2, 1],
-}
-CONFIG = {"architecture": {"num_stacks": 1, "num_features": 8, "depth": 1,
-                           "input_shape": [32, 32, 3], "skeleton": {"name": "a", "joints": NAMES}},
-          "preprocessing": {"sigma": 1.0}, "thresholds": {"nose": 0.1}}  # fmt: skip
-HRNET = [{"image": "1.jpg", "center": [30, 30], "scale": 1.0, "joints": [[9, 9]] * 16,
-          "joints_vis": [1] * 16}]  # fmt: skip
-RESULTS = [{"image_id": 1, "category_id": 1, "keypoints": [9.0, 9.0, 0.5] * 3, "score": 0.7}]
-PREDICTIONS = {"keypoint_names": NAMES, "people": [{"id": "5", "keypoints": [[1, 2, 0.5]] * 3}] * 2}
-
-# name -> (suffix, seeds: values for text, bytes for the rest, reader of a path in a folder)
-READERS = {
-    "pictures": (".bin", list(pictures()), picture),
-    "coco": (".json", [coco()], data_set("coco")),
-    "mpii json": (".json", [HRNET], data_set("mpii")),
-    "mpii h5": (".h5", [mpii_h5()], data_set("mpii")),
-    "mpii mat": (".mat", [mpii_mat()], data_set("mpii")),
-    "boxes": (".json", [{"a.jpg": [[1, 2, 30, 40]]}, coco(),
-                        [{"image_id": 1, "bbox": [1, 2, 30, 40], "score": 0.5}]],
-              lambda path, _: read_boxes(path)),
-    "predictions json": (".json", [PREDICTIONS], predictions),
-    "predictions npy": (".npy", [npy()], predictions),
-    "predictions h5": (".h5", [preds_h5()], predictions),
-    "predictions mat": (".mat", [matlab({"preds": np.ones((2, 3, 2))})], predictions),
-    "results": (".json", [RESULTS], results),
-    "evaluation": (".npz", [archive(**EVALUATION)], lambda path, _: load_predictions(path)),
-    "arrays npz": (".npz", [archive(a=np.ones(3), b=["x"])], lambda path, _: read_npz(path)),
-    "arrays h5": (".h5", [mpii_h5()], lambda path, _: read_hdf5(path)),
-    "preset": (".json", [CONFIG], lambda path, _: read_config(path)),
-    "yaml": (".yaml", [YAML, CONFIG], lambda path, _: read_yaml(path)),
-}  # fmt: skip
+TEXTS = ("", "-1", "0", "nan", "inf", "1e999", "1e5", "9" * 400, "x" * 500, "0x10", '"', "\0",
+         "../../etc/passwd", "é", "x", "scorer", "&a", "*a", "!!int x",
+         "[[[", "{", "- ")  # fmt: skip
 
 
 def mutate_value(value, draw):
@@ -235,6 +81,8 @@ def mutate_bytes(data, draw):
     """Bytes, words and blocks of a file changed, left out, repeated or cut."""
     if data[:2] == b"PK" and draw.random() < 0.6:
         return mutate_archive(data, draw)
+    if data[:4] == b"\x89PNG" and draw.random() < 0.7:
+        return mutate_png(data, draw)
     data = bytearray(data)
     for _ in range(draw.choice((1, 1, 2, 4, 8))):
         if not data:
@@ -259,30 +107,109 @@ def mutate_bytes(data, draw):
     return bytes(data)
 
 
+def mutate_text(text, draw):
+    """Words, fields and lines of a text changed, left out or repeated."""
+    parts = re.split(r"([\s,:]+)", text)
+    for _ in range(draw.choice((1, 1, 2, 4, 30))):
+        place = draw.randrange(len(parts))
+        kind = draw.random()
+        if kind < 0.6:
+            parts[place] = draw.choice(TEXTS)
+        elif kind < 0.75:
+            parts[place] = ""
+        elif kind < 0.9:
+            parts[place] = parts[place] * draw.choice((2, 3, 400))
+        else:
+            parts[place] = draw.choice(parts)
+    return "".join(parts)
+
+
+def as_json(value, draw):
+    try:
+        text = json.dumps(mutate_value(value, draw))
+    except RecursionError:
+        text = "[" * 5000
+    return text.encode("utf-8", errors="surrogatepass")
+
+
 def mutate_archive(data, draw):
+    """One or a few members of an archive changed or left out; its checksums fit."""
     made = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(made, "w") as target:
-        for name in source.namelist():
+        names = source.namelist()
+        touched = set(draw.choices(names, k=draw.choice((1, 1, 2, 4))))
+        for name in names:
             kind, content = draw.random(), source.read(name)
-            if kind < 0.1:
+            if name in touched and kind < 0.15:
                 continue
-            content = mutate_bytes(content, draw) if kind < 0.4 else content
+            if name in touched and name.endswith(".json") and kind < 0.8:
+                content = as_json(json.loads(content), draw)
+            elif name in touched and content[:6] == b"\x93NUMPY" and kind < 0.6:
+                content = mutate_array(content, draw)
+            elif name in touched:
+                content = mutate_bytes(content, draw)
             target.writestr(name, content)
     return made.getvalue()
 
 
+def mutate_array(data, draw):
+    """Values, type or shape of a NumPy file changed."""
+    array, made = np.load(io.BytesIO(data)), io.BytesIO()
+    kind = draw.random()
+    if kind < 0.6 and array.size:
+        array = array.reshape(-1).copy()
+        value = draw.choice((0, -1, 2, 255, 2**31, 10**12, math.nan, math.inf, "x"))
+        with contextlib.suppress(ValueError, OverflowError, TypeError):
+            array[draw.randrange(array.size)] = value
+        array = array.reshape(np.load(io.BytesIO(data)).shape)
+    elif kind < 0.75:
+        with contextlib.suppress(ValueError, TypeError):
+            array = array.astype(draw.choice(("f2", "f8", "i1", "U3", "c8", "?", "S1", ">i4")))
+    elif kind < 0.9:
+        flat = array.reshape(-1)
+        array = draw.choice((flat[:0], flat[:1], array[None], flat))
+    else:
+        array = np.concatenate([np.atleast_1d(array)] * 2)
+    np.save(made, array)
+    return made.getvalue()
+
+
+def mutate_png(data, draw):
+    """Chunks changed, left out or repeated; their checksums fit, which decoders look at first."""
+    chunks, place = [], 8
+    while place < len(data):
+        length = int.from_bytes(data[place : place + 4], "big")
+        chunks.append((data[place + 4 : place + 8], data[place + 8 : place + 8 + length]))
+        place += length + 12
+    for _ in range(draw.choice((1, 1, 2))):
+        place, kind = draw.randrange(len(chunks)), draw.random()
+        name, content = chunks[place]
+        if kind < 0.7:
+            chunks[place] = name, mutate_bytes(content, draw)
+        elif kind < 0.8:
+            chunks[place] = draw.choice((b"acTL", b"tRNS", b"PLTE", b"eXIf", b"IDAT")), content
+        elif kind < 0.9:
+            chunks.insert(draw.randrange(len(chunks) + 1), chunks[place])
+        elif len(chunks) > 1:
+            del chunks[place]
+    made = [data[:8]]
+    for name, content in chunks:
+        made += [len(content).to_bytes(4, "big"), name, content]
+        made.append(zlib.crc32(name + content).to_bytes(4, "big"))
+    return b"".join(made)
+
+
 def make(name, number):
     """Input so-and-so of a reader, as bytes."""
-    suffix, seeds, _ = READERS[name]
+    _, seeds, _ = READERS[name]
     draw = random.Random(f"{name} {number}")
     seed = draw.choice(seeds)
     if isinstance(seed, bytes):
         return mutate_bytes(seed, draw)
-    try:
-        text = json.dumps(mutate_value(seed, draw))
-    except RecursionError:
-        text = "[" * 5000
-    data = text.encode("utf-8", errors="surrogatepass")
+    if isinstance(seed, str):
+        data = mutate_text(seed, draw).encode("utf-8")
+    else:
+        data = as_json(seed, draw)
     return mutate_bytes(data, draw) if draw.random() < 0.3 else data
 
 
@@ -329,8 +256,8 @@ def batch(name, first, count):
     return found
 
 
-def fuzz(seconds, names=tuple(READERS), first=0, count=None):
-    """Inputs to every reader in turn for so many seconds.
+def fuzz(seconds, names=tuple(READERS), first=0, count=None, tell=None):
+    """Inputs to every reader in turn for so many seconds, and once to each of them in any case.
 
     Returns:
         `(counts, failures)`: reader -> Counter of inputs, read and refused, with seconds; and the
@@ -338,20 +265,26 @@ def fuzz(seconds, names=tuple(READERS), first=0, count=None):
     """
     counts = {name: collections.Counter() for name in names}
     failures, started, position = [], time.monotonic(), dict.fromkeys(names, first)
-    while time.monotonic() - started < seconds and (
+    once = True
+    while (once or time.monotonic() - started < seconds) and (
         count is None or min(position.values()) < first + count
     ):
         for name in names:
             begun = time.monotonic()
-            found = batch(name, position[name], min(BATCH, count or BATCH))
+            most = BATCH if once else 8 * BATCH
+            left = most if count is None else first + count - position[name]
+            found = batch(name, position[name], min(most, left))
             for number, line in enumerate(found, start=position[name]):
                 counts[name][line if line in ("read", "refused") else "failed"] += 1
                 if line not in ("read", "refused"):
                     failures.append((name, number, line))
+                    if tell is not None:
+                        tell(name, number, line)
             position[name] += len(found)
             counts[name]["seconds"] += time.monotonic() - begun
-            if time.monotonic() - started > seconds:
+            if not once and time.monotonic() - started > seconds:
                 break
+        once = False
     return counts, failures
 
 
@@ -379,11 +312,10 @@ def main():
     parser.add_argument("--table", help="Markdown file to write")
     args = parser.parse_args()
     names = tuple(args.only or READERS)
-    counts, failures = fuzz(args.seconds, names, args.first, args.count)
+    tell = functools.partial(print, flush=True)
+    counts, failures = fuzz(args.seconds, names, args.first, args.count, tell)
     lines = list(table(counts))
     print("\n".join(lines))
-    for failure in failures[:50]:
-        print(*failure)
     if args.table:
         head = "# Mutated files\n\n`make fuzz`: each input ends in a result or in one sentence.\n\n"
         pathlib.Path(args.table).write_text(head + "\n".join(lines) + "\n", encoding="utf-8")

@@ -7,8 +7,15 @@ import keras
 import numpy as np
 import pytest
 
-from keras_hourglass.errors import UserError
-from keras_hourglass.training.optimizers import Adam, LossScaleOptimizer, TorchRMSprop
+from keras_hourglass.cli import main
+from keras_hourglass.errors import RecipeError, UserError
+from keras_hourglass.training.optimizers import (
+    Adam,
+    LossScaleOptimizer,
+    TorchRMSprop,
+    try_optimizer,
+)
+from keras_hourglass.training.recipe import load_recipe
 
 
 def _steps(optimizer, start, gradients):
@@ -119,3 +126,88 @@ def test_an_overflow_skips_the_step_and_halves_the_scale():
     assert float(variable[0]) == 1.0 and float(optimizer.dynamic_scale) == 4.0
     optimizer.apply([keras.ops.convert_to_tensor([4.0])], [variable])
     assert float(variable[0]) == 0.5  # 1 - 0.5 * 4 / 4
+
+
+# name, option, value, and how the refusal goes on after the option's path
+_WRONG = [
+    ("adam", "beta_1", "0.9", "needs a number. Received: '0.9'. The default is 0.9."),
+    ("adam", "beta_1", 1.0, "lies between 0 and 1. Received: 1.0. The default is 0.9."),
+    ("adam", "beta_1", None, "needs a number. Received: None. The default is 0.9."),
+    ("adam", "epsilon", math.nan, "needs a finite number. Received: nan."),
+    ("adam", "epsilon", 1e300, "needs a finite number. Received: 1e+300."),
+    ("adam", "weight_decay", -1e-4, "must not be negative. Received: -0.0001. Leave it out."),
+    ("adam", "weight_decay", True, "needs a number. Received: True."),
+    ("adam", "clipnorm", "abc", "needs a number. Received: 'abc'."),
+    ("adam", "clipnorm", {"a": [1]}, "needs a number. Received: {'a': [1]}."),
+    ("adam", "clipnorm", math.inf, "needs a finite number. Received: inf."),
+    ("adam", "global_clipnorm", 0, "must be positive. Received: 0."),
+    ("adam", "gradient_accumulation_steps", 2.5, "needs a positive whole number. Received: 2.5."),
+    ("adam", "use_ema", "yes", "needs true or false. Received: 'yes'. The default is False."),
+    ("adam", "ema_momentum", math.nan, "needs a finite number. Received: nan."),
+    ("adam", "name", [1], "needs a text. Received: [1]."),
+    ("adam", "betta_1", 0.9, "adam has no such option. Received: 0.9. Did you mean 'beta_1'?"),
+    ("adam", "q" * 400, 1, "adam has no such option. Received: 1. It has amsgrad, beta_1, "),
+    ("adam", "learning_rate", 5, "is no option. Received: 5. Write optimizer.learning_rate."),
+    ("sgd", "momentum", 1.5, "lies between 0 and 1. Received: 1.5."),
+    ("ftrl", "l1_regularization_strength", -1, "must not be negative. Received: -1."),
+    ("adafactor", "beta_2_decay", 0.8, "must not be positive. Received: 0.8."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "option", "value", "said"), _WRONG)
+def test_an_option_is_refused_by_its_path(name, option, value, said):
+    recipe = load_recipe({"optimizer": {"name": name, "options": {option: value}}})
+    with pytest.raises(RecipeError) as caught:
+        try_optimizer(recipe)
+    text = str(caught.value)
+    path = option if len(option) < 60 else option[:59] + "…"
+    assert text.startswith(f"optimizer.options.{path}: {said}")
+    assert len(text) < 320 and "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"name": "a/b"}, "cannot contain character"),
+        ({"clipnorm": 1.0, "clipvalue": 1.0}, "Only one of"),
+        ({"gradient_accumulation_steps": 1}, "must be an integer >= 2"),
+    ],
+)
+def test_what_only_the_optimizer_or_its_first_step_finds_out(options, reason):
+    with pytest.raises(RecipeError, match=f"^optimizer.options: adam makes no step .*{reason}"):
+        try_optimizer(load_recipe({"optimizer": {"name": "adam", "options": options}}))
+    with pytest.raises(RecipeError, match=r"a step leads to values that are not finite.*1e\+300"):
+        try_optimizer(load_recipe({}, ["optimizer.learning_rate=1e300"]))
+
+
+def test_right_options_of_every_optimizer_pass():
+    kinds = (
+        "torch_rmsprop", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl",
+        "lamb", "lion", "nadam", "rmsprop", "sgd",
+    )  # fmt: skip
+    everywhere = {
+        "clipnorm": 1, "weight_decay": 1e-4, "use_ema": True, "ema_momentum": 0.9,
+        "ema_overwrite_frequency": 10, "name": "mine", "loss_scale_factor": 2.0,
+    }  # fmt: skip
+    own = {
+        "adam": {"beta_1": 0.0, "amsgrad": True, "gradient_accumulation_steps": 2},
+        "sgd": {"momentum": 1, "nesterov": True},
+        "adafactor": {"beta_2_decay": -0.7},
+        "ftrl": {"learning_rate_power": -0.5},
+        "torch_rmsprop": {"centered": True, "clipnorm": None, "global_clipnorm": 10.0},
+    }
+    for kind in kinds:
+        options = {**everywhere, **own.get(kind, {})}
+        try_optimizer(load_recipe({"optimizer": {"name": kind, "options": options}}))
+
+
+def test_a_training_is_refused_before_anything_is_made(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(
+        "optimizer: {name: adam, options: {ema_momentum: .nan, use_ema: true}}\n"
+        "data: {train: 'coco:missing.json'}\n"
+    )
+    assert main(["train", "recipe.yaml", "--out", "run"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("keras-hourglass train: optimizer.options.ema_momentum: needs a finite")
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]

@@ -85,6 +85,17 @@ def test_a_mistake_is_refused_with_its_key(values, path):
          "optimizer.learning_rate: must be positive. Received: 0. The default is 0.00025."),
         ({"optimizer": {"learning_rate": 10**400}}, "optimizer.learning_rate: needs float. "),
         ({"optimizer": {"loss_scale": float("inf")}}, "optimizer.loss_scale: must be finite. "),
+        ({"optimizer": {"loss_scale": 1e300}}, "optimizer.loss_scale: must be at most 1e+09. "),
+        ({"data": {"sigma": "1e300"}}, "data.sigma: must be at most 100. Received: '1e300'"),
+        ({"data": {"sigma": 1e-300}}, "data.sigma: must be at least 0.1. Received: 1e-300"),
+        ({"data": {"workers": 10**6}}, "data.workers: must be at most 256. Received: 1000000"),
+        ({"schedule": {"divide_by": 1e300}}, "schedule.divide_by: must be at most 1e+06. "),
+        ({"training": {"epochs": "1e-1"}}, "training.epochs: needs int. Received: '1e-1'"),
+        ({"augmentation": {"scale": 1e300}}, "augmentation: `scale` must be at most 8. "),
+        ({"model": {"scale": 0}}, "model: Expected `scale` to be a number other than 0"),
+        ({"model": {"hourglass": {"upper": 5}}}, "model: Expected `hourglass` to be a table"),
+        ({"model": {"metadata": {"preprocessing": 5}}}, "model: Expected `metadata` to be a table"),
+        ({"model": {"metadata": {"thresholds": {"a": "b"}}}}, "model: Expected `metadata` to be"),
         ({"training": {"seed": -1}}, "training.seed: must not be negative. Received: -1."),
         ({"schedule": {"divide_by": 1}}, "schedule.divide_by: must be above 1. Received: 1. "),
         ({"training": {"precision": "bfloat16"}},
@@ -147,6 +158,9 @@ training: {weights: 1e3, stack_weights: [1e-1, 1]}
         "clipnorm": 0.1, "name": "1e3", "a": {"b": [25.0, "12"]}, "clipvalue": float("inf"),
     }  # fmt: skip
     assert recipe.training.weights == "1e3" and recipe.training.stack_weights == [0.1, 1]
+    whole = load_recipe({}, ["training.epochs=2e1", "training.batch_size=1E1", "training.seed=010"])
+    assert (whole.training.epochs, whole.training.batch_size) == (20, 10)
+    assert whole.training.seed == 10 and type(whole.training.epochs) is int
     by_hand = load_recipe({}, ["training.weights=1e3", "data.train=[1e3, a:b]"])
     assert by_hand.training.weights == "1e3" and by_hand.data.train == ["1e3", "a:b"]
     save_recipe(recipe, path)

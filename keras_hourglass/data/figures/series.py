@@ -24,6 +24,7 @@ from keras_hourglass.metrics import reference_lengths
 from keras_hourglass.skeletons import LSP
 from keras_hourglass.typing import Array, Path
 
+_MOST = 10_000_000  # figures of a series
 DEFAULT_SIZE = 192
 PREFIX = "synthetic:"
 _NAME = re.compile(r"synthetic:(\d+)x/(\d+)/(\d+)$")
@@ -101,10 +102,11 @@ def synthetic_records(num: int, seed: int, size: int = DEFAULT_SIZE) -> PoseReco
     >>> synthetic_records(num=2, seed=7).images.tolist()
     ['synthetic:192x/7/0', 'synthetic:192x/7/1']
     """
-    if num < 1 or seed < 0 or not 16 <= size <= 4096:
+    if not 1 <= num <= _MOST or seed < 0 or not 16 <= size <= 4096:
         raise UserError(
-            "Generated figures need num of at least 1, a seed of at least 0 and a size of 16 to "
-            f"4096 pixels. Received: num={num}, seed={seed}, size={size}."
+            f"Generated figures need num of at least 1 and at most {_MOST:,}, a seed of at "
+            f"least 0 and a size of 16 to 4096 pixels. Received: num={num}, seed={seed}, "
+            f"size={size}."
         )
     places, visibility = joints(seed, range(num), size)
     boxes = boxes_from_joints(places, visibility, padding=PADDING)
