@@ -1,17 +1,20 @@
 """Looking for mistakes in annotations, and describing them in numbers."""
 
+import concurrent.futures
 import hashlib
 import os
 from collections.abc import Callable
 
 import numpy as np
 
+from keras_hourglass.data.figures import PREFIX as DRAWN
+from keras_hourglass.data.load import open_image
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError
-from keras_hourglass.io.images import shown_size
 
 _PAIRS = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
 _EYES = ("left_eye", "right_eye")
+_THREADS = 4  # that decode pictures
 
 
 def check_records(records: PoseRecords, progress: Callable = iter) -> dict[str, list]:
@@ -20,6 +23,8 @@ def check_records(records: PoseRecords, progress: Callable = iter) -> dict[str, 
     Args:
         records: `PoseRecords`.
         progress: wraps the list of pictures, e.g. `tqdm.tqdm`.
+
+    Every picture is decoded as a whole.
 
     Returns:
         dict of finding -> list of `(row number, description)`, worst findings first:
@@ -57,20 +62,33 @@ def check_records(records: PoseRecords, progress: Callable = iter) -> dict[str, 
 def _look_at_pictures(records, progress):
     """Sizes, unreadable ones with reasons, and pairs with the same bytes."""
     sizes, unreadable, twins, seen = {}, {}, [], {}
-    for path in progress(list(dict.fromkeys(records.images))):
-        if not os.path.exists(path) and ":" in path:
-            continue  # a figure that is drawn when asked for, or part of a larger file
-        try:
-            sizes[path] = shown_size(path)
-            with open(path, "rb") as file:
-                digest = hashlib.sha1(file.read()).digest()
-        except (DataError, OSError) as error:
-            unreadable[path] = " ".join(str(error).split())
-            continue
-        if digest in seen:
-            twins.append((path, seen[digest]))
-        seen.setdefault(digest, path)
+    # Figures that are drawn when asked for cannot be damaged.
+    paths = [path for path in dict.fromkeys(records.images) if not path.startswith(DRAWN)]
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        for path, (size, digest, reason) in zip(
+            progress(paths), pool.map(_look_at, paths), strict=True
+        ):
+            if reason is not None:
+                unreadable[path] = reason
+                continue
+            sizes[path] = size
+            if digest in seen:
+                twins.append((path, seen[digest]))
+            seen.setdefault(digest, path)
     return sizes, unreadable, twins
+
+
+def _look_at(path):
+    """Size and digest of a picture that is decoded as a whole, or why it cannot be."""
+    try:
+        # The header alone says nothing about a picture that was cut short.
+        size = open_image(path).shape[:2]
+        if not os.path.exists(path):
+            return size, path, None  # part of a larger file
+        with open(path, "rb") as file:
+            return size, hashlib.sha1(file.read()).digest(), None
+    except (DataError, OSError) as error:
+        return None, None, " ".join(str(error).split())
 
 
 def _boxes_outside(records, sizes):

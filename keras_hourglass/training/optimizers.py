@@ -264,6 +264,14 @@ def try_optimizer(recipe: Recipe) -> None:
 
     Raises:
         RecipeError: if there is no such optimizer, or it does not take an option.
+
+    Example:
+
+    >>> from keras_hourglass.training.recipe import load_recipe
+    >>> try_optimizer(load_recipe({"optimizer": {"name": "sgd", "options": {"momentum": 2}}}))
+    Traceback (most recent call last):
+    ...
+    keras_hourglass.errors.RecipeError: optimizer.options.momentum: lies between 0 and 1. ...
     """
     optimizer, settings = _make(recipe, recipe.optimizer.learning_rate), recipe.optimizer
     try:
