@@ -198,8 +198,8 @@ class Skeleton:
         if unknown or not {"name", "joints"} <= set(values):
             raise UserError(
                 f"A skeleton has the keys {sorted(fields)}, of which name and joints are needed. "
-                f"Received: {_short(keys)}. "
-                f"Remove or rename {_short(unknown or 'what is missing')}."
+                f"Received: {_short(keys, 80)}. "
+                f"Remove or rename {_short(unknown or 'what is missing', 60)}."
                 f"{did_you_mean(unknown[0], fields) if unknown else ''}"
             )
         return cls(**values)

@@ -20,6 +20,6 @@ def run(args):
 
     from keras_hourglass.data.figures import write_dataset
 
-    progress = functools.partial(tqdm, desc="figures", unit="figure")
+    progress = functools.partial(tqdm, desc="figures", unit="figure", disable=None)
     path = write_dataset(args.out, args.num, args.seed, args.size, args.overwrite, progress)
     print(f"{args.num} figures in {path}; read them as synthetic:{args.out}")

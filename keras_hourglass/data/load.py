@@ -377,8 +377,8 @@ def _with_pictures(records, spec):
         )
     more = f", then {listed(missing[1:], 4)}" if len(missing) > 1 else ""
     note = (
-        f"{spec}: {(~kept).sum()} people left out (picture missing), the first is "
-        f"{missing[0]}{more}"
+        f"{spec}: {(~kept).sum()} people left out (picture missing), {len(missing)} of "
+        f"{len(there)} pictures, the first is {missing[0]}{more}"
     )
     return records.select(kept).with_columns(notes=(*records.notes, note))
 

@@ -19,7 +19,7 @@ from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import apply_affine, crop_affine
 from keras_hourglass.io.arrays import read_npz
-from keras_hourglass.io.files import atomic_writes, new_folder
+from keras_hourglass.io.files import atomic_writes, hidden_mark, new_folder
 from keras_hourglass.io.images import read_image
 from keras_hourglass.io.structured import existing, one_line, read_json, reads
 from keras_hourglass.skeletons import Skeleton
@@ -172,7 +172,7 @@ def stored_image(name: str) -> bytes:
     path, _, place = name.removeprefix(PREFIX).rpartition("@")
     try:
         offset, length = (int(number) for number in place.split("+"))
-        with open(path, "rb") as file:
+        with open(existing(path, "shard"), "rb") as file:
             # An index may ask for any number.
             length = min(length, os.fstat(file.fileno()).st_size + 1)
             file.seek(offset)
@@ -247,6 +247,7 @@ class _Shards:
         self.folder, self.per_shard = folder, per_shard
         self.names, self.count = [], 0
         self.writer: Any = None
+        self.mark = hidden_mark()
 
     def __enter__(self):
         return self
@@ -267,7 +268,7 @@ class _Shards:
             os.replace(self._hidden(name), self.folder / name)
 
     def _hidden(self, name):
-        return self.folder / f".{name}"
+        return self.folder / f".{name.removesuffix('.tfrecord')}.{self.mark}.tfrecord"
 
     def write(self, example, data):
         """Shard number, offset and length of the JPEG within the file."""

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import re
-import secrets
 import shutil
 from typing import Any
 
@@ -14,6 +13,7 @@ from keras_hourglass.codec import codec_of
 from keras_hourglass.errors import UserError, checks_arguments
 from keras_hourglass.inference import HeatmapRunner
 from keras_hourglass.io import images
+from keras_hourglass.io.files import clear_leftovers, hidden_mark
 from keras_hourglass.network.config import stack_name
 from keras_hourglass.skeletons import skeleton_of
 from keras_hourglass.typing import Path
@@ -87,7 +87,8 @@ def export_model(
     versions = pathlib.Path(out) / name
     versions.mkdir(parents=True, exist_ok=True)
     # Servers look at numbers only.
-    temporary = versions / f".writing-{secrets.token_hex(4)}"
+    clear_leftovers(versions)
+    temporary = versions / f".writing-{hidden_mark()}"
     try:
         tf.saved_model.save(served, str(temporary), signatures=served.signatures())
         verify(temporary, model, codec, flip_order)

@@ -256,7 +256,12 @@ def _receive(address, file, size=None, limit=MAX_BYTES, quiet=False):
     name = urllib.parse.urlsplit(address).path.rsplit("/", 1)[-1]
     with (
         tqdm(
-            total=size, unit="B", unit_scale=True, desc=name, file=sys.stderr, disable=quiet
+            total=size,
+            unit="B",
+            unit_scale=True,
+            desc=name,
+            file=sys.stderr,
+            disable=True if quiet else None,  # nothing either where it is no terminal
         ) as bar,
         contextlib.ExitStack() as answers,
     ):

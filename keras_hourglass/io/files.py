@@ -3,9 +3,50 @@
 import contextlib
 import os
 import pathlib
+import re
 import secrets
+import shutil
 
 from keras_hourglass.errors import UserError
+
+# What is being written: `.NAME.PROCESS+RANDOM.SUFFIX`, `.writing-PROCESS+RANDOM`.
+_HIDDEN = re.compile(r"\.(?:writing-|.+\.)([0-9a-f]{8})[0-9a-f]{4}(?:\.\w+)*", re.DOTALL)
+
+
+def hidden_mark():
+    """Hexadecimal digits in names of what is being written: of this process, and by chance."""
+    return f"{os.getpid() % 2**32:08x}{secrets.token_hex(2)}"
+
+
+def clear_leftovers(folder):
+    """Remove what a process that was killed has left half-written in a folder.
+
+    Args:
+        folder: the folder; nothing happens where there is none. What another process that still
+            runs is writing stays.
+    """
+    folder = pathlib.Path(folder)
+    for path in list(folder.iterdir()) if folder.is_dir() else ():
+        found = _HIDDEN.fullmatch(path.name)
+        if found is None or _writes_still(int(found[1], 16)):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _writes_still(process):
+    """Whether another process of this number runs."""
+    if process == os.getpid():
+        return False  # its own files are gone, these are of an earlier one with its number
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass  # of another user
+    return True
 
 
 @contextlib.contextmanager
@@ -22,7 +63,7 @@ def atomic_path(path):
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Leading dot: a watching process does not take it for the real thing.
-    temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:80]}.{hidden_mark()}{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -79,12 +120,15 @@ def atomic_writes(folder, contents):
                 os.fsync(file.fileno())
 
 
-def new_folder(path, overwrite=False):
+def new_folder(path, overwrite=False, remedy="Name a new folder, or allow it with --overwrite"):
     """Make an output folder, refusing one that already holds something.
+
+    What a killed process has left half-written there is removed and counts as nothing.
 
     Args:
         path: the folder.
         overwrite: accept a folder with content; files are then replaced one by one.
+        remedy: what to do where it holds something, a sentence without its full stop.
 
     Returns:
         The folder as `pathlib.Path`.
@@ -95,10 +139,11 @@ def new_folder(path, overwrite=False):
     path = pathlib.Path(path)
     if path.exists() and not path.is_dir():
         raise UserError(f"An output folder is needed. Received: the file {path}. Name another.")
+    clear_leftovers(path)
     if path.is_dir() and not overwrite and any(path.iterdir()):
         raise UserError(
             f"The output folder already holds files, which would be lost. Received: {path}. "
-            "Name a new folder, or allow it with --overwrite."
+            f"{remedy}."
         )
     path.mkdir(parents=True, exist_ok=True)
     return path

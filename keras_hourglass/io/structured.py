@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.errors import DataError, UserError, listed
 from keras_hourglass.typing import Path
 
 # Larger than COCO's largest annotation file by far; the text takes a few times that in memory.
@@ -44,18 +44,24 @@ _TRUE, _FALSE = ("1", "true", "yes", "y", "t"), ("", "0", "false", "no", "n", "f
 
 
 def existing(path: Path, what: str = "annotation file") -> str:
-    """The path as a string, if something is there.
+    """The path as a string, if a file or folder is there.
 
     Args:
         path: a file or folder.
         what: what it should be, for the message.
 
     Raises:
-        DataError: naming the path, if it is missing.
+        DataError: naming the path, if it is missing, or is a pipe or a device, which may have no
+            end or never begin.
     """
     path = os.fspath(path)
     if not os.path.exists(path):
-        raise DataError(f"No {what} there. Received: {path}. Check the path.")
+        raise DataError(f"No {what} there. Received: {listed([path])}. Check the path.")
+    if not (os.path.isfile(path) or os.path.isdir(path)):
+        raise DataError(
+            f"An ordinary file is needed for the {what}. Received: {path}, a pipe or a device. "
+            "Save it as a file first."
+        )
     return path
 
 

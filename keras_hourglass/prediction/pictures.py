@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.io.download import download_picture, is_address
+from keras_hourglass.io.structured import existing
 
 _LOG = logging.getLogger("keras_hourglass")
 PICTURE_SUFFIXES = {
@@ -189,6 +190,8 @@ def _open_video(source):
     """A video file or, for an integer, a camera."""
     import cv2
 
+    if not isinstance(source, int):
+        existing(source, "video")
     capture = cv2.VideoCapture(source)
     if not capture.isOpened():
         what = "camera" if isinstance(source, int) else "video"

@@ -39,7 +39,7 @@ def ablate(recipes, out, data_root=None, overrides=(), seeds=(1,), resume=False)
         raise UserError(f"Recipes need names of their own. Received: {', '.join(recipes)}.")
     section = differing_section(loaded)
     if not resume:
-        new_folder(out)
+        new_folder(out, remedy="Name a new folder, or go on with --resume")
     curves = {}
     for name, recipe in loaded.items():
         runs = []

@@ -1,7 +1,9 @@
 """The batches of a recipe: epochs of any length, shared among devices and processes."""
 
+import os
 import re
 import sys
+import zlib
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from keras_hourglass.codec import BoxCodec, HeatmapCodec
 from keras_hourglass.data.load import is_own, is_scenes, load_records, load_scenes
 from keras_hourglass.data.pipeline import CropDataset, PoseDataset, SceneDataset
+from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import RecipeError, UserError
 from keras_hourglass.training.distribution import Layout
 from keras_hourglass.training.recipe import model_config
@@ -120,6 +123,33 @@ def build_data(recipe, data_root=None, layout=None):
         **shared,
     )
     return train, None if held_out is None else kind(held_out, **shared)
+
+
+def fingerprints(records):
+    """What tells whether annotations or pictures were changed, of each person or photograph.
+
+    Args:
+        records: `PoseRecords` or `SceneRecords`.
+
+    Returns:
+        A dict identifier -> text of the annotation's checksum and the picture's size in bytes.
+    """
+    sizes: dict = {}
+    found = {}
+    for row, (name, path) in enumerate(zip(records.ids, records.images, strict=True)):
+        if path not in sizes:
+            try:
+                sizes[path] = os.path.getsize(path)
+            except OSError:  # drawn when asked for, or a part of a larger file
+                sizes[path] = 0
+        columns = (records.boxes[row], records.joints[row])
+        data = b"".join(np.round(np.asarray(one, np.float64), 3).tobytes() for one in columns)
+        if isinstance(records, PoseRecords):
+            data += np.asarray(records.visibility[row], np.int8).tobytes()
+        found[f"{name}" if name not in found else f"{name}/{row}"] = (
+            f"{zlib.crc32(data):08x}-{sizes[path]}"
+        )
+    return found
 
 
 def held_out_share(spec):

@@ -21,7 +21,7 @@ from keras_hourglass.choices import MISSING
 from keras_hourglass.data.augment import AUGMENTATIONS, Augmentation
 from keras_hourglass.errors import RecipeError, UserError, did_you_mean
 from keras_hourglass.io.files import atomic_write
-from keras_hourglass.io.structured import format_yaml, parse_yaml, read_yaml, shorten
+from keras_hourglass.io.structured import existing, format_yaml, parse_yaml, read_yaml, shorten
 from keras_hourglass.network.config import DEFAULTS, complete, output_strides
 from keras_hourglass.typing import Path
 from keras_hourglass.zoo.store import OVERRIDES, resolve
@@ -403,6 +403,8 @@ def _read(source):
     if not path.exists() and not path.suffix and (RECIPES / f"{source}.yaml").exists():
         path = RECIPES / f"{source}.yaml"
     try:
+        if path.exists():
+            existing(path, "recipe")
         path.open("rb").close()
     except (OSError, ValueError) as error:
         names = _names()

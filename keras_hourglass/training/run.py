@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from keras_hourglass.evaluation.measure import believed_from
 from keras_hourglass.evaluation.predictions import predict_records
 from keras_hourglass.hardware import accelerators, has_bfloat16
 from keras_hourglass.inference.engines import make_engine
-from keras_hourglass.io.files import new_folder
+from keras_hourglass.io.files import clear_leftovers, new_folder
 from keras_hourglass.layers.recomputation import recompute
 from keras_hourglass.losses import BoxLoss, HeatmapMSE
 from keras_hourglass.metrics import HeatmapPCK
@@ -30,6 +31,8 @@ from keras_hourglass.training.callbacks.checkpoints import (
     Keeper,
     StopCleanly,
     StopOnNaN,
+    begun_only,
+    check_data,
     check_resume,
     prepare_folder,
     read_state,
@@ -175,6 +178,9 @@ class Run:
                 self._compile(phase, rate_changed)
                 if self.devices.chief:
                     prepare_folder(self.recipe, self.out, self.state)
+                    sets = {"train": self.train_data, "validation": self.validation}
+                    for changed in check_data(self.out, sets):
+                        self._note(changed)
                 self._fit(phase)
                 if self.state.get("stopped"):
                     break
@@ -186,10 +192,39 @@ class Run:
     def _take_folder(self):
         """Check that folder and recipe belong together; whether the learning rate was changed."""
         if self.state:
-            return check_resume(self.recipe, self.out)
-        if self.devices.chief and any(path.name != _LOCK for path in self.out.iterdir()):
-            new_folder(self.out)  # refuses it, before minutes are spent on reading data
+            changed = check_resume(self.recipe, self.out)
+            self._go_on()
+            return changed
+        if self.devices.chief:
+            clear_leftovers(self.out)
+            there = [path.name for path in self.out.iterdir() if path.name != _LOCK]
+            # Refused before minutes are spent on reading data.
+            if there and not begun_only(self.out, ignored=(_LOCK,)):
+                new_folder(self.out, remedy="Name a new folder, or go on with --resume")
         return False
+
+    def _go_on(self):
+        """Whether a run that was stopped early, or is over, has anything left to do."""
+        patience, memory = self.recipe.schedule.early_stopping, self.state["memory"]
+        waited = memory.get("EarlyStopping", {}).get("wait", 0)
+        if self.state.get("stopped") and (patience is None or waited < patience):
+            self.state["stopped"] = False
+            memory.get("EarlyStopping", {})["stopped_epoch"] = 0
+        elif self.state.get("stopped"):
+            self._note(
+                f"the training has ended after epoch {self.state['epoch']}: the accuracy had not "
+                f"risen for {waited} epochs. To go on, raise schedule.early_stopping "
+                f"({patience}) or set it to null"
+            )
+        if self.state["epoch"] >= self.recipe.training.epochs:
+            self._note(
+                f"all {self.recipe.training.epochs} epochs are done. To go on, raise "
+                "training.epochs"
+            )
+
+    def _note(self, text):
+        if self.devices.chief:
+            print(f"note: {text}.", file=sys.stderr, flush=True)
 
     def _build(self):
         """Read the data and make the network for them."""
@@ -346,10 +381,9 @@ class Run:
                     "monitoring.profile: needs the TensorFlow backend. Received: "
                     f"{keras.backend.backend()}. Leave the key out."
                 )
-            steps = tuple(monitoring.profile)
-            listed.append(
-                keras.callbacks.TensorBoard(folder, profile_batch=steps, write_graph=False)
-            )
+            from keras_hourglass.training.callbacks.tensorboard import Profile
+
+            listed.append(Profile(folder, *monitoring.profile))
         return listed
 
 

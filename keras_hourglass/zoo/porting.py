@@ -391,7 +391,9 @@ def _read_safetensors(path):
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is damaged ({error}). Download it again.") from None
+        raise WeightsError(
+            f"{path} is damaged ({one_line(error, 100)}). Download it again."
+        ) from None
 
 
 def _read_numpy(path):

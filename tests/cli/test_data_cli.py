@@ -1,6 +1,8 @@
 """`keras-hourglass data ...`: checks, sheets, TFRecords, tables."""
 
 import json
+import os
+import shutil
 
 import cv2
 import numpy as np
@@ -41,6 +43,21 @@ def with_mistakes(folder, figures):
     (folder / "images" / "000005.jpg").write_bytes((folder / "images" / "000002.jpg").read_bytes())
     (folder / "person_keypoints.json").write_text(json.dumps(content))
     return folder
+
+
+def test_check_decodes_every_picture(tmp_path, figures):
+    """Headers say nothing of a picture that was cut short or damaged behind them."""
+    folder = tmp_path / "cut"
+    shutil.copytree(figures, folder)
+    pictures = sorted((folder / "images").iterdir())
+    data = pictures[1].read_bytes()
+    pictures[1].write_bytes(data[: len(data) // 2])
+    pictures[2].write_bytes(cv2.imencode(".png", cv2.imread(str(pictures[2])))[1].tobytes()[:-400])
+    assert main(["data", "check", str(folder), "--out", str(tmp_path / "out")]) == 1
+    report = json.loads((tmp_path / "out" / "check.json").read_text())
+    found = report["findings"]["unreadable"]
+    assert [os.path.basename(one["image"]) for one in found] == [p.name for p in pictures[1:3]]
+    assert all("truncated or damaged" in one["what"] for one in found)
 
 
 def test_check_finds_each_kind_of_mistake(tmp_path, figures, capsys):

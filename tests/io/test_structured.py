@@ -2,12 +2,15 @@
 
 import json
 import math
+import os
+import signal
 
 import hypothesis
 import pytest
+from fuzz_seeds import READERS
 from hypothesis import strategies as st
 
-from keras_hourglass.errors import DataError
+from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.io.structured import (
     Ids,
     as_flag,
@@ -215,3 +218,21 @@ def test_an_integer_is_found_however_it_is_written(number):
     ids = Ids([number])
     for text in (str(number), f" {number}", float(number), f"{number}.0"):
         assert ids.find(text) == [0]
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_no_reader_waits_for_a_pipe_or_a_device(tmp_path, name):
+    """One that is never written to would stop the program, one without an end the machine."""
+    suffix, _, reader = READERS[name]
+    made = tmp_path / f"x{suffix}"
+    for make in (lambda: os.mkfifo(made), lambda: made.symlink_to("/dev/zero")):
+        make()
+        signal.alarm(30)
+        try:
+            with pytest.raises(UserError, match="a pipe or a device|which is none"):
+                reader(made, tmp_path)
+        finally:
+            signal.alarm(0)
+        for path in tmp_path.rglob("*"):
+            if path.is_fifo() or path.is_symlink():
+                path.unlink()

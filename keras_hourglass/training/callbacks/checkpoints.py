@@ -8,7 +8,6 @@ import json
 import os
 import pathlib
 import platform
-import re
 import signal
 import sys
 import threading
@@ -16,14 +15,17 @@ import threading
 import keras
 import numpy as np
 
-from keras_hourglass.errors import RecipeError, UserError, WeightsError
+from keras_hourglass.errors import RecipeError, UserError, WeightsError, listed
 from keras_hourglass.io.arrays import read_npz
-from keras_hourglass.io.files import atomic_write
+from keras_hourglass.io.files import atomic_write, clear_leftovers
 from keras_hourglass.io.structured import one_line, read_json, read_yaml
+from keras_hourglass.training.batches import fingerprints
 from keras_hourglass.training.recipe import save_recipe
 from keras_hourglass.zoo.weights import arrays_of, assign_arrays
 
 STATE = "state.json"
+DATA = "data.json"  # what a run was trained on
+_ENVIRONMENT = "environment.json"
 _OPTIMIZER = "optimizer/"
 # What may differ from the interrupted run without making another training of it.
 _MAY_CHANGE = (
@@ -119,10 +121,14 @@ class Keeper(keras.callbacks.Callback):
         except WeightsError:
             raise
         except (OSError, RuntimeError) as error:
-            done = self.state["epoch"]
+            kept = (
+                f"The state after epoch {self.state['epoch']} is kept there: free space and go on "
+                "with --resume."
+                if self.state.get("file")
+                else "Nothing of this training is kept yet: free space and give the same command."
+            )
             raise UserError(
-                f"The weights could not be written ({_reason(error)}). Received: {self.out}. The "
-                f"state after epoch {done} is kept there: free space and go on with --resume."
+                f"The weights could not be written ({_reason(error)}). Received: {self.out}. {kept}"
             ) from error
 
 
@@ -233,14 +239,18 @@ def prepare_folder(recipe, out, state):
         state: the state to go on from, or `None` for a new run.
     """
     out.mkdir(parents=True, exist_ok=True)
+    if state is None:
+        # Before the recipe, which alone could be the user's, see `begun_only`.
+        atomic_write(out / _ENVIRONMENT, json.dumps(environment(recipe), indent=1) + "\n")
     save_recipe(recipe, out / "recipe.yaml")
     if state is None:
-        atomic_write(out / "environment.json", json.dumps(environment(recipe), indent=1) + "\n")
         return
-    for folder in (out, out / "last"):
-        for path in folder.glob(".*") if folder.is_dir() else ():
-            if re.fullmatch(r"\..+\.[0-9a-f]{8}\.[a-z0-9]+", path.name):
-                path.unlink()
+    for folder in (out, out / "last", out / "checkpoint"):
+        clear_leftovers(folder)
+    if (out / "tensorboard").is_dir():
+        from keras_hourglass.training.callbacks.tensorboard import forget_epochs
+
+        forget_epochs(out / "tensorboard", state["epoch"])
     log = out / "log.csv"
     if log.exists():
         # An epoch that was logged but not kept is trained, and logged, again.
@@ -252,6 +262,58 @@ def prepare_folder(recipe, out, state):
             if epoch.isdigit() and int(epoch) < state["epoch"] and row.endswith(b"\n")
         ]
         atomic_write(log, header + b"".join(kept))
+
+
+def begun_only(out, ignored=()):
+    """Whether a folder has nothing but the beginnings of a training that kept no checkpoint.
+
+    Args:
+        out: the folder, cleared of what was half-written.
+        ignored: names that do not count.
+    """
+    names = {path.name for path in out.iterdir()} - set(ignored)
+    if not names & {_ENVIRONMENT} or names - {_ENVIRONMENT, "recipe.yaml", DATA, "checkpoint"}:
+        return False
+    folder = out / "checkpoint"
+    return not folder.exists() or not (folder / STATE).exists()
+
+
+def check_data(out, sets):
+    """Remember what a run is trained on, and say what is not as it was when the run began.
+
+    Args:
+        out: the run's folder.
+        sets: `"train"` and `"validation"` -> `Batches`, or `None`.
+
+    Returns:
+        A list of texts, each naming the key and the first differences.
+    """
+    now = {key: fingerprints(one.records) for key, one in sets.items() if one is not None}
+    path, changes = out / DATA, []
+    if path.exists():
+        before = read_json(path, "record of the run's data", UserError)
+        for key, people in now.items():
+            changes += _changes(f"data.{key}", dict(before.get(key) or {}), people)
+    atomic_write(path, json.dumps(now))
+    return changes
+
+
+def _changes(key, before, now):
+    told = [
+        f"{len(names)} {what} ({listed(names, 3)})"
+        for what, names in (
+            ("new", [name for name in now if name not in before]),
+            ("gone", [name for name in before if name not in now]),
+            ("changed", [name for name in now if before.get(name, now[name]) != now[name]]),
+        )
+        if names
+    ]
+    if not before or not told:
+        return []
+    return [
+        f"{key}: the data are not those that the run began with: of {len(before)} people "
+        f"{', '.join(told)}. It goes on with them as they are now"
+    ]
 
 
 def environment(recipe):
@@ -285,9 +347,12 @@ def read_state(out):
             raise FileNotFoundError(f"{state['file']} is missing")
         return {"best": None, "memory": {}, **state, "epoch": int(state["epoch"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
+        where = "in another folder"
+        if pathlib.Path(out).is_dir() and begun_only(pathlib.Path(out)):
+            where = "there, without --resume"  # nothing is lost
         raise UserError(
-            f"--resume needs a run with a checkpoint. Received: {out} ({error}). "
-            "Start a new training in another folder."
+            f"--resume needs a run with a checkpoint. Received: {out} ({one_line(error)}). "
+            f"Start a new training {where}."
         ) from error
 
 

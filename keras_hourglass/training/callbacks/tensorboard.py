@@ -1,6 +1,7 @@
 """TensorBoard files with scalars and pictures, on every backend and without TensorFlow."""
 
 import os
+import pathlib
 import socket
 import time
 
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_hourglass.inference.runner import HeatmapRunner
+from keras_hourglass.io.files import atomic_write
 from keras_hourglass.prediction.drawing import draw_poses, heatmap_sheet
 from keras_hourglass.prediction.pose import Pose
 
@@ -64,6 +66,70 @@ class EventFile:
     def close(self):
         """Finish the file."""
         self._file.close()
+
+
+def forget_epochs(folder, epoch):
+    """Take events of epochs that will be trained again out of TensorBoard's files.
+
+    Args:
+        folder: where TensorBoard looks.
+        epoch: the first that is trained again.
+    """
+    from tensorboard.compat.proto import event_pb2
+
+    for path in pathlib.Path(folder).glob("*/events.out.tfevents.*"):
+        data, place, kept, events = path.read_bytes(), 0, [], 0
+        # Each record: 8 bytes of length, 4 of checksum, the event, 4 of checksum.
+        while place + 12 <= len(data):
+            length = int.from_bytes(data[place : place + 8], "little")
+            record = data[place : place + 16 + length]
+            if len(record) < 16 + length:
+                break  # of a killed process
+            event = event_pb2.Event.FromString(record[12:-4])
+            if event.file_version or event.step < epoch:
+                kept.append(record)
+                events += not event.file_version
+            place += 16 + length
+        if not events:
+            path.unlink()
+        elif sum(map(len, kept)) < len(data):
+            atomic_write(path, b"".join(kept))
+
+
+class Profile(keras.callbacks.Callback):
+    """TensorFlow's profile of a few steps, for TensorBoard.
+
+    Keras's own callback would write the epochs a second time.
+
+    Args:
+        folder: where TensorBoard looks.
+        first, last: the steps, counted from 1 from the start of this process.
+    """
+
+    def __init__(self, folder, first, last):
+        super().__init__()
+        self.folder, self.first, self.last = folder, first, last
+        self.step, self.runs = 0, False
+
+    def on_train_batch_begin(self, batch, logs=None):
+        import tensorflow as tf
+
+        self.step += 1
+        if self.step == self.first:
+            tf.profiler.experimental.start(self.folder)
+            self.runs = True
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.step >= self.last:
+            self.close()
+
+    def close(self):
+        """Write what was measured."""
+        import tensorflow as tf
+
+        if self.runs:
+            tf.profiler.experimental.stop()
+        self.runs = False
 
 
 class Board(keras.callbacks.Callback):
