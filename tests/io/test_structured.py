@@ -229,8 +229,9 @@ def test_no_reader_waits_for_a_pipe_or_a_device(tmp_path, name):
         make()
         signal.alarm(30)
         try:
-            with pytest.raises(UserError, match="a pipe or a device|which is none"):
+            with pytest.raises(UserError) as caught:
                 reader(made, tmp_path)
+            assert "\n" not in str(caught.value)
         finally:
             signal.alarm(0)
         for path in tmp_path.rglob("*"):
