@@ -29,13 +29,29 @@ _DEEP = ("tiff", "pnm", "hdr")
 _ANY_DEPTH = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
 _PILLOW_DEEP = ("I", "F")  # and those that begin with "I;16"
 # Sizes of integers that cameras and scanners deliver within larger ones.
-_BITS = (8, 10, 12, 14, 16, 24, 32)
+_BITS = (8, 10, 12, 14, 16)
 # What Pillow may open: pictures that cameras and scanners write. Others of its formats start other
 # programs (EPS, WMF) or hold pictures in pictures (ICO).
 _PILLOW = (
     "AVIF", "BMP", "DDS", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM",
     "PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP",
 )  # fmt: skip
+# How files begin that are none of these, and what they are called.
+_OTHERS = {
+    b"\xff\x0a": "a JPEG XL picture",
+    b"\0\0\0\x0cJXL ": "a JPEG XL picture",
+    b"8BPS": "a Photoshop file",
+    b"%PDF": "a PDF document",
+    b"<svg": "a drawing (SVG)",
+    b"<?xml": "a drawing or another XML file",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
+    b"II*\0\x10\0\0\0CR": "a raw picture of a camera",
+    b"FUJIFILM": "a raw picture of a camera",
+    b"\0\0\x01\0": "an icon",
+    b"PK\x03\x04": "an archive",
+    b"version https://git-lfs": "a pointer of Git LFS instead of the file itself",
+}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -111,9 +127,9 @@ def read_reduced(
 def to_eight_bits(values: np.ndarray) -> np.ndarray:
     """Pixels of any type as 8 bits, by the range that they use.
 
-    Integers are taken for as many bits as the largest needs: 8, 10, 12, 14, 16, 24 or 32; fractions
-    for shares of white where none is above 1, else like integers. With negative numbers the least
-    becomes black and the largest white.
+    Integers are taken for as many bits as the largest needs: 8, 10, 12, 14 or 16; fractions for
+    shares of white where none is above 1, else like integers. Above 16 bits, where no camera has
+    its white, the largest is white; with negative numbers the least becomes black as well.
 
     Args:
         values: array of real numbers; what is not finite counts as 0.
@@ -491,9 +507,13 @@ def _open_with_pillow(data, name):
             f"({one_line(error)}). Make it smaller first."
         ) from error
     except Exception as error:
+        what = next((what for start, what in _OTHERS.items() if data.startswith(start)), None)
+        remedy = (
+            "Replace or leave out that file." if what is None else "Convert it, or leave it out."
+        )
         raise DataError(
-            f"A picture (JPEG, PNG, …) is needed. Received: {name}, which is none or is "
-            "damaged. Replace or leave out that file."
+            "A picture (JPEG, PNG, …) is needed. Received: "
+            f"{name}, which is {what or 'none or is damaged'}. {remedy}"
         ) from error
 
 

@@ -200,3 +200,22 @@ def test_real_photographs(shared_data):
     for number in (1, 77, 5000):
         path = folder / f"im{number:05d}.jpg"
         assert images.read_image(path).shape[:2] == images.image_size(path)
+
+
+@pytest.mark.parametrize(
+    "content, what",
+    [(b"\xff\x0a1234", "a JPEG XL picture"), (b"8BPS\0\1", "a Photoshop file"),
+     (b"%PDF-1.7 ...", "a PDF document"), (b"<svg xmlns=''/>", r"a drawing \(SVG\)"),
+     (b"<!DOCTYPE html><html>", "a web page"), (b"PK\x03\x04abc", "an archive"),
+     (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS"),
+     (b"hello, world, this is text", "none or is damaged")],
+)  # fmt: skip
+def test_what_is_no_picture_is_called_by_its_name(content, what):
+    with pytest.raises(DataError, match=f"which is {what}"):
+        images.read_image(content)
+
+
+def test_integers_above_16_bits_have_their_largest_as_white():
+    values = np.array([0, 2_000_000, 8_000_000], np.int32)
+    assert images.to_eight_bits(values).tolist() == [0, 64, 255]
+    assert images.to_eight_bits(values.astype(np.float64)).tolist() == [0, 64, 255]
