@@ -488,6 +488,19 @@ def test_box_overlap_by_hand():
     assert float(metric.result()) == pytest.approx(expected, rel=1e-5)
     metric.reset_state()
     assert float(metric.result()) == 0
-    with pytest.raises(UserError, match="must be positive"):
-        BoxOverlap(unit=0)
-    assert BoxOverlap.from_config(BoxOverlap(unit=32.0).get_config()).unit == 32.0
+    # Apart along one axis, then along both, where two negative lengths would make an area; two
+    # photographs of weights 1 and 3.
+    true, said = np.zeros((2, 1, 2, 7), "float32"), np.zeros((2, 1, 2, 5), "float32")
+    true[..., 0], true[..., 6], said[..., 0] = 1, 1, 1  # boxes of 64 by 64
+    said[0, 0, 0, 3] = 20  # 80 px to the right
+    said[0, 0, 1, 3:] = 20, 17
+    said[1, 0, 0, 3:] = 8, 8  # 32 px to the right and down: 1 / 7
+    metric = BoxOverlap()
+    metric.update_state(true, said, sample_weight=np.array([1.0, 3.0]))
+    assert float(metric.result()) == pytest.approx((0 + 0 + 3 / 7 + 3) / 8, rel=1e-5)
+    assert metric.name == "overlap" and metric.dtype == "float32"
+    for wrong in ({"unit": 0}, {"stride": 0}):
+        with pytest.raises(UserError, match="must be positive"):
+            BoxOverlap(**wrong)
+    other = BoxOverlap.from_config(BoxOverlap(8, 32.0).get_config())
+    assert (other.stride, other.unit) == (8, 32.0)
