@@ -169,6 +169,11 @@ def test_boxes_around_labelled_joints_only():
     assert boxes[2].tolist() == [4, 4, 1.5]
 
 
+def test_the_shortest_side_of_a_person():
+    """A point, or one pixel, says nothing of a person; two pixels are a box."""
+    assert geometry.MIN_SIDE == 2
+
+
 def test_defaults_are_those_of_the_paper():
     # Four input pixels per heatmap pixel; a quarter more than the joints' extent.
     assert geometry.input_to_heatmap([5.5]).tolist() == [1.0]
@@ -253,6 +258,9 @@ def test_overlaps_by_hand():
         boxes, []
     ).shape == (3, 0)
     assert geometry.box_overlaps([[1, 1, 0, 0]], [[1, 1, 0, 0]]).tolist() == [[0]]
+    # Narrow in one, flat in the other: 3 * 8 of 60 + 160 - 24.
+    assert geometry.box_overlaps([[0, 0, 3, 20]], [[0, 0, 20, 8]]).tolist() == [[24 / 196]]
+    assert geometry.box_overlaps([[0, 0, 20, 8]], [[0, 0, 3, 20]]).tolist() == [[24 / 196]]
 
 
 def test_suppression_by_hand():
@@ -265,6 +273,10 @@ def test_suppression_by_hand():
     assert geometry.suppress_overlaps(boxes, scores, 0.7, most=2).tolist() == [1, 2]
     assert geometry.suppress_overlaps(boxes, scores).tolist() == [1, 3]
     assert geometry.suppress_overlaps([], []).tolist() == []
+    # As much as allowed is allowed: 50 / 100.
+    half = [[0, 0, 10, 10], [0, 0, 10, 5]]
+    assert geometry.suppress_overlaps(half, [0.9, 0.8], 0.5).tolist() == [0, 1]
+    assert geometry.suppress_overlaps(half, [0.9, 0.8], 0.49).tolist() == [0]
 
 
 def test_rectangles_of_several_looks_are_fused():

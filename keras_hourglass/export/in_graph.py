@@ -36,7 +36,7 @@ class ServedModel(tf.Module):
         program = fold(*snapshot(model))
         self._names = list(program.outputs)
         self._last = f"stack_{model.num_stacks}"
-        self._network = Network(program)
+        self._network = Network(program, constants=False)
         self._reader = PictureReader(codec.input_size, max_pixels)
         self._codec, self._flip_order = codec, flip_order
         self._thresholds = [float(value) for value in thresholds]
