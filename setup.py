@@ -34,6 +34,7 @@ EXTRAS = {
     "heif": ["pillow-heif>=0.16"],
     # The first with its own `visible` and scores of people; it takes the OpenCV that is there.
     "supervision": ["supervision>=0.29"],
+    "parquet": ["pyarrow>=14"],
     "video": ["imageio-ffmpeg>=0.5"],  # H.264, which browsers play
     # The first with these buttons; the page's videos want an encoder that browsers know.
     "demo": ["gradio>=6", "imageio-ffmpeg>=0.5"],

@@ -10,7 +10,8 @@ from keras_hourglass.choices import DEFAULT_MODEL
 from keras_hourglass.cli.common import add_decoder, add_flip
 from keras_hourglass.errors import UserError, listed
 
-SAVE = ("images", "json", "csv", "video", "sheet")
+SAVE = ("images", "json", "csv", "parquet", "video", "sheet")
+TABLES = ("csv", "parquet")
 # Lost frames that are named; the others are counted.
 _NAMED = 3
 # Words of --draw, and the options of `drawing.draw_poses` that they stand for.
@@ -63,6 +64,10 @@ def add_arguments(parser):
     results.add_argument("--heatmaps", action="store_true", help="also sheets of heatmaps")
     results.add_argument("--show", action="store_true", help="show the results in a window")
     results.add_argument("--overwrite", action="store_true", help="replace files in --out")
+    results.add_argument(
+        "--resume", action="store_true",
+        help="go on where a run into --out was cut off; pictures that are done are left out",
+    )  # fmt: skip
     network = parser.add_argument_group("network")
     network.add_argument("--stack", type=int, help="which stack's heatmaps (default: the last)")
     add_flip(network)
@@ -111,6 +116,11 @@ def _save(text):
 def run(args):
     """Predict every source and write the results; returns the exit status."""
     args.model = _named(args.model)
+    if args.resume and (args.out is None or args.overwrite):
+        raise UserError(
+            "--resume goes on in the folder named by --out, and replaces nothing. Received: "
+            f"{'--overwrite' if args.overwrite else 'no --out'}."
+        )
     if args.out is None:
         args.out = _fresh("poses")
     # Mistakes show here, before TensorFlow is loaded, which takes seconds.
@@ -173,9 +183,11 @@ class Job:
     def __init__(self, args):
         from keras_hourglass.prediction.pictures import Pictures, open_pictures
 
-        self.args = args
+        self.args, self.journal, self.new, self.finished = args, None, False, False
         if args.every < 1:
             raise UserError(f"--every is a positive number of frames. Received: {args.every}.")
+        if args.resume and args.save and "sheet" in args.save:
+            raise UserError("A sheet shows one run's pictures. Received: --resume --save sheet.")
         self.boxes = _boxes(args)
         opened = [open_pictures(_camera(source)) for source in args.sources]
         self.videos = [pictures for pictures in opened if pictures.fps]
@@ -183,14 +195,24 @@ class Job:
         self.stills = Pictures(stills, len(stills), "folder")
         if args.save and "video" in args.save and not self.videos:
             raise UserError("--save video needs a video or a camera. Received: pictures only.")
+        if args.resume and self.videos:
+            raise UserError(
+                "--resume is for pictures; people in a video are followed from its start. "
+                f"Received: {self.videos[0].name}. Leave --resume out."
+            )
         if args.heatmaps and self.videos:
             raise UserError("--heatmaps is for pictures. Received: a video. Leave one out.")
         self.kinds = set(args.save or ("images", "json"))
         self.video_kinds = set(args.save or ("video", "json"))
         self.window = _Window() if args.show else None
+        paths = [picture.name for picture in stills]
         if args.boxes:
-            self._meet_boxes([picture.name for picture in stills])
-        self._name_files([picture.name for picture in stills])
+            self._meet_boxes(paths)
+        try:
+            self._name_files(paths)
+        except BaseException:
+            self.tidy()
+            raise
         for others in filter(None, (pictures.passed_over for pictures in opened)):
             self._report(f"no pictures, passed over: {listed(others)}")
         self.pictures, self.people, self.failed, self.empty, self.doubtful = 0, 0, 0, 0, 0
@@ -217,52 +239,102 @@ class Job:
 
     def _name_files(self, paths):
         from keras_hourglass.io.files import new_folder
+        from keras_hourglass.prediction.journal import NAME, Journal, load_parquet
         from keras_hourglass.prediction.writing import FileNames
 
         args = self.args
+        if "parquet" in self.kinds:
+            load_parquet()
         self.new = not os.path.lexists(args.out)
-        new_folder(args.out, overwrite=True)
-        inputs = [*paths, *(video.name for video in self.videos)]
-        names = FileNames(args.out, args.overwrite, sources=inputs)
+        folder = new_folder(args.out, overwrite=True)
+        if args.resume:
+            self.journal = Journal(folder, self._options(), resume=True)
+        known = {} if self.journal is None else dict(self.journal.stems)
+        left = os.path.exists(folder / NAME) and not args.resume
+        names = FileNames(
+            folder,
+            args.overwrite,
+            sources=[*paths, *(video.name for video in self.videos)],
+            taken=known.values(),
+            hint=" A run there was cut off: --resume goes on with it." if left else "",
+        )
         suffixes = [SUFFIXES[kind] for kind in SUFFIXES if kind in self.kinds]
         suffixes += ["-heatmaps.png"] if args.heatmaps else []
-        self.stems = [names.stem(path, suffixes) for path in paths]
+        # A run that came to its end left no journal; only pictures that are new are to do. A table
+        # lacks the rows of the others, so it is made for all.
+        tables = [kind for kind in TABLES if kind in self.kinds]
+        names.keep = args.resume and not tables and not self.journal.resumed
+        planned, self.stems = {}, []
+        for key, path in _keys(paths):
+            if key not in known:
+                planned[key] = names.stem(path, suffixes)
+            self.stems.append(known.get(key) or planned[key])
+        names.keep = False
         suffixes = [".json"] if "json" in self.video_kinds else []
         suffixes += [".mp4"] if "video" in self.video_kinds else []
         self.video_stems = [names.stem(video.name, suffixes) for video in self.videos]
-        self.folder, self.table_path, self.sheet = names.folder, None, None
+        self.folder, self.sheet = names.folder, None
         if "sheet" in self.kinds and paths:
             self.sheet = names.stem("sheet", [".png"])
-        if "csv" in self.kinds:
-            self.table_path = names.folder / f"{names.stem('poses', ['.csv'])}.csv"
+        if self.journal is not None and self.journal.resumed:
+            names.overwrite = True  # what an interrupted run has written of them
+        self.tables = []
+        if tables:
+            stem = names.stem("poses", [f".{kind}" for kind in tables])
+            self.tables = [names.folder / f"{stem}.{kind}" for kind in tables]
+        if self.journal is None:
+            self.journal = Journal(folder, self._options())
+        self.journal.plan(planned)
+        self._leave_out_what_is_done(names.kept)
+
+    def _options(self):
+        """What of the command decides about the results."""
+        told = ("model", "box", "boxes", "whole", "detect", "padding", "save", "draw", "heatmaps",
+                "stack", "flip", "decoder", "threshold")  # fmt: skip
+        return {name: getattr(self.args, name) for name in told}
+
+    def _leave_out_what_is_done(self, kept):
+        from keras_hourglass.prediction.pictures import Pictures
+
+        rest = [
+            (picture, stem)
+            for picture, stem in zip(self.stills, self.stems, strict=True)
+            if stem not in self.journal and stem not in kept
+        ]
+        self.done = self.stills.count - len(rest)
+        self.stills = Pictures([picture for picture, _ in rest], len(rest), "folder")
+        self.stems = [stem for _, stem in rest]
+        if self.args.resume:
+            self._report(f"{_number(self.done, 'picture', 'pictures')} done, {len(rest)} to do")
 
     def run(self, predictor):
         """Predict and write everything; returns the exit status.
 
         After Ctrl-C the files of what was predicted until then are finished first.
         """
-        from keras_hourglass.prediction.writing import TableWriter
-
         interrupted = False
         try:
-            with contextlib.ExitStack() as stack:
-                self.table = None
-                if self.table_path:
-                    table = TableWriter(self.table_path, predictor.skeleton)
-                    self.table = stack.enter_context(table)
-                if self.stills.count:
-                    self._run_stills(predictor)
-                for video, stem in zip(self.videos, self.video_stems, strict=True):
-                    self._run_video(predictor, video, stem)
+            if self.stills.count:
+                self._run_stills(predictor)
+            for video, stem in zip(self.videos, self.video_stems, strict=True):
+                self._run_video(predictor, video, stem)
         except KeyboardInterrupt:
             interrupted = True
+        if self.tables:
+            self.journal.write_tables(self.tables, predictor.skeleton)
+        self.finished = not interrupted
         return self._summary(interrupted)
 
+    def _rows(self, result):
+        return result.to_rows() if self.tables else []
+
     def tidy(self):
-        """Take a folder of its own making away again if nothing was written into it."""
+        """Let go of the journal; a folder of its own making goes if nothing was written into it."""
+        if self.journal is not None:
+            self.journal.close(self.finished or not len(self.journal))
         if self.new:
             with contextlib.suppress(OSError):
-                self.folder.rmdir()
+                os.rmdir(self.args.out)
 
     def _run_stills(self, predictor):
         from keras_hourglass.prediction.writing import PictureWriter
@@ -277,6 +349,7 @@ class Job:
             padding=predictor.padding,
             sheet=self.sheet,
             drawing=self.args.draw,
+            done=lambda result, stem: self.journal.add(stem, self._rows(result)),
         )
         results = predictor.stream(self.stills, self.boxes, on_error="keep")
         with writer, contextlib.closing(results):
@@ -305,7 +378,8 @@ class Job:
         results = predictor.track(video, self.boxes, **options)
         with writer, contextlib.closing(results):
             for result in self._progress(results, video.count, "frame"):
-                self._count(result)
+                if self._count(result) and self.tables:
+                    self.journal.add(f"{stem} {result.frame}", self._rows(result))
                 writer.add(result)
                 self.ids[stem].update(filter(None, result.ids))
                 if self.window and self.window.closed:
@@ -352,8 +426,6 @@ class Job:
         self.doubtful += bool(unsure)
         if unsure and self.unsure is None:
             self.unsure = f"{','.join(f'{value:g}' for value in unsure[0].box)} of {result.name}"
-        if self.table:
-            self.table.add(result)
         if self.window:
             self.window.show(result)
         return True
@@ -370,7 +442,8 @@ class Job:
         if self.doubtful and not self.args.detect:
             self._report(self._doubt())
         if interrupted:
-            self._report("interrupted; what was predicted until then is written")
+            more = "" if self.videos else "; --resume --out goes on from there"
+            self._report(f"interrupted; what was predicted until then is written{more}")
             return 130
         if self.failed or self.lost:
             return 2 if self.failed + self.lost == self.pictures + self.frames else 1
@@ -411,6 +484,14 @@ class Job:
             f"no joint of somebody is sure in {where}, first in the box {self.unsure}; a box is "
             "x,y,w,h in source pixels and frames one person"
         )
+
+
+def _keys(paths):
+    """Each path with a name for the journal that no other has, also of a picture named twice."""
+    times = {}
+    for path in paths:
+        times[path] = times.get(path, 0) + 1
+        yield (path if times[path] == 1 else f"{path} {times[path]}"), path
 
 
 def _number(count, one, many):

@@ -120,6 +120,41 @@ def atomic_writes(folder, contents):
                 os.fsync(file.fileno())
 
 
+@contextlib.contextmanager
+def only_one(path, what):
+    """Keep a second process out of a folder while the block runs.
+
+    The lock is the operating system's and ends with the process, however that ends.
+
+    Args:
+        path: the file that is locked; made, and removed at the end.
+        what: the work, for the message, e.g. `"training"`.
+
+    Raises:
+        UserError: if another process has the lock.
+    """
+    import filelock
+
+    path = pathlib.Path(path)
+    lock = filelock.FileLock(path)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise UserError(
+                f"Another {what} is writing to this folder. Received: {path.parent}. "
+                "Wait until it ends, or name another folder."
+            ) from None
+        except (OSError, NotImplementedError):
+            pass  # a file system without locks
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if lock.is_locked:
+                path.unlink()
+        lock.release()
+
+
 def new_folder(path, overwrite=False, remedy="Name a new folder, or allow it with --overwrite"):
     """Make an output folder, refusing one that already holds something.
 

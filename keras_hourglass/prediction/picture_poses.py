@@ -311,9 +311,9 @@ def write_rows(
         writer.writeheader()
     for result in results:
         for row in result.to_rows():
-            writer.writerow({key: _cell(value) for key, value in row.items()})
+            writer.writerow({key: cell(value) for key, value in row.items()})
 
 
-def _cell(value):
-    """Flags as 1 and 0; what is not known is empty."""
+def cell(value):
+    """A value as CSV has it: flags are 1 and 0, what is not known is empty."""
     return int(value) if isinstance(value, bool) else value

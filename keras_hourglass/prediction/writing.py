@@ -3,7 +3,6 @@
 import concurrent.futures
 import contextlib
 import errno
-import io
 import json
 import os
 import pathlib
@@ -13,7 +12,7 @@ import cv2
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.geometry import apply_affine
-from keras_hourglass.io.files import atomic_path, atomic_write
+from keras_hourglass.io.files import atomic_path
 from keras_hourglass.io.images import warp, write_image
 from keras_hourglass.prediction.boxes import person_affines
 from keras_hourglass.prediction.drawing import (
@@ -24,7 +23,6 @@ from keras_hourglass.prediction.drawing import (
     tile_sheet,
 )
 from keras_hourglass.prediction.encoding import open_encoder
-from keras_hourglass.prediction.picture_poses import write_rows
 from keras_hourglass.prediction.pose import Pose
 
 # Pictures whose files may be waiting to be written; more would fill the memory.
@@ -42,12 +40,19 @@ class FileNames:
         folder: the output folder.
         overwrite: allow files that exist already.
         sources: paths that are read, which no output may replace.
+        taken: stems that are given away.
+        hint: what else can be done about files that exist already.
+
+    Attributes:
+        keep: whether files that are all there already are those of their input; their stems are
+            then in `kept`.
     """
 
-    def __init__(self, folder, overwrite=False, sources=()):
-        self.folder, self.overwrite = pathlib.Path(folder), overwrite
+    def __init__(self, folder, overwrite=False, sources=(), taken=(), hint=""):
+        self.folder, self.overwrite, self._hint = pathlib.Path(folder), overwrite, hint
+        self.keep, self.kept = False, set()
         self._sources = {os.path.realpath(source) for source in sources}
-        self._taken = set()
+        self._taken = {stem.casefold() for stem in taken}
 
     def stem(self, name, suffixes):
         """The stem of an input's files.
@@ -71,6 +76,13 @@ class FileNames:
             number += 1
             stem = f"{wanted}-{number}"
         self._taken.add(stem.casefold())
+        if self.keep and suffixes and all((self.folder / f"{stem}{s}").exists() for s in suffixes):
+            self.kept.add(stem)
+            return stem
+        self._check(stem, suffixes)
+        return stem
+
+    def _check(self, stem, suffixes):
         for suffix in suffixes:
             path = self.folder / f"{stem}{suffix}"
             if os.path.realpath(path) in self._sources:
@@ -80,9 +92,8 @@ class FileNames:
             if path.exists() and not self.overwrite:
                 raise UserError(
                     f"The file exists already. Received: {path}. "
-                    "Name another folder, or allow it with --overwrite."
+                    f"Name another folder, or allow it with --overwrite.{self._hint}"
                 )
-        return stem
 
 
 class PictureWriter:
@@ -98,18 +109,19 @@ class PictureWriter:
         threads: number of threads.
         sheet: write all pictures, small, on sheets `sheet.png`, `sheet-2.png`, ….
         drawing: options of `drawing.draw_poses`.
+        done: called with result and stem when all files of a picture are there, from any thread.
     """
 
     def __init__(
         self, folder, skeleton, images=True, documents=True, heatmaps=False, input_size=None,
-        padding=1.0, threads=2, sheet=None, drawing=None,
+        padding=1.0, threads=2, sheet=None, drawing=None, done=None,
     ):  # fmt: skip
         self.folder, self.skeleton = pathlib.Path(folder), skeleton
         self.images, self.documents, self.heatmaps = images, documents, heatmaps
         self.input_size, self.padding = input_size, padding
         self._pool = concurrent.futures.ThreadPoolExecutor(threads)
         self.sheet, self.drawing, self._tiles, self._sheets = sheet, drawing or {}, [], 0
-        self._waiting = []
+        self._waiting, self._done = [], done
 
     def __enter__(self):
         return self
@@ -148,6 +160,8 @@ class PictureWriter:
                 write_image(self.folder / f"{stem}-heatmaps{suffix}.png", sheet)
         if self.documents:
             result.save(self.folder / f"{stem}.json", overwrite=True)
+        if self._done:
+            self._done(result, stem)
 
 
 def pose_sheet(image, pose, input_size, padding=1.0):
@@ -199,30 +213,6 @@ def _crop_with_pose(image, pose, input_size, padding):
         thresholds=pose.thresholds,
     )
     return crop, placed
-
-
-class TableWriter:
-    """People of all pictures as rows of one CSV file, written at the end.
-
-    Args:
-        path: the file.
-        skeleton: the `Skeleton` of the model.
-    """
-
-    def __init__(self, path, skeleton):
-        self.path = path
-        self._text, self._skeleton = io.StringIO(), skeleton
-        write_rows(self._text, skeleton, [])
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        atomic_write(self.path, self._text.getvalue())
-
-    def add(self, result):
-        """Append the people of a `PicturePoses`."""
-        write_rows(self._text, self._skeleton, [result], head=False)
 
 
 class VideoWriter:

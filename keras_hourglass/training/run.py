@@ -17,7 +17,7 @@ from keras_hourglass.evaluation.measure import believed_from
 from keras_hourglass.evaluation.predictions import predict_records
 from keras_hourglass.hardware import accelerators, has_bfloat16
 from keras_hourglass.inference.engines import make_engine
-from keras_hourglass.io.files import clear_leftovers, new_folder
+from keras_hourglass.io.files import clear_leftovers, new_folder, only_one
 from keras_hourglass.layers.recomputation import recompute
 from keras_hourglass.losses import BoxLoss, HeatmapMSE
 from keras_hourglass.metrics import HeatmapPCK
@@ -424,34 +424,17 @@ def _calibrate(run: Run) -> dict[str, float]:
 def _alone(out):
     """Keep a second training out of a run's folder while the block runs.
 
-    The lock is the operating system's and ends with the process, however that ends.
-
     Args:
         out: the run's folder, made if missing and removed again if it stays empty.
 
     Raises:
         UserError: if another training writes to it.
     """
-    import filelock
-
     out.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(out / _LOCK)
     try:
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise UserError(
-                f"Another training is writing to this folder. Received: {out}. "
-                "Wait until it ends, or name another folder."
-            ) from None
-        except (OSError, NotImplementedError):
-            pass  # a file system without locks
-        yield
+        with only_one(out / _LOCK, "training"):
+            yield
     finally:
-        with contextlib.suppress(OSError):
-            if lock.is_locked:
-                (out / _LOCK).unlink()
-        lock.release()
         with contextlib.suppress(OSError):
             out.rmdir()
 

@@ -16,6 +16,7 @@ from keras_hourglass.cli import main
 from keras_hourglass.errors import listed
 from keras_hourglass.io.download import ALLOW_LOCAL
 from keras_hourglass.io.images import read_image, write_image
+from keras_hourglass.prediction.predictor import Predictor
 from keras_hourglass.zoo import store as presets
 
 POINTS = ((40, 30), (70, 60), (90, 20))
@@ -266,7 +267,9 @@ def test_interruption_keeps_what_is_done(predict, photos, tmp_path, monkeypatch,
 
     monkeypatch.setattr(Job, "_count", interrupted)
     assert predict(photos, "--save", "json,csv") == 130
-    assert names(tmp_path / "out") == ["one.json", "poses.csv", "three.json"]
+    # The hidden one is what --resume goes on by.
+    hidden = ".unfinished-predict.jsonl"
+    assert names(tmp_path / "out") == [hidden, "one.json", "poses.csv", "three.json"]
     assert len((tmp_path / "out/poses.csv").read_text().splitlines()) == 3
     assert "interrupted" in capsys.readouterr().err
 
@@ -300,7 +303,7 @@ def test_addresses(predict, photos, tmp_path, capsys, monkeypatch):
         (["--box", "7,8,1,1"], "at least 2. Received: [7.0, 8.0, 1.0, 1.0]"),
         (["--box=1,2,3,4", "--boxes", "x.json"], "only one of"),
         (["--boxes", "none.json"], "none.json"),
-        (["--save", "gif"], "images,json,csv,video"),
+        (["--save", "gif"], "images,json,csv,parquet,video"),
         (["--save", "video"], "needs a video"),
         (["--stack", "9"], "no such stack"),
         (["--every", "0"], "positive number of frames"),
@@ -345,3 +348,82 @@ def test_an_empty_folder(predict, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert predict(tmp_path / "empty") == 2
     assert "no pictures" in capsys.readouterr().err
+
+
+@pytest.fixture
+def cut_off(monkeypatch):
+    """Ends a run, as Ctrl-C does, after so many pictures; called without, no more."""
+
+    def after(count=None):
+        def stream(self, *args, **kwargs):
+            for number, result in enumerate(whole(self, *args, **kwargs)):
+                if number == count:
+                    raise KeyboardInterrupt
+                seen.append(result.name.rpartition("/")[2])
+                yield result
+
+        monkeypatch.setattr(Predictor, "stream", stream)
+        return seen
+
+    whole, seen = Predictor.stream, []
+    return after
+
+
+def test_a_run_that_was_cut_off_goes_on(predict, photos, cut_off, tmp_path, capsys):
+    options = ("--save", "json,csv", "--whole")
+    assert predict(photos, *options, out="unbroken") == 0
+    out, expected = tmp_path / "out", tmp_path / "unbroken"
+    seen = cut_off(1)
+    assert predict(photos, *options) == 130
+    assert "--resume" in capsys.readouterr().err
+    assert len((out / "poses.csv").read_text().splitlines()) == 2
+    # Cut off between a picture's file and its line: the file is written again.
+    (out / "three.json").write_text("half of i")
+    assert predict(photos, *options) == 2
+    assert "--resume goes on with it" in capsys.readouterr().err
+    cut_off()
+    assert predict(photos, *options, "--resume") == 0
+    assert "1 picture done, 2 to do" in capsys.readouterr().err
+    assert sorted(seen) == ["one.png", "three.png", "two.jpg"]
+    assert names(out) == names(expected)
+    for name in names(out):
+        assert (out / name).read_text() == (expected / name).read_text()
+
+
+def test_resume_after_the_end_does_what_is_new(predict, photos, cut_off, tmp_path, capsys):
+    options = ("--save", "json", "--whole", "--resume")
+    assert predict(photos, *options) == 0  # nothing to go on with: a beginning
+    seen = cut_off()
+    write_image(photos / "zero.png", paint(90, 100, *POINTS))
+    assert predict(photos, *options) == 0 and seen == ["zero.png"]
+    assert names(tmp_path / "out") == ["one.json", "three.json", "two.json", "zero.json"]
+    capsys.readouterr()
+    # A table of all of them cannot be made of what is new.
+    assert predict(photos, "--save", "json,csv", "--whole", "--resume") == 2
+    assert "exists already" in capsys.readouterr().err
+    assert len(names(tmp_path / "out")) == 4
+
+
+def test_pictures_that_failed_are_tried_again(predict, photos, cut_off, tmp_path):
+    (photos / "bad.png").write_bytes(b"no picture")
+    cut_off(2)
+    assert predict(photos, "--save", "csv", "--whole") == 130
+    seen = cut_off()
+    del seen[:]
+    write_image(photos / "bad.png", paint(85, 100, *POINTS))
+    assert predict(photos, "--save", "csv", "--whole", "--resume") == 0
+    assert "bad.png" in seen and len(seen) == 3
+    assert len((tmp_path / "out" / "poses.csv").read_text().splitlines()) == 1 + 4
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--resume", "--overwrite"], "replaces nothing"),
+        (["--resume", "--save", "sheet"], "one run's pictures"),
+    ],
+)
+def test_what_cannot_go_on(words, reason, predict, photos, capsys):
+    assert predict(photos, *words) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert reason in line
