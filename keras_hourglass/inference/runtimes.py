@@ -101,6 +101,25 @@ def _litert(path, outputs, threads):
     return engine
 
 
+class _KeptFile:
+    """A file as it is now, for forked children, also when it is gone or another one by then."""
+
+    def __init__(self, path):
+        self._number = os.open(path, os.O_RDONLY) if hasattr(os, "fork") else None
+
+    def read(self):
+        size = os.fstat(self._number).st_size
+        parts, place = [], 0
+        while place < size:
+            parts.append(os.pread(self._number, size - place, place))
+            place += len(parts[-1])
+        return b"".join(parts)
+
+    def __del__(self):
+        if getattr(self, "_number", None) is not None:
+            os.close(self._number)
+
+
 def _onnxruntime(path, outputs, threads, spinning=True):
     onnxruntime = optional("onnxruntime")
 
@@ -108,13 +127,18 @@ def _onnxruntime(path, outputs, threads, spinning=True):
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or 0
-    # Read whole: a forked child makes its session anew, when the file may be gone.
-    content = pathlib.Path(path).read_bytes()
     folder = os.path.dirname(os.path.abspath(path))  # of tensors outside the file
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
-    session = PerProcess(
-        lambda: onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    )
+    # A plan of memory is made for the second answer, in a block beside those of the first.
+    options.enable_mem_pattern = False
+    home, kept = os.getpid(), _KeptFile(path)
+
+    def start():
+        # By its path, the file is not in memory beside the network.
+        source = path if os.getpid() == home else kept.read()
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+    session = PerProcess(start)
     [argument] = session().get_inputs()
     dtype = np.uint8 if "uint8" in argument.type else np.float32
     names = outputs or [output.name for output in session().get_outputs()]
