@@ -16,7 +16,9 @@ def cached(tmp_path):
     return sorted(p.name for p in (tmp_path / "cache").rglob("*") if p.is_file())
 
 
-def test_a_file_is_fetched_once(server, tmp_path, capsys):
+def test_a_file_is_fetched_once(server, tmp_path, capsys, monkeypatch):
+    # A bar is for people: without a terminal its control characters would fill log files.
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     address = f"{server.address}/a.weights.h5"
     path = fetch.download(address, DIGEST, len(CONTENT))
     assert path.read_bytes() == CONTENT and path.is_relative_to(tmp_path / "cache")
