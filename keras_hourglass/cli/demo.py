@@ -134,6 +134,7 @@ def _fine_tune(folder, overrides, say, verbose):
     from keras_hourglass.data.load import load_records
     from keras_hourglass.evaluation import evaluate
     from keras_hourglass.io.files import atomic_write
+    from keras_hourglass.io.structured import read_json
     from keras_hourglass.report import tables
     from keras_hourglass.training import build_model, load_recipe, train
     from keras_hourglass.zoo.store import load_model
@@ -142,7 +143,7 @@ def _fine_tune(folder, overrides, say, verbose):
     for part, count, seed in (("train", 400, SEED + 1), ("test", 100, SEED + 2)):
         path = write_dataset(folder / part, count, seed)
         annotations[part] = path.with_name("own_joints.json")
-        atomic_write(annotations[part], json.dumps(_with_own_joints(json.loads(path.read_text()))))
+        atomic_write(annotations[part], json.dumps(_with_own_joints(read_json(path))))
     spec = {part: f"coco:{path}" for part, path in annotations.items()}
     recipe = load_recipe(
         "custom_finetune",

@@ -1,7 +1,6 @@
 """Joints from a model in TensorFlow Serving, `keras-hourglass serve` or behind KServe's v2."""
 
 import concurrent.futures
-import json
 import os
 import threading
 import time
@@ -22,6 +21,7 @@ from keras_hourglass.errors import (
 )
 from keras_hourglass.geometry import boxes_from_xywh
 from keras_hourglass.io.images import MAX_PIXELS, check_pixels, image_size, shown_size
+from keras_hourglass.io.structured import boundary, parse_json
 from keras_hourglass.prediction.pose import Pose
 from keras_hourglass.serving.transports import GrpcTransport, KServeTransport, RestTransport
 from keras_hourglass.skeletons import Skeleton, get_skeleton
@@ -97,6 +97,7 @@ class Client:
         self.timeout, self.retries, self.backoff = float(timeout), int(retries), float(backoff)
         self.batch_size, self.concurrency = int(batch_size), int(concurrency)
         self.max_bytes, self.max_pixels = int(max_bytes), int(max_pixels)
+        self._url = str(url).rpartition("@")[2]  # without a password
         self._metadata, self._lock = {}, threading.Lock()
 
     def __enter__(self):
@@ -166,7 +167,8 @@ class Client:
         if not people:
             return [[] for _ in images]
         skeleton = self.skeleton
-        thresholds = present_from(skeleton, self.metadata.get("thresholds", {}))
+        with self._understood():
+            thresholds = present_from(skeleton, self.metadata.get("thresholds", {}))
         with concurrent.futures.ThreadPoolExecutor(self.concurrency) as pool:
             answers = list(pool.map(self._predict_batch, self._batches(people)))
         results = [[] for _ in images]
@@ -174,9 +176,10 @@ class Client:
             people, (row for rows in answers for row in rows), strict=True
         ):
             name = _name(images[index])
-            pose = Pose(
-                keypoints, scores, box, skeleton, present, name, data, thresholds=thresholds
-            )
+            with self._understood():
+                pose = Pose(
+                    keypoints, scores, box, skeleton, present, name, data, thresholds=thresholds
+                )
             results[index].append(pose)
         return results
 
@@ -191,7 +194,8 @@ class Client:
         """
         crops = np.asarray(crops, np.float32)
         outputs = self._request("heatmaps", {"images": crops})
-        return {key or "stack_1": value.astype(np.float32) for key, value in outputs.items()}
+        with self._understood():
+            return {key or "stack_1": value.astype(np.float32) for key, value in outputs.items()}
 
     @property
     def metadata(self) -> dict:
@@ -199,19 +203,24 @@ class Client:
         with self._lock:
             if not self._metadata:
                 outputs = self._request("metadata", {"query": [b""]})
-                document = np.ravel(next(iter(outputs.values())))[0]
-                self._metadata = json.loads(document)
+                with self._understood():
+                    document = np.ravel(next(iter(outputs.values())))[0]
+                    found = parse_json(document, self._url, "answer of", ServingError)
+                    self._metadata = dict(found)
             return self._metadata
 
     @property
     def skeleton(self) -> Skeleton:
         """The `Skeleton` of the served model."""
-        known = self.metadata["skeleton"]
-        return get_skeleton(known) if known else Skeleton("served", self.metadata["joints"])
+        metadata = self.metadata
+        with self._understood():
+            known = metadata["skeleton"]
+            return get_skeleton(known) if known else Skeleton("served", metadata["joints"])
 
     def status(self) -> dict[int, str]:
         """Versions of the model on the server and their states, e.g. `{1: "AVAILABLE"}`."""
-        return self._transport.status(self.timeout)
+        with self._understood():
+            return self._transport.status(self.timeout)
 
     def is_healthy(self) -> bool:
         """Whether the server answers and has a version that takes requests."""
@@ -290,9 +299,16 @@ class Client:
             wait=tenacity.wait_exponential(half) + tenacity.wait_random_exponential(half),
             reraise=True,
         )
-        return attempts(
-            lambda: self._transport.predict(signature, inputs, max(end - time.monotonic(), 0.001))
-        )
+        with self._understood():
+            return attempts(
+                lambda: self._transport.predict(
+                    signature, inputs, max(end - time.monotonic(), 0.001)
+                )
+            )
+
+    def _understood(self):
+        """Whatever an answer of another's server leads to is one line."""
+        return boundary(self._url, "answer of", "Check the model's name and server", ServingError)
 
 
 class _Closed:

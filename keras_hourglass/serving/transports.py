@@ -18,6 +18,7 @@ from keras_hourglass.errors import (
     UserError,
     optional,
 )
+from keras_hourglass.io.structured import parse_json
 
 MAX_ANSWER = 256 * 2**20  # bytes; heatmaps of a large batch are the largest answers
 
@@ -113,9 +114,10 @@ class RestTransport:
                 "Send smaller batches."
             )
         try:
-            answer = json.loads(content)
-            assert isinstance(answer, dict)
-        except (ValueError, AssertionError):
+            answer = parse_json(content, self._server, "answer", ServingError)
+        except ServingError:
+            answer = None
+        if not isinstance(answer, dict):
             answer = {"error": content[:200].decode(errors="replace")}
         if status == 200 and "error" not in answer:
             return answer

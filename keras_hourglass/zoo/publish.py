@@ -9,6 +9,7 @@ from typing import Any
 from keras_hourglass.errors import WeightsError
 from keras_hourglass.io.download import sha256_of
 from keras_hourglass.io.files import atomic_path, atomic_write
+from keras_hourglass.io.structured import read_json
 from keras_hourglass.zoo.card import card_text
 from keras_hourglass.zoo.store import (
     CARD,
@@ -96,7 +97,7 @@ def revise(name, facts=None, thresholds=None, preprocessing=None, folder=None):
             f"{root / 'manifest.json'} does not list. Publish them first."
         )
     path = root / name / CONFIG
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_json(path, "preset's config", WeightsError)
     card = {**config.get("card", {}), **(facts or {})}
     config["card"] = {key: value for key, value in card.items() if value is not None}
     if thresholds is not None:
@@ -110,7 +111,7 @@ def revise(name, facts=None, thresholds=None, preprocessing=None, folder=None):
 def _record(target, root):
     """Measure the weights and write config, card and record of the manifest to match."""
     weights, path = target / WEIGHTS, target / CONFIG
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_json(path, "preset's config", WeightsError)
     # Whoever fetches the folder from elsewhere can then tell that nothing was changed.
     config["weights"] = {"sha256": sha256_of(weights), "size": weights.stat().st_size}
     _write_config(path, config)

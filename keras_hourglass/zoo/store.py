@@ -444,7 +444,7 @@ def save_thresholds(folder: Path, thresholds: dict[str, float]) -> None:
             f"Thresholds are of the preset's own joints. Received: {', '.join(unknown)} for "
             f"{folder}, which has {', '.join(names)}."
         )
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_json(path, "preset's config", UserError)
     config["thresholds"] = {**config.get("thresholds", {}), **thresholds}
     atomic_write(path, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from keras_hourglass.errors import UserError
-from keras_hourglass.serving import Client, RequestRejected, ServerUnavailable
+from keras_hourglass.io.images import encode_image
+from keras_hourglass.serving import Client, RequestRejected, ServerUnavailable, ServingError
 from keras_hourglass.serving.transports import RestTransport
 
 CROPS = np.zeros((1, 8, 8, 3))
@@ -117,3 +118,60 @@ print([name for name in ("tensorflow", "keras", "grpc") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n[]\n"
+
+
+class _Answers:
+    """Gives a document for metadata and rows for pictures, as REST's parser hands them on."""
+
+    def __init__(self, document, rows=None):
+        self.document, self.rows = document, rows
+
+    def predict(self, signature, inputs, timeout):
+        if signature == "metadata":
+            return {"": np.array([self.document], dtype=object)}
+        return self.rows
+
+    def status(self, timeout):
+        return {int(entry["version"]): entry["state"] for entry in [{"version": "x"}]}
+
+
+_GOOD = '{"skeleton": null, "joints": ["a", "b"], "thresholds": {}}'
+
+
+@pytest.mark.parametrize(
+    ("document", "rows"),
+    [
+        ("[" * 5000, None),
+        ("[]", None),
+        ("{", None),
+        (b"\xff\xfe\x00", None),
+        ('{"joints": 5, "skeleton": null}', None),
+        ('{"joints": ["a"], "joints": ["b"]}', None),
+        ('{"skeleton": [1, [2]], "joints": []}', None),
+        ('{"skeleton": null, "joints": ["a", "b"], "thresholds": [3]}', None),
+        (_GOOD, {"keypoints": [["x"]], "scores": [[1]], "present": [[True]]}),
+        (_GOOD, {"keypoints": [[[1, 2]]], "scores": [["y", {}]], "present": [[True]]}),
+        (_GOOD, {"keypoints": 7, "scores": 7, "present": 7}),
+        (_GOOD, {}),
+        (_GOOD, None),
+    ],
+)
+def test_whatever_a_server_answers_is_understood_or_refused_in_one_line(document, rows):
+    client = connect(_Answers(document, rows))
+    picture = encode_image(np.zeros((6, 5, 3), np.uint8), ".png")
+    with pytest.raises(UserError) as caught:
+        client.predict(picture)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+    with pytest.raises(ServingError, match="localhost:1.*invalid literal"):
+        client.status()
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 10_000, b"\xff", b"5", b'{"a": 1, "a": 2}', b"9" * 5000]
+)
+def test_answers_of_rest_that_are_no_object(content):
+    transport = RestTransport("http://localhost:1", "pose")
+    with pytest.raises(ServingError, match="HTTP 200") as caught:
+        transport._parse(200, content, {})
+    assert len(str(caught.value)) < 300
