@@ -133,5 +133,8 @@ def test_every_promise_and_fault_has_its_test():
             assert f"def {name}(" in sources_of[file or "test_faults.py"], f"{page.name}: {name}"
             count += 1
     assert count > 30
-    promises = (TESTS.parent / "SECURITY.md").read_text("utf-8").split("\n- ")[1:]
+    page = (TESTS.parent / "SECURITY.md").read_text("utf-8")
+    days = [row for row in page.splitlines() if row.startswith("| ")][1:]
+    assert len(days) >= 12 and all("`test_" in row.split("|")[3] for row in days)
+    promises = page.split("\n- ")[1:]
     assert len(promises) >= 6 and all("`test_" in promise for promise in promises)
