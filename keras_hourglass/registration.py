@@ -18,6 +18,7 @@ REGISTERED = {
     "losses": ("BoxLoss", "HeatmapMSE"),
     "metrics.heatmap": ("BoxOverlap", "HeatmapPCK"),
     "network.model": ("StackedHourglass",),
+    "prediction.estimator": ("PosePreprocessor",),
     "training.optimizers": ("Adam", "LossScaleOptimizer", "TorchRMSprop"),
 }
 

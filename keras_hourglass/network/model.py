@@ -24,6 +24,15 @@ from keras_hourglass.skeletons import Skeleton
 from keras_hourglass.typing import Path, Size
 
 
+class _Presets:
+    """The zoo as an attribute of the class, read when it is asked for."""
+
+    def __get__(self, model, owner):
+        from keras_hourglass.zoo.store import preset_table
+
+        return preset_table()
+
+
 @keras.saving.register_keras_serializable(package="keras_hourglass")
 class StackedHourglass(keras.Model):
     """Stacked hourglass network: one person's crop in, heatmaps of every stack out.
@@ -82,6 +91,9 @@ class StackedHourglass(keras.Model):
     Reference:
         [Newell et al., 2016](https://arxiv.org/abs/1603.06937), sections 3 and 4.2.
     """
+
+    # Name of each preset -> its `description`, `params`, and whether it is `trained`.
+    presets = _Presets()
 
     def __init__(
         self,

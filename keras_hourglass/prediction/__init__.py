@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from keras_hourglass.prediction.boxes import read_boxes
     from keras_hourglass.prediction.detection import HourglassDetector, make_detector
     from keras_hourglass.prediction.drawing import draw_poses
+    from keras_hourglass.prediction.estimator import PoseEstimator, PosePreprocessor
     from keras_hourglass.prediction.picture_poses import PicturePoses
     from keras_hourglass.prediction.pose import Pose
     from keras_hourglass.prediction.predictor import Predictor
@@ -19,6 +20,8 @@ __getattr__, __dir__, __all__ = lazy(
         "HourglassDetector": "detection",
         "PicturePoses": "picture_poses",
         "Pose": "pose",
+        "PoseEstimator": "estimator",
+        "PosePreprocessor": "estimator",
         "PoseSmoother": "tracking",
         "PoseTracker": "tracking",
         "Predictor": "predictor",

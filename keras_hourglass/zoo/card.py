@@ -4,6 +4,7 @@ import pathlib
 import re
 
 from keras_hourglass.network.graph import Graph
+from keras_hourglass.skeletons import BOXES
 
 # Sections of the card in order, each with its facts and their names; a nameless fact stands in
 # the text, the others in a table. Whatever else a card holds follows under its own name.
@@ -56,7 +57,14 @@ def card_text(architecture, metadata):
     facts = dict(metadata.get("card") or {})
     name = facts.pop("name", "Stacked hourglass")
     lines = ["---", f"license: {_licence(facts)}", "library_name: keras"]
-    lines += ["tags: [pose-estimation]", "---", "", f"# {name}", ""]
+    lines += [
+        f"pipeline_tag: {_task(architecture)}",
+        "tags: [pose-estimation]",
+        "---",
+        "",
+        f"# {name}",
+        "",
+    ]
     if description := facts.pop("description", None):
         lines += [str(description), ""]
     lines += _network(architecture)
@@ -82,6 +90,12 @@ def _licence(facts):
     text = str(facts.get("licence", "unknown"))
     known = _KNOWN_LICENCE.match(text)
     return known[0].lower() if known else "unknown" if text == "unknown" else "other"
+
+
+def _task(architecture):
+    """What the Hugging Face hub calls that which the network does."""
+    joints = tuple((architecture["skeleton"] or {}).get("joints", ()))
+    return "object-detection" if joints == BOXES.joints else "keypoint-detection"
 
 
 def _validations(facts):

@@ -25,6 +25,7 @@ from keras_hourglass.network.config import DEFAULTS, complete, wrong_metadata
 from keras_hourglass.network.graph import Graph, Snapshot
 from keras_hourglass.skeletons import Skeleton, get_skeleton
 from keras_hourglass.typing import Path
+from keras_hourglass.zoo import hubs
 from keras_hourglass.zoo.presets import PRESETS
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.weights.h5", "README.md"
@@ -67,6 +68,30 @@ def list_presets() -> list[dict]:
     """
     records = read_manifest()
     return [describe(name, records) for name in (*PRESETS, *records)]
+
+
+def preset_table() -> dict[str, dict]:
+    """What `StackedHourglass.presets` shows.
+
+    Returns:
+        Name -> a dict of `description`, `params` (variables that are trained), `trained` (whether
+        weights come with it), `input_size` and `skeleton`.
+
+    Example:
+
+    >>> preset_table()["hourglass_tiny_lsp"]["params"]
+    423420
+    """
+    return {
+        row["name"]: {
+            "description": row["description"],
+            "params": row["parameters"],
+            "trained": row["weights"] is not None,
+            "input_size": row["input_size"],
+            "skeleton": row["skeleton"],
+        }
+        for row in list_presets()
+    }
 
 
 def preset_named(text: str) -> str:
@@ -135,8 +160,10 @@ def load_model(
 
     Args:
         source: name of a preset (`keras-hourglass list`), a preset folder, a training run's
-            output folder, a `.keras` file, or the `https://` or `hf://` address of such a folder
-            or file (`#sha256=…` after it pins the weights).
+            output folder, a `.keras` file, or the `https://`, `hf://` or `kaggle://` address of
+            such a folder or file (`#sha256=…` after it pins the weights). Repositories of the two
+            hubs are fetched by their own libraries, huggingface_hub and kagglehub; without the
+            first, its files are fetched one by one.
         num_keypoints: K of the model, if other than the source's. The convolutions at the
             heatmaps then start anew, except for joints of the same name.
         skeleton: name, `Skeleton`, dict or list of joints, if other than the source's; joints of
@@ -511,6 +538,11 @@ def _config_of_record(record):
 
 def _open_source(source, load_weights=True):
     """Config and weights of a path or address."""
+    if folder := hubs.preset_folder(source):
+        pinned = hubs.pinned(source)
+        if load_weights and pinned:
+            verify(pathlib.Path(folder) / WEIGHTS, pinned)
+        return _open_source(folder, load_weights)
     if is_address(source):
         return _open_address(source, load_weights)
     path = pathlib.Path(source).expanduser()

@@ -13,6 +13,7 @@ BACKENDS = ("tensorflow", "jax", "torch")
 PROGRAMS = {
     "processes": ("processes.py",),
     "fine_tuning": ("fine_tuning.py",),
+    "task": ("task.py",),
     "saving": ("saving.py", "loading_keras_first.py", "loading_keras_last.py"),
 }
 
