@@ -1,5 +1,6 @@
 """Loss and metrics of a network with several outputs from one of each."""
 
+import os
 import time
 from typing import Any
 
@@ -81,8 +82,6 @@ def build_optimizer(model: Any) -> None:
 def say_tracing(model: Any) -> None:
     """Print what a model that was compiled does before its first step, and for how long.
 
-    The seconds are those of a processor that does nothing else.
-
     Args:
         model: a model that is about to train.
     """
@@ -98,11 +97,14 @@ def say_tracing(model: Any) -> None:
 
 
 def _speed():
-    """How many times longer plain Python takes here than where the seconds were measured."""
+    """How many times longer plain Python takes here now than where the seconds were measured."""
     start = time.process_time()
     for number in range(200_000):
         str(number)
-    return (time.process_time() - start) / _PLAIN
+    seconds = time.process_time() - start
+    # Others who want the processors take their share.
+    busy = os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else 1.0
+    return max(1.0, busy) * seconds / _PLAIN
 
 
 def _traces(model):

@@ -46,8 +46,8 @@ class PosePreprocessor(keras.layers.Layer):
 
     >>> pictures, joints = np.zeros((2, 40, 60, 3), np.uint8), [[[30, 20]], [[3, 4]]]
     >>> crops, targets = PosePreprocessor((32, 48))(pictures, joints)
-    >>> crops.shape, targets[0, 0].round(4).tolist()
-    ((2, 32, 48, 3), [5.5667, 3.5667, 1.0, 1.0])
+    >>> crops.shape, (targets[0, 0, :2] * 30).round().tolist()
+    ((2, 32, 48, 3), [167.0, 107.0])
     """
 
     def __init__(self, input_size: Size, sigma: float = 1.0, stride: int = 4, **kwargs):
