@@ -167,7 +167,9 @@ class Run:
         """
         with contextlib.ExitStack() as stack:
             self.devices = stack.enter_context(layout(self.recipe))
-            try_optimizer(self.recipe)  # before a folder is made and minutes are spent on data
+            # Before a folder is made and minutes are spent on data.
+            try_optimizer(self.recipe)
+            _find_start(self.recipe.training)
             if self.devices.chief:
                 stack.enter_context(_alone(self.out))
             # Only now: processes must have found each other before JAX looks at its devices.
@@ -542,6 +544,17 @@ def build_model(recipe: Recipe, skeleton: Skeleton) -> StackedHourglass:
         except UserError as error:
             raise RecipeError(f"training.recompute: {error}") from error
     return model
+
+
+def _find_start(training):
+    """Refuse names of weights to start from behind which there is no network."""
+    for key, source in (("weights", training.weights), ("widen", training.widen)):
+        if source is None or str(source).endswith(".weights.h5"):
+            continue
+        try:
+            resolve(source, load_weights=False)
+        except UserError as error:
+            raise WeightsError(f"training.{key}: {error}") from error
 
 
 def _start_from(model, source):
