@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, listed
 from keras_hourglass.skeletons import Skeleton, get_skeleton
 
 _MOST_TURNS = 10_000  # of everybody in an epoch
@@ -72,7 +72,7 @@ def match_joints(records: PoseRecords, skeleton: Skeleton) -> PoseRecords:
     if not common:
         raise UserError(
             f"The skeletons {records.skeleton.name!r} and {skeleton.name!r} have no joint in "
-            f"common. Received: {', '.join(records.skeleton.joints)}. Rename the joints."
+            f"common. Received: {listed(records.skeleton.joints, 4)}. Rename the joints."
         )
     to = [skeleton.index(joint) for joint in common]
     of = [records.skeleton.index(joint) for joint in common]

@@ -224,8 +224,8 @@ def _records(key, data, data_root, scenes, skeleton):
             records = load_records(spec, data_root, skeleton=skeleton, **own)
     except UserError as error:
         raise type(error)(
-            f"data.{key}: {error} Recipes take other data with --set data.{key}=KIND:PATH, and "
-            "--data-root names the folder that their paths start from."
+            f"data.{key}: {error} Recipes take other data by --set data.{key}=KIND:PATH, whose "
+            "path starts from --data-root."
         ) from error
     for note in (*records.remarks, *records.notes):
         print(f"note: data.{key}: {note}", file=sys.stderr)
