@@ -18,8 +18,15 @@ SHORT_TRAINING = [
     "--set", "training.epochs=2", "--set", "training.frozen_epochs=1",
     "--set", "model.preset=hourglass_tiny_synthetic", "--quiet",
 ]  # fmt: skip
-# Run elsewhere: `make` by CI, the demo and the recipes that need photographs by hand.
-NOT_HERE = {"make demo", "make test", "pip install ."}
+# Run elsewhere: `make` by CI, the demo and the recipes that need photographs by hand, the server,
+# which does not end, by its own tests.
+NOT_HERE = {
+    "make demo",
+    "make test",
+    "pip install .",
+    'pip install "keras_hourglass[serve]"',
+    "keras-hourglass serve hourglass_small_lsp",
+}
 
 pytestmark = [
     pytest.mark.full,
