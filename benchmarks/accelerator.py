@@ -1,0 +1,281 @@
+"""Training on an accelerator: steps against PyTorch, fitting from photographs, the input's speed.
+
+    python benchmarks/accelerator.py [--batch 64] [--data KIND:DIR --data-root DIR] [--out FILE]
+    python benchmarks/accelerator.py --batch 2 --size 64 --features 8 --people 32 --steps 3
+
+For a machine with JAX and PyTorch; TensorFlow is not needed. Three parts, each in processes of its
+own: `steps` fits the network with Keras on JAX from batches in memory, in turns with the compiled
+PyTorch twin of `torch_twin.py` (same layers, loss and optimizer, both in bfloat16 on a GPU);
+`photographs` fits it from pictures that are read, augmented and cropped meanwhile, in turns with
+the same fit from memory; `input` prepares batches alone, by the number of threads. The pictures are
+generated figures unless `--data` names others. It was not yet run on an accelerator; the second
+line above tries all of it on any processor.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import common
+import numpy as np
+import train_step
+
+PARTS = ("steps", "photographs", "input")
+WORKERS = (1, 2, 4, 8, 16)
+GOALS = {"images": 2000, "twin": 1.8, "photographs": 0.95}
+
+
+def parse():
+    parser = common.parser(__doc__, "accelerator")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--size", type=int, default=256, help="input pixels (256)")
+    parser.add_argument("--stacks", type=int, default=2)
+    parser.add_argument("--features", type=int, default=256)
+    parser.add_argument("--stem", type=int, nargs=3, default=[64, 128, 128], help="its widths")
+    parser.add_argument("--steps", type=int, default=50, help="of a turn (50)")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--people", type=int, default=2000, help="generated figures (2000)")
+    parser.add_argument("--data", help="photographs, KIND:DIR as for `keras-hourglass train`")
+    parser.add_argument("--data-root", help="folder that --data starts from")
+    parser.add_argument("--workers", type=int, default=common.machine()["cores"])
+    parser.add_argument("--child", choices=("keras", "torch"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def keras_child(args):
+    """Answers `memory` and `photographs` with the seconds of a fit of so many steps."""
+    import keras
+
+    from keras_hourglass import StackedHourglass
+    from keras_hourglass.codec import HeatmapCodec
+    from keras_hourglass.data.augment import AUGMENTATIONS
+    from keras_hourglass.hardware import accelerators
+    from keras_hourglass.losses import HeatmapMSE
+    from keras_hourglass.training.batches import JointBatches
+    from keras_hourglass.training.optimizers import TorchRMSprop
+
+    if accelerators():
+        keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    records = load(args)
+    first, before, after = args.stem
+    model = StackedHourglass(
+        records.joints.shape[1],
+        args.stacks,
+        args.features,
+        input_shape=(args.size, args.size, 3),
+        stem=(first, (before,), (after, args.features)),
+    )
+    codec = HeatmapCodec((args.size, args.size), sigma=train_step.SIGMA)
+    loss = HeatmapMSE(codec.heatmap_size, codec.sigma)
+    model.compile(
+        optimizer=TorchRMSprop(train_step.RATE), loss=dict.fromkeys(model.output_names, loss)
+    )
+    # As in `train`: its epochs are as long as wanted, whatever the number of people.
+    dataset = JointBatches(
+        records,
+        codec,
+        args.steps,
+        batch_size=args.batch,
+        augmentation=AUGMENTATIONS["newell"],
+        seed=1,
+        outputs=model.output_names,
+    )
+    crops, targets = dataset.batch(0)
+    fixed = (crops, dataset.answers(targets))
+
+    class Memory(keras.utils.PyDataset):
+        def __len__(self):
+            return args.steps
+
+        def __getitem__(self, step):
+            return fixed
+
+    photographs = dataset.as_py_dataset(workers=args.workers)
+
+    def seconds(source):
+        start = time.perf_counter()
+        model.fit(source, epochs=1, verbose=0, shuffle=False)
+        return time.perf_counter() - start
+
+    sources = {"memory": Memory(), "photographs": photographs}
+    begun = time.perf_counter()
+    seconds(sources["memory"])
+    facts = {
+        "parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables),
+        "gflops": model.gflops,
+        "accelerators": [str(one) for one in accelerators()],
+        "policy": keras.mixed_precision.dtype_policy().name,
+        "first_fit_seconds": round(time.perf_counter() - begun, 1),
+    }
+    print(json.dumps(facts), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(seconds(sources[line.strip()])), flush=True)
+
+
+def torch_child(args):
+    """Answers every line with the seconds of as many steps of the compiled twin."""
+    args.joints = load(args).joints.shape[1]
+    train_step.JOINTS = args.joints
+    step, parameters, _, gpu = train_step.torch_step(args, "torch-compile")
+    for _ in range(3):
+        step()
+    print(json.dumps({"parameters": parameters, "gpu": gpu}), flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        for _ in range(args.steps):
+            step()
+        print(json.dumps(time.perf_counter() - start), flush=True)
+
+
+def load(args):
+    """The people of `--data`."""
+    from keras_hourglass.data.load import load_records
+
+    return load_records(args.data, args.data_root)
+
+
+def input_rates(args):
+    """Samples per second of batches alone, by threads; the first epoch warms up."""
+    from input_pipeline import in_threads
+
+    from keras_hourglass.codec import HeatmapCodec
+    from keras_hourglass.data.augment import AUGMENTATIONS
+    from keras_hourglass.data.pipeline import PoseDataset
+
+    codec = HeatmapCodec((args.size, args.size))
+    dataset = PoseDataset(load(args), codec, 16, augmentation=AUGMENTATIONS["newell"], seed=1)
+    rows = {}
+    counts = [count for count in WORKERS if count <= common.machine()["cores"]]
+    for turn in range(3):
+        for threads in counts:
+            start = time.perf_counter()
+            in_threads(lambda step, turn=turn: dataset.batch(step, turn), len(dataset), threads)
+            rate = len(dataset) * dataset.batch_size / (time.perf_counter() - start)
+            if turn:
+                rows.setdefault(threads, []).append(rate)
+    return {
+        str(threads): {
+            "samples_per_second": round(statistics.median(rates), 1),
+            "of_linear": round(
+                statistics.median(rates) / threads / statistics.median(rows[counts[0]]), 3
+            ),
+        }
+        for threads, rates in rows.items()
+    }
+
+
+def child(kind, args):
+    """A process for one of the networks."""
+    command = [sys.executable, __file__, "--child", kind, "--data", args.data]
+    if args.data_root:
+        command += ["--data-root", args.data_root]
+    for option in ("batch", "size", "stacks", "features", "steps", "workers"):
+        command += [f"--{option}", getattr(args, option)]
+    command += ["--stem", *args.stem]
+    # Both networks are on the card at once.
+    settings = {"KERAS_BACKEND": "jax", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    return common.Child(command, settings)
+
+
+def measure(calls, args):
+    """Images per second by name, a list of turns each; children say their own seconds."""
+    rates = {name: [] for name in calls}
+    for turn in range(args.turns + 1):
+        for name in list(calls)[:: 1 if turn % 2 == 0 else -1]:
+            seconds = calls[name]()
+            if turn:  # the first warms up
+                rates[name].append(args.batch * args.steps / seconds)
+    return rates
+
+
+def run(args, result):
+    """Measure the wanted parts; returns the goals."""
+    goals = []
+    if "input" in args.parts:
+        result["input"] = input_rates(args)
+    if not {"steps", "photographs"} & set(args.parts):
+        return goals
+    ours = child("keras", args)
+    result["network"] = ours.facts
+    if "steps" in args.parts:
+        twin = child("torch", args)
+        if twin.facts["parameters"] != ours.facts["parameters"]:
+            raise SystemExit(f"The networks are not the same: {ours.facts}, {twin.facts}.")
+        rates = measure({"keras": lambda: ours("memory"), "torch": lambda: twin("go")}, args)
+        twin.close()
+        result["steps"] = {name: common.spread(one).to_dict() for name, one in rates.items()}
+        ratio = common.ratios(rates["keras"], rates["torch"])
+        median = statistics.median(rates["keras"])
+        # Backward costs twice as much as forward.
+        tflops = round(3 * ours.facts["gflops"] * median / 1000, 2)
+        result["steps"]["keras_tflops_per_s"] = tflops
+        result["steps"]["keras_over_torch"] = ratio.to_dict()
+        what = "fit from memory, JAX"
+        goals.append(
+            common.Goal(17, f"{what}, images per second", median, GOALS["images"], "", True)
+        )
+        goals.append(
+            common.Goal(
+                17, f"{what}, against compiled PyTorch", ratio.median, GOALS["twin"], "×", True
+            )
+        )
+    if "photographs" in args.parts:
+        ways = ("memory", "photographs")
+        rates = measure({way: (lambda way=way: ours(way)) for way in ways}, args)
+        result["photographs"] = {name: common.spread(one).to_dict() for name, one in rates.items()}
+        ratio = common.ratios(rates["photographs"], rates["memory"])
+        result["photographs"]["photographs_over_memory"] = ratio.to_dict()
+        note = f"{args.workers} threads read; wanted where cores × 250 samples/s suffice"
+        goals.append(
+            common.Goal(
+                17,
+                "fit from photographs against fit from memory",
+                ratio.median,
+                GOALS["photographs"],
+                "×",
+                True,
+                note,
+            )
+        )
+    ours.close()
+    return goals
+
+
+def card():
+    """What the driver says of the card; nothing where there is none."""
+    try:
+        command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def main():
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    args = parse()
+    if args.child:
+        {"keras": keras_child, "torch": torch_child}[args.child](args)
+        return
+    load_before, begun = os.getloadavg()[0], time.perf_counter()
+    network = ("batch", "size", "stacks", "features", "stem", "steps", "turns", "workers")
+    result = {"card": card(), "settings": {name: getattr(args, name) for name in network}}
+    with tempfile.TemporaryDirectory() as folder:
+        if args.data is None:
+            from keras_hourglass.data.figures import write_dataset
+
+            write_dataset(pathlib.Path(folder, "figures"), args.people, 1, size=256)
+            args.data = f"synthetic:{pathlib.Path(folder, 'figures')}"
+        goals = run(args, result)
+    result["minutes"] = round((time.perf_counter() - begun) / 60, 2)
+    common.write(args.out, result, goals, packages=("jax", "torch"), load=load_before)
+
+
+if __name__ == "__main__":
+    main()
