@@ -24,6 +24,7 @@ MAX_YAML = 250_000
 MAX_DEPTH = 50  # of lists and objects within each other; annotation files have eight
 _LONG = 18  # digits of an integer; longer ones are no ids, and become floats
 _MOST_DIGITS = 400  # beyond, no number of the machine is as large
+_FEW_VALUES = 1000
 _LONG_INTEGER = re.compile(r"[0-9]{19}")
 # What YAML calls a number, except that 010 is ten, and 1:30 and dates are text. As in YAML 1.1,
 # 1e-3 is text: recipes take it for a number where one is needed, and a folder of that name is one.
@@ -238,8 +239,9 @@ def parse_json(
     """
     with boundary(path, what, error=error):
         text = decode(text) if isinstance(text, bytes) else text
-        # A function for every integer takes half as long again.
-        parse_int = _integer if _LONG_INTEGER.search(text) else None
+        # A function for every integer takes half as long again; of a few, the search does.
+        few = text.count(",") < _FEW_VALUES
+        parse_int = _integer if few or _LONG_INTEGER.search(text) else None
         value = json.loads(text, object_pairs_hook=_without_twins, parse_int=parse_int)
         return check_depth(value)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Busy(Exception):
-    """As many people wait as may."""
+    """As many people wait as may, or as can be answered in time."""
 
 
 class Job:
@@ -73,16 +73,24 @@ class Batcher:
         max_batch: most people in one run.
         max_delay: seconds to wait for others who are being prepared.
         max_queue: most people accepted and not yet answered.
+        patience: seconds within which somebody who is accepted should be answered; by how long
+            people took so far.
         watch: called with the number of people of each run.
     """
 
-    def __init__(self, max_batch, max_delay, max_queue, watch=None):
+    def __init__(self, max_batch, max_delay, max_queue, patience=float("inf"), watch=None):
         self.max_batch, self.max_delay, self.max_queue = max_batch, max_delay, max_queue
+        self._patience, self._pace = patience, 0.0  # seconds for one person
         self._watch = watch or (lambda count: None)
         self._ready: collections.deque = collections.deque()
         self._change, self._pending, self._stopping = threading.Condition(), 0, False
         self._thread = threading.Thread(target=self._loop, name="network", daemon=True)
         self._thread.start()
+
+    @property
+    def seconds(self):
+        """How long it will take until all who wait are answered."""
+        return self._pace * self._pending
 
     @property
     def pending(self):
@@ -96,7 +104,9 @@ class Batcher:
             Busy: if there is no room for them.
         """
         with self._change:
-            if self._pending + count > self.max_queue:
+            waiting = self._pending + count
+            too_long = self._pending and self._pace * waiting > self._patience
+            if waiting > self.max_queue or too_long:
                 raise Busy
             self._pending += count
 
@@ -165,7 +175,10 @@ class Batcher:
                 [(job, _, _, (signature, inputs))] = wanted
                 job.finish(backend.call(signature, inputs))
                 return
+            start = time.monotonic()
             outputs = backend.run([item for *_, item in wanted])
+            pace = (time.monotonic() - start) / len(wanted)
+            self._pace += (pace - self._pace) / (4 if self._pace else 1)
             self._watch(len(wanted))
             for row, (job, place, *_) in enumerate(wanted):
                 job.fill(place, {name: values[row] for name, values in outputs.items()})

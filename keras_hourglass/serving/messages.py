@@ -58,9 +58,10 @@ def refuse(rule, received, remedy, status=400):
 def check_size_of_json(body, most):
     """Refuse a document with more values than any request of this model can have.
 
-    Numbers and lists cost a hundred times their length when they are read; text does not.
+    Numbers and lists cost a hundred times their length when they are read; text does not. Lists
+    without commas are as deep as they are many, which is refused as such.
     """
-    values = sum(body.count(sign) for sign in (b",", b"[", b"{"))
+    values = body.count(b",")
     if values > most:
         raise refuse(
             f"A request may hold at most {most:,} values.",
@@ -87,12 +88,13 @@ def _document(body):
 # TensorFlow Serving
 
 
-def read_v1(body, signatures):
+def read_v1(body, signatures, most=None):
     """A predict request of TensorFlow Serving's REST interface, in rows or columns.
 
     Args:
         body: bytes of the JSON document.
         signatures: name -> `Signature` of the model.
+        most: from a signature's name to the most rows that it takes; any number by default.
 
     Returns:
         The `Call`.
@@ -118,7 +120,7 @@ def read_v1(body, signatures):
     specs = _signature(name, signatures).inputs
     rows = "instances" in document
     columns = _columns(document["instances"], specs) if rows else _named(document["inputs"], specs)
-    return Call(name, _tensors(columns, specs, name), _write_rows if rows else _write_columns)
+    return Call(name, _tensors(columns, specs, name, most), _write_rows if rows else _write_columns)
 
 
 def _signature(name, signatures):
@@ -181,8 +183,17 @@ def _kind(value):
     return f"{type(value).__name__} {shorten(str(value), 40)}"
 
 
-def _tensors(columns, specs, signature):
+def _tensors(columns, specs, signature, most):
     """Lists as the specs want them, all with as many rows."""
+    # Before anything of them is unpacked.
+    for values in columns.values():
+        if most is not None and hasattr(values, "__len__") and len(values) > most(signature):
+            raise refuse(
+                f"A request has at most {most(signature)} rows here.",
+                str(len(values)),
+                "Send fewer.",
+                413,
+            )
     tensors = {
         name: _bytes(values, name) if specs[name].dtype == "string" else values
         for name, values in columns.items()
@@ -304,7 +315,7 @@ def v1_metadata(backend):
 # KServe
 
 
-def read_v2(body, length, signatures, model):
+def read_v2(body, length, signatures, model, most=None):
     """An inference request of KServe's v2 protocol, with tensors as JSON or binary.
 
     The signature is the one whose inputs are given; the parameter `signature` tells those apart
@@ -315,6 +326,7 @@ def read_v2(body, length, signatures, model):
         length: how many of them are JSON, the value of `LENGTH_HEADER`, or `None` for all.
         signatures: name -> `Signature` of the model.
         model: its name, for the answer.
+        most: as for `read_v1`.
 
     Returns:
         The `Call`.
@@ -358,7 +370,7 @@ def read_v2(body, length, signatures, model):
         raise refuse(
             "Every byte belongs to a tensor.", f"{len(rest)} more", "Correct binary_data_size."
         )
-    inputs = _tensors(columns, specs, fitting[0])
+    inputs = _tensors(columns, specs, fitting[0], most)
     wanted = _wanted(document, signatures[fitting[0]].outputs)
     identity = document.get("id")
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_hourglass.errors import RequestRejected, UserError, checks_arguments, optional
+from keras_hourglass.export.saved_model import check_name
 from keras_hourglass.io.headers import read_header
 from keras_hourglass.io.images import MAX_PIXELS
 from keras_hourglass.serving import messages
@@ -50,7 +51,8 @@ class Limits:
     Args:
         max_batch: most people in one run of the network, and crops in a request for heatmaps.
         max_delay: seconds that a run waits for people who are being prepared.
-        max_queue: most people accepted and not yet answered; more are refused with 429.
+        max_queue: most people accepted and not yet answered; more are refused with 429, and so are
+            those who could not be answered in time.
         max_request: bytes of one request.
         max_bytes: bytes of all requests that are being received or answered.
         max_pixels: of one picture; of larger ones only the header is read.
@@ -131,7 +133,11 @@ def create_app(
 def open_versions(model, name, flip, decoder, limits, poll):
     """What is served under a name: one network, or the versions of a folder."""
     folder = pathlib.Path(os.fspath(model))
-    name = name or folder.resolve().stem
+    name = check_name(name or folder.resolve().stem)
+    if not poll > 0:
+        raise UserError(
+            f"`poll` must be positive, in seconds. Received: {poll!r}. Leave it out for 1."
+        )
     if version_numbers(folder) and not (folder / "config.json").exists():
         if decoder is not None or not flip:
             raise UserError(
@@ -173,7 +179,11 @@ class Server:
         self.name = versions.current.name
         self.metrics = Metrics()
         self.batcher = Batcher(
-            limits.max_batch, limits.max_delay, limits.max_queue, self.metrics.batch
+            limits.max_batch,
+            limits.max_delay,
+            limits.max_queue,
+            0.7 * limits.timeout,
+            self.metrics.batch,
         )
         self.metrics.watch(lambda: self.batcher.pending, lambda: self.versions.current.version)
         self._pool = concurrent.futures.ThreadPoolExecutor(max(2, os.cpu_count() or 2))
@@ -243,7 +253,7 @@ class Server:
             except RequestRejected as error:
                 status, body = _number(error), {"error": str(error)}
                 if status in (429, 503):
-                    headers = {"Retry-After": "1"}
+                    headers = {"Retry-After": str(max(1, round(self.batcher.seconds / 2)))}
                 if status in (408, 413):  # the rest of the body is not wanted
                     headers = {"Connection": "close"}
             except ClientDisconnect:
@@ -371,8 +381,8 @@ class Server:
     async def _predict_v2(self, request):
         length = request.headers.get(messages.LENGTH_HEADER)
 
-        def read(body, signatures):
-            return messages.read_v2(body, length, signatures, self.name)
+        def read(body, signatures, most):
+            return messages.read_v2(body, length, signatures, self.name, most)
 
         return await self._predict(request, read)
 
@@ -437,7 +447,8 @@ class Server:
     def _busy(self, reason):
         self.metrics.refused(reason)
         return messages.refuse(
-            f"At most {self.limits.max_queue} people and {self.limits.max_bytes:,} bytes wait.",
+            f"At most {self.limits.max_queue} people and {self.limits.max_bytes:,} bytes wait, and "
+            f"no more than are answered within {self.limits.timeout:g} s.",
             f"a request beyond that ({self.batcher.pending} people wait)",
             "Try again later.",
             429,
@@ -448,15 +459,14 @@ class Server:
         limit, signatures = self.limits, backend.signatures
         height, width = backend.description["input_size"]
         messages.check_size_of_json(body, 10_000 + 4 * limit.max_batch * height * width * 3)
-        call = read(body, signatures)
+
+        def most(name):
+            """Rows of arrays are large: a batch of them, else as many as may wait."""
+            arrays = any(len(spec.shape) > 2 for spec in signatures[name].inputs.values())
+            return limit.max_batch if arrays else limit.max_queue
+
+        call = read(body, signatures, most)
         batches = signatures[call.signature].batches and call.signature in ONE_PERSON
-        most = limit.max_queue if batches or PICTURES in call.inputs else limit.max_batch
-        if call.signature == "metadata":
-            most = limit.max_queue
-        if call.count > most:
-            raise messages.refuse(
-                f"A request has at most {most} rows here.", str(call.count), "Send fewer.", 413
-            )
         job = Job(backend, call.count, loop)
         try:
             self.batcher.accept(call.count)

@@ -228,13 +228,16 @@ def test_a_bad_picture_costs_its_own_answer_only(addresses, kind):
     for row in answers[1:-1]:
         assert np.isnan(row["keypoints"]).all() and np.isnan(row["scores"]).all()
         assert not any(row["present"])
-    boxes = [[0, 0, 50, 60], [0, 0, -1, 9], [float("nan"), 0, 9, 9], [0, 0, 50, 60]]
+    bad = [[0, 0, -1, 9], [float("nan"), 0, 9, 9], [1e308, 0, 9, 9], [0, 0, 9, float("inf")]]
+    far = [[1e30, -1e30, 1e-30, 1e-30], [0, 0, 1e37, 1e37]]  # nothing of the picture, perhaps
+    boxes = [[0, 0, 50, 60], *bad, *far, [0, 0, 50, 60]]
     request = {
         "signature_name": "predict_boxes",
-        "inputs": {"image_bytes": [b64(good)] * 4, "boxes": boxes},
+        "inputs": {"image_bytes": [b64(good)] * len(boxes), "boxes": boxes},
     }
     answer = predicted(addresses[kind], request)["outputs"]
-    assert answer["valid"] == [True, False, False, True]
+    assert answer["valid"][:5] == [True, *[False] * 4] and answer["valid"][-1]
+    np.testing.assert_allclose(answer["keypoints"][0], answer["keypoints"][-1], atol=1e-3)
 
 
 PICTURE = b64(b"x")
@@ -444,6 +447,24 @@ def test_a_full_queue_refuses_cleanly_and_forgets_nothing(folder, monkeypatch):
         assert "keras_hourglass_waiting_people 0.0" in text
         assert 'requests_total{kind="predict_v1",status="429"} 6.0' in text
         assert 'keras_hourglass_people_total{valid="true"} 6.0' in text
+
+
+def test_who_could_not_be_answered_in_time_is_refused_at_once(folder, monkeypatch):
+    with running(folder / "network" / "pose", limits=Limits(timeout=8.0)) as (address, app):
+        backend = app.state.server.versions.current
+        run = backend.run
+        # 0.6 s for each: nine can be answered in the 5.6 s that are left for the network.
+        monkeypatch.setattr(backend, "run", lambda i: time.sleep(0.6 * len(i)) or run(i))
+        request = {"instances": [b64(random_picture(0, ".jpg"))]}
+        assert len(predicted(address, request)["predictions"]) == 1
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            replies = list(
+                pool.map(lambda _: post(address, "/v1/models/pose:predict", request), range(16))
+            )
+    statuses = [reply.status_code for reply in replies]
+    assert set(statuses) == {200, 429} and 4 <= statuses.count(200) <= 12
+    for reply in replies:
+        assert reply.status_code == 200 or int(reply.headers["Retry-After"]) >= 1
 
 
 def test_people_of_several_requests_run_together(folder):
@@ -678,6 +699,10 @@ def test_what_cannot_be_served_is_said_at_once(folder, tmp_path):
     (tmp_path / "pose" / "1").mkdir(parents=True)
     with pytest.raises(UserError, match="none can be served .1: .*metadata.json"):
         create_app(tmp_path / "pose")
+    with pytest.raises(UserError, match="`poll` must be positive"):
+        create_app(folder / "network" / "pose", poll=0)
+    with pytest.raises(UserError, match="Received: 'a/b'. Give another with --name"):
+        create_app(folder / "network" / "pose", name="a/b")
     with pytest.raises(UserError, match="as it was exported"):
         create_app(folder / "versions" / "pose", flip=False)
     with pytest.raises(UserError, match="`timeout` must be positive. Received: 0"):
