@@ -50,6 +50,19 @@ def write_extra_files(folder, description, max_pixels):
     write_warmup(extra, warmup_requests(description))
     text = _fill("signature.md", **description, max_pixels=max_pixels, parallel=PARALLEL)
     (extra / "signature.md").write_text(text, encoding="utf-8")
+    write_metadata(folder, description)
+
+
+def write_metadata(folder, description):
+    """Write `assets.extra/metadata.json`: the description, and what makes a version whole.
+
+    Args:
+        folder: the SavedModel, with all its other files.
+        description: dict, JSON-ready.
+    """
+    folder = pathlib.Path(folder)
+    extra = folder / "assets.extra"
+    extra.mkdir(exist_ok=True)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

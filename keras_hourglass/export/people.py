@@ -139,6 +139,7 @@ def _parts(model, skeleton, flip, decoder):
 def _write_saved_model(parts, out, name, max_pixels, predictor):
     import tensorflow as tf
 
+    from keras_hourglass.export import bundle
     from keras_hourglass.export.served_people import ServedPeople
 
     programs, finder, joints, description = parts
@@ -155,6 +156,7 @@ def _write_saved_model(parts, out, name, max_pixels, predictor):
             return {key: value.numpy() for key, value in answer.items()}
 
         _verify(ask, predictor, temporary)
+        bundle.write_metadata(temporary, {"name": name, **description})
         return publish_version(temporary, versions)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

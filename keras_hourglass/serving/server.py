@@ -10,6 +10,7 @@ import dataclasses
 import importlib.resources
 import json
 import logging
+import math
 import os
 import pathlib
 import threading
@@ -457,8 +458,13 @@ class Server:
     def _begin(self, backend, read, body, loop):
         """In a thread: read a request, have its people prepared and run."""
         limit, signatures = self.limits, backend.signatures
-        height, width = backend.description["input_size"]
-        messages.check_size_of_json(body, 10_000 + 4 * limit.max_batch * height * width * 3)
+        # Twice what a batch of the largest input has, and commas between them.
+        sizes = [
+            math.prod(size or limit.max_batch for size in spec.shape)
+            for signature in signatures.values()
+            for spec in signature.inputs.values()
+        ]
+        messages.check_size_of_json(body, 10_000 + 4 * max(sizes))
 
         def most(name):
             """Rows of arrays are large: a batch of them, else as many as may wait."""

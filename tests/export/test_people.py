@@ -15,6 +15,7 @@ from keras_hourglass.cli import main
 from keras_hourglass.data.figures import render
 from keras_hourglass.errors import UserError
 from keras_hourglass.io.images import read_image
+from keras_hourglass.serving.versions import what_is_missing
 
 pytest.importorskip("tensorflow")
 NAME = "hourglass_tiny_lsp"
@@ -135,6 +136,7 @@ def test_a_saved_model_takes_files_and_needs_tensorflow_alone(exported, expected
     files = [path for path, _ in expected.values()]
     files.insert(2, broken)
     [folder] = (exported / "out" / f"{NAME}_people").iterdir()
+    assert what_is_missing(folder) is None  # what `keras-hourglass serve` asks before it loads one
     found = run(TENSORFLOW, folder, tmp_path / "found.npz", *files)
     assert found["valid"].tolist() == [number != 2 for number in range(len(files))]
     assert not (found["picture"] == 2).any() and (np.diff(found["picture"]) >= 0).all()

@@ -30,7 +30,7 @@ from keras_hourglass import Predictor, StackedHourglass  # noqa: E402
 from keras_hourglass.errors import UserError  # noqa: E402
 from keras_hourglass.export import export_model  # noqa: E402
 from keras_hourglass.export.bundle import random_picture  # noqa: E402
-from keras_hourglass.serving import Client, Limits, create_app  # noqa: E402
+from keras_hourglass.serving import Client, Limits, RequestRejected, create_app  # noqa: E402
 
 JOINTS = 14
 KINDS = ("network", "versions")
@@ -301,6 +301,31 @@ def test_bad_requests_name_rule_value_and_remedy(addresses, kind, name):
     said = reply.json()["error"]
     assert reply.status_code == 400 and re.search(message, said), said
     assert "Received: " in said and len(said) < 700 and "\n" not in said
+
+
+def test_signatures_whose_rows_are_no_pictures():
+    """Such as everybody in each picture: five people of two pictures."""
+    from keras_hourglass.serving.backends import Signature, Spec
+    from keras_hourglass.serving.messages import read_v1, read_v2
+
+    people = {"valid": Spec("bool", (None,)), "boxes": Spec("float32", (None, 4))}
+    signature = Signature({"image_bytes": Spec("string", (None,))}, people)
+    assert not signature.batches
+    outputs = {"valid": np.array([True, False]), "boxes": np.arange(20.0).reshape(5, 4)}
+    both = [b64(b"a"), b64(b"b")]
+    rows = read_v1(json.dumps({"instances": both}).encode(), {"serving_default": signature})
+    with pytest.raises(RequestRejected, match="'valid': 2, 'boxes': 5.*Send inputs instead"):
+        rows.write(outputs, 1)
+    columns = read_v1(json.dumps({"inputs": both}).encode(), {"serving_default": signature})
+    assert columns.inputs == {"image_bytes": [b"a", b"b"]}
+    answer = json.loads(columns.write(outputs, 1)[0])["outputs"]
+    assert len(answer["valid"]) == 2 and len(answer["boxes"]) == 5
+    # Two signatures with the same inputs: the default, or the one that is named.
+    known = {"people": signature, "serving_default": signature}
+    asked = tensor()
+    assert read_v2(json.dumps(asked).encode(), None, known, "m").signature == "serving_default"
+    asked["parameters"] = {"signature": "people"}
+    assert read_v2(json.dumps(asked).encode(), None, known, "m").signature == "people"
 
 
 def tensor(**changes):
