@@ -356,6 +356,10 @@ def among_others(model, folder, number=200):
     }  # fmt: skip
 
 
+def _by_status(counts):
+    return " and ".join(f"{count} of status {status}" for status, count in counts.items())
+
+
 def tables(result):
     """The page's tables."""
     lines = [
@@ -364,7 +368,7 @@ def tables(result):
     ]
     for name, found in result["models"].items():
         for count, row in found["concurrency"].items():
-            cells = [row["requests per second"], *(row[f"p{p} ms"] for p in (50, 95, 99))]
+            cells = [f"{row['requests per second']:.1f}", *(row[f"p{p} ms"] for p in (50, 95, 99))]
             lines.append(f"| `{name}` | {count} | " + " | ".join(map(str, cells)) + " |")
     lines += ["", "| model | engine/s | server/s | ratio | the same by processor time |"]
     lines += ["| --- | ---: | ---: | ---: | ---: |"]
@@ -383,8 +387,8 @@ def tables(result):
         "",
         f"- Memory over {memory['requests']:,} requests, at each tenth: "
         f"{', '.join(f'{value:.0f}' for value in memory['MiB'])} MiB; {memory['failed']} failed.",
-        f"- 64 clients where 16 people may wait: {beyond_['statuses']} by status, "
-        f"{len(beyond_['failed'])} failed otherwise; afterwards {beyond_['afterwards']}.",
+        f"- 64 clients where 16 people may wait: {_by_status(beyond_['statuses'])}, "
+        f"{len(beyond_['failed'])} failed otherwise; then {_by_status(beyond_['afterwards'])}.",
         f"- {among['hostile']} broken, hostile and slow requests, eight at a time, among others: "
         f"{len(among['failures'])} of {among['among']['requests']} good ones failed or were "
         "answered otherwise; p50 and p99 {p50 ms:.0f} and {p99 ms:.0f} ms, ".format(
