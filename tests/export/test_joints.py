@@ -127,6 +127,17 @@ def test_decoders_and_mirrors(model, decoder, flip, tmp_path):
     path, _ = export_joints(model, tmp_path, "onnx-joints", flip=flip, decoder=decoder)
     outputs = load_joints(path.read_bytes(), "onnx-joints")({"picture": picture, "boxes": boxes})
     poses = Predictor(model, flip=flip, decoder=decoder)(picture, boxes=boxes)
+    if decoder == "quarter":
+        # Of two neighbours that are equal up to rounding, either may be the higher one: the joint
+        # moves by half a heatmap pixel, two input pixels, along that axis. That may happen once.
+        scale = (boxes[:, 2:].max(axis=1) / min(SIZE))[:, None, None]
+        steps = (outputs["keypoints"] - [pose.keypoints for pose in poses]) / (2 * scale)
+        turned = np.abs(steps) > 0.5
+        np.testing.assert_allclose(np.abs(steps), turned, atol=0.01)
+        assert turned.sum() <= 1
+        outputs["keypoints"] = np.where(
+            turned, [pose.keypoints for pose in poses], outputs["keypoints"]
+        )
     assert_as_predicted(outputs, poses)
 
 
