@@ -30,7 +30,7 @@ LIMBS = tuple(
 )
 OWN = "hourglass_detector_coco"
 # Inputs that the package's detector is measured in: its own, and several sizes.
-LOOKS = ((256, 320, 384),)  # in which the joints are measured as well
+LOOKS = ((320,),)  # beside those of the detector's own, for joints
 SIDES = ((320,), (320, 384), (256, 320, 384), (256, 320, 448))
 
 
