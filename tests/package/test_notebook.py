@@ -36,6 +36,10 @@ def test_it_runs(tmp_path, monkeypatch):
         exec(compile("".join(cell["source"]), "cell", "exec"), names)
     losses = names["history"].history["loss"]
     assert losses[-1] < losses[0]
+    # It ends with a better picture than it began with.
+    before, after, worst = names["before"], names["after"], names["worst"]
+    assert after[worst].mean() < before[worst].mean()
+    assert (after < 0.05).mean() > (before < 0.05).mean() + 0.05
     pose = names["poses"][0]
     # The served model and the predictor agree within half a pixel.
     served = names["answer"]["keypoints"][0].numpy()
