@@ -73,6 +73,12 @@ def run(args):
                 raise UserError(
                     f"The page cannot be served ({error}). Choose another --port or --host."
                 ) from error
+            except ValueError as error:  # it looks at itself, and waits some seconds
+                raise UserError(
+                    "The page must be reachable from this machine. Received: no answer at "
+                    f"{args.host}:{args.port}. Set NO_PROXY=localhost,127.0.0.1 where there is a "
+                    "proxy; on a busy machine try again."
+                ) from error
             print(f"{address} until Ctrl-C", flush=True)
             _wait(page)
     return 0
