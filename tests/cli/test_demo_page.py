@@ -1,5 +1,6 @@
 """The demo page: what it calls, what is served, and in a real browser with real clicks."""
 
+import contextlib
 import json
 import pathlib
 import shutil
@@ -12,6 +13,7 @@ import pytest
 from colour_engine import paint
 from networks import save_untrained
 
+from keras_hourglass.cli import main
 from keras_hourglass.cli.page_results import Demo, hint_of
 from keras_hourglass.errors import UserError, optional
 from keras_hourglass.io.images import write_image
@@ -192,6 +194,28 @@ def address(tmp_path_factory):
             yield address.rstrip("/")
         finally:
             page.close(verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("Cannot find empty port"), "Choose another --port or --host"),
+        (ValueError("When localhost is not accessible, share"), "reachable from this machine"),
+    ],
+)
+def test_a_page_that_cannot_be_served(error, said, monkeypatch, capsys):
+    from keras_hourglass.cli import demo_page
+
+    class Page:
+        def launch(self, **options):
+            assert options["server_port"] == 7999 and options["quiet"]
+            raise error
+
+    monkeypatch.setattr(demo_page, "build_page", lambda *_: (Page(), {}))
+    monkeypatch.setattr(demo_page, "errors_in_one_line", contextlib.nullcontext)
+    assert main(["demo-page", "--port", "7999"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
 
 
 def test_uploads_and_results_are_erased(monkeypatch):
