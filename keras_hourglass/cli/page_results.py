@@ -302,12 +302,16 @@ def _boxes(text):
 
 
 def _tiles(result, person, input_size):
+    import numpy as np
+
     from keras_hourglass.prediction.writing import heatmap_tiles
 
     if not len(result):
         return []
     tiles = heatmap_tiles(result.image, result[person - 1], input_size)
-    return [(picture, label) for label, picture in tiles]
+    # The page writes the label over the lower edge, where feet are: room for it.
+    room = (0, tiles[0][1].shape[0] // 5), (0, 0), (0, 0)
+    return [(np.pad(picture, room), label) for label, picture in tiles]
 
 
 def _facts(result, seconds):
