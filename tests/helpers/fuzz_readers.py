@@ -34,7 +34,7 @@ from fuzz_seeds import READERS
 
 from keras_hourglass.errors import UserError
 
-BATCH, SECONDS, MEMORY, LONGEST = 25, 2.0, 2 * 2**30, 300
+BATCH, SECONDS, MEMORY, LONGEST = 60, 2.0, 2 * 2**30, 300
 WORDS = (0, 1, 2, 5, 6, 9, 14, 15, 127, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1)
 ODD = (
     None, True, -1, 0, 1, 10**18, 10**30, -(10**300), math.nan, math.inf, 0.5, "", "x",
@@ -271,7 +271,7 @@ def fuzz(seconds, names=tuple(READERS), first=0, count=None, tell=None):
     ):
         for name in names:
             begun = time.monotonic()
-            most = BATCH if once else 8 * BATCH
+            most = BATCH if once else 3 * BATCH
             left = most if count is None else first + count - position[name]
             found = batch(name, position[name], min(most, left))
             for number, line in enumerate(found, start=position[name]):
