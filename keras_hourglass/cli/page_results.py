@@ -6,6 +6,7 @@ Nothing here knows of Gradio.
 import collections
 import contextlib
 import dataclasses
+import io
 import itertools
 import json
 import os
@@ -17,6 +18,7 @@ import time
 
 from keras_hourglass.choices import DEFAULT_MODEL
 from keras_hourglass.errors import UserError
+from keras_hourglass.io.files import atomic_write
 
 # Frames of a video that are followed; whoever has more uses the command line.
 MAX_FRAMES = 900
@@ -204,8 +206,9 @@ class Demo:
         Raises:
             UserError: if there is no video or nothing in it can be read.
         """
+        from keras_hourglass.prediction.picture_poses import write_rows
         from keras_hourglass.prediction.pictures import open_pictures
-        from keras_hourglass.prediction.writing import TableWriter, VideoWriter
+        from keras_hourglass.prediction.writing import VideoWriter
 
         if not video:
             raise UserError("Drop a video first.")
@@ -223,17 +226,19 @@ class Demo:
             folder, stem = os.path.split(f"{stem}-poses")
             title, skeleton = pathlib.PurePath(video).name, predictor.skeleton
             writer = VideoWriter(folder, stem, title, skeleton, opened.fps)
-            table = TableWriter(os.path.join(folder, f"{stem}.csv"), skeleton)
-            with writer, table, contextlib.closing(results):
+            table = io.StringIO()
+            write_rows(table, skeleton, [])
+            with writer, contextlib.closing(results):
                 for result in itertools.islice(results, MAX_FRAMES):
                     result = dataclasses.replace(result, name=title)
                     frames, lost = frames + 1, lost + (result.error is not None)
                     ids.update(filter(None, result.ids))
                     writer.add(result)
                     if result.error is None:
-                        table.add(result)
+                        write_rows(table, skeleton, [result], head=False)
                     if progress is not None:
                         progress(frames, known)
+            atomic_write(os.path.join(folder, f"{stem}.csv"), table.getvalue())
         files = [os.path.join(folder, f"{stem}{kind}") for kind in (".mp4", ".json", ".csv")]
         if frames == lost:
             raise UserError(
