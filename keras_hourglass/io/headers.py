@@ -22,7 +22,8 @@ _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers of JPEG without a length: TEM, RS
 JPEG_RATIO = 1024
 DEFLATE = 1032  # bytes that one compressed byte can stand for
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_INTEGERS = {1: 1, 3: 2, 4: 4, 16: 8}  # TIFF's types of whole numbers -> bytes of each
+# TIFF's types of whole numbers -> bytes of each. Decoders take those with a sign and offsets, too.
+_INTEGERS = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
 # Bytes of a pixel, at least.
 _PNM_VALUES = {
     b"P1": 1, b"P2": 1, b"P3": 3, b"P4": 0.125, b"P5": 1, b"P6": 3, b"Pf": 4, b"PF": 12,

@@ -264,6 +264,8 @@ places = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size
     suppress_health_check=list(hypothesis.HealthCheck),
 )  # fmt: skip
 @hypothesis.given(st.sampled_from(SEEDS), places, st.integers(0, 400))
+@hypothesis.example(SEEDS[-1], [(12, 6)], 400)  # a width with a sign
+@hypothesis.example(SEEDS[-1], [(24, 13)], 400)  # a height that is an offset
 def test_any_picture_is_read_or_refused_in_one_line(data, changes, cut):
     data = bytearray(data)
     for place, value in changes:
