@@ -26,6 +26,7 @@ import struct
 import sys
 import tempfile
 import time
+import warnings
 import zipfile
 import zlib
 
@@ -241,6 +242,7 @@ def batch(name, first, count):
         now = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * 4096
         resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, now + MEMORY))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        warnings.simplefilter("ignore")  # pytest makes errors of them
         with tempfile.TemporaryDirectory() as folder:
             for number in range(first, first + count):
                 signal.alarm(60)
