@@ -318,7 +318,7 @@ def test_options_of_the_optimizer(tmp_path):
     assert model.optimizer.gradient_accumulation_steps == 3 and model.optimizer.rho == 0.99
     for name, options, key in (
         ("adamm", {}, "optimizer.name"),
-        ("adam", {"rho": 0.9}, "optimizer.options"),
+        ("adam", {"rho": 0.9}, r"optimizer\.options\.rho"),
     ):
         values["optimizer"] |= {"name": name, "options": options}
         with pytest.raises(RecipeError, match=f"^{key}: "):
