@@ -89,6 +89,17 @@ class Limits:
             )
 
 
+def _require(*packages):
+    try:
+        for package in packages:
+            optional(package)
+    except ImportError as error:
+        raise UserError(
+            f"The server needs more packages. Received: {error}. "
+            "Run `pip install keras_hourglass[serve]`."
+        ) from error
+
+
 @checks_arguments
 def create_app(
     model: Path,
@@ -119,14 +130,7 @@ def create_app(
 
     >>> app = create_app("hourglass_tiny_lsp")  # doctest: +SKIP
     """
-    try:
-        for package in ("prometheus_client", "starlette"):
-            optional(package)
-    except ImportError as error:
-        raise UserError(
-            f"The server needs more packages. Received: {error}. "
-            "Run `pip install keras_hourglass[serve]`."
-        ) from error
+    _require("prometheus_client", "starlette")
     limits = limits or Limits()
     return Server(open_versions(model, name, flip, decoder, limits, poll), limits).app()
 
@@ -537,17 +541,11 @@ def serve(
     import signal
     import socket
 
-    try:
-        for package in ("httptools", "uvicorn"):
-            optional(package)
-        import uvicorn
+    _require("httptools", "uvicorn")
+    import uvicorn
 
-        from keras_hourglass.serving.connections import timed_protocol
-    except ImportError as error:
-        raise UserError(
-            f"The server needs more packages. Received: {error}. "
-            "Run `pip install keras_hourglass[serve]`."
-        ) from error
+    from keras_hourglass.serving.connections import timed_protocol
+
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=512)
