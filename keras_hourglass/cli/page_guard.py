@@ -14,7 +14,6 @@ import sys
 import urllib.parse
 
 from keras_hourglass.errors import UserError
-from keras_hourglass.io.structured import one_line
 
 # Bytes of an upload, and of any other request: those hold numbers and names.
 MAX_UPLOAD, MAX_REQUEST = 200 * 2**20, 2**20
@@ -232,6 +231,13 @@ def guard_input(component, check=None):
     return component
 
 
+def _one_line(error, limit):
+    # Loads NumPy, which `--help` does without.
+    from keras_hourglass.io.structured import one_line
+
+    return one_line(error, limit)
+
+
 def said(error):
     """What the person at the page is told of an error; of mistakes here, the terminal as well.
 
@@ -246,7 +252,7 @@ def said(error):
     >>> said(UserError("A box is x, y, w, h. Received: 'left'."))
     "A box is x, y, w, h. Received: 'left'."
     """
-    text = one_line(getattr(error, "message", None) or error, 400)
+    text = _one_line(getattr(error, "message", None) or error, 400)
     # Gradio's own words about a value that is none of those to choose from.
     if isinstance(error, UserError) or type(error).__name__ == "Error":
         return text
@@ -263,7 +269,7 @@ class _OneLine(logging.Filter):
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             record.msg = "demo-page: %s: %s"
-            record.args = type(error).__name__, one_line(error, 300)
+            record.args = type(error).__name__, _one_line(error, 300)
             record.exc_info = record.exc_text = None
         return True
 
@@ -279,7 +285,7 @@ class _Lines:
 
     def print_exc(self, *args, **kwargs):
         error = sys.exc_info()[1]
-        _LOG.warning("demo-page: %s: %s", type(error).__name__, one_line(error, 300))
+        _LOG.warning("demo-page: %s: %s", type(error).__name__, _one_line(error, 300))
 
 
 @contextlib.contextmanager

@@ -50,9 +50,13 @@ class PosePreprocessor(keras.layers.Layer):
     ((2, 32, 48, 3), [167.0, 107.0])
     """
 
-    def __init__(self, input_size: Size, sigma: float = 1.0, stride: int = 4, **kwargs):
+    def __new__(cls, *args, **kwargs):
+        """Refuse unknown arguments before Python misses one that is needed."""
         own = ("input_size", "sigma", "stride")
         refuse_unknown("PosePreprocessor", kwargs, (*own, "name", "dtype", "trainable"))
+        return super().__new__(cls, *args, **kwargs)
+
+    def __init__(self, input_size: Size, sigma: float = 1.0, stride: int = 4, **kwargs):
         super().__init__(**kwargs)
         self.codec = HeatmapCodec(tuple(input_size), stride, sigma)
         self.built = True

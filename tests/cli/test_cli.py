@@ -10,7 +10,7 @@ import pytest
 
 from keras_hourglass import cli, codec
 from keras_hourglass.cli.common import fit_verbosity
-from keras_hourglass.export import FORMATS
+from keras_hourglass.export import FORMATS, JOINT_FORMATS
 from keras_hourglass.io.images import MAX_PIXELS
 from keras_hourglass.metrics import MEANS
 
@@ -144,7 +144,7 @@ def test_no_command_needs_numpy_to_show_its_help():
 
 def test_choices_on_offer_are_the_packages(capsys):
     for command, expected in (
-        ("export", f"--format {{savedmodel,{','.join(FORMATS)}}}"),
+        ("export", f"--format {{savedmodel,{','.join((*JOINT_FORMATS, *FORMATS))}}}"),
         ("export", f"(default: {MAX_PIXELS // 10**6} million)"),
         ("score", f"the mean is taken over: {', '.join(MEANS)}"),
     ):
