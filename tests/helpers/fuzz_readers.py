@@ -12,7 +12,9 @@ import argparse
 import collections
 import contextlib
 import copy
+import faulthandler
 import functools
+import gc
 import io
 import json
 import math
@@ -218,7 +220,9 @@ def outcome(name, number, folder):
     """`"read"`, `"refused"`, or what is wrong."""
     suffix, _, reader = READERS[name]
     path = folder / f"x{suffix}"
+    limit = sys.getrecursionlimit()
     path.write_bytes(make(name, number))
+    sys.setrecursionlimit(limit)  # deep values need more to be made, and users have no more
     started = time.process_time()
     try:
         reader(path, folder)
@@ -234,11 +238,19 @@ def outcome(name, number, folder):
 
 
 def batch(name, first, count):
-    """Outcomes of inputs in a child process; a dead child costs the one input it died of."""
+    """Outcomes of inputs in a child process; a dead child costs the one input it died of.
+
+    The process that calls this should have loaded nothing but the readers: a child inherits the
+    locks and the garbage of its parent, but not its threads, and may die of those.
+    """
     reading, writing = os.pipe()
+    gc.collect()
+    gc.freeze()
+    trace = tempfile.TemporaryFile("w+")  # of a crash, by `faulthandler`
     child = os.fork()
     if child == 0:
         os.close(reading)
+        faulthandler.enable(trace)
         now = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * 4096
         resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, now + MEMORY))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -254,7 +266,11 @@ def batch(name, first, count):
         found = lines.read().splitlines()
     _, status = os.waitpid(child, 0)
     if status and len(found) < count:
-        found.append(f"died of signal {status & 127}")
+        trace.seek(0)
+        places = re.findall(r'File ".*/([^"/]+)", line ([0-9]+)', trace.read())
+        at = " < ".join(f"{file}:{line}" for file, line in places[:6])
+        found.append(f"died of signal {status & 127}" + (f" at {at}" if at else ""))
+    trace.close()
     return found
 
 
@@ -312,6 +328,7 @@ def main():
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int)
     parser.add_argument("--table", help="Markdown file to write")
+    parser.add_argument("--counts", help="JSON file to write: reader -> inputs, read, refused")
     args = parser.parse_args()
     names = tuple(args.only or READERS)
     tell = functools.partial(print, flush=True)
@@ -321,6 +338,8 @@ def main():
     if args.table:
         head = "# Mutated files\n\n`make fuzz`: each input ends in a result or in one sentence.\n\n"
         pathlib.Path(args.table).write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+    if args.counts:
+        pathlib.Path(args.counts).write_text(json.dumps(counts), encoding="utf-8")
     return 1 if failures else 0
 
 
