@@ -555,9 +555,9 @@ class BoxCodec:
         middle = heatmap_to_input(np.stack([columns, rows], axis=-1) + values[:, 3:], self.stride)
         boxes = np.concatenate([middle + 0.5 - size / 2, size], axis=-1)
         scores = values[:, 0] * (size.prod(axis=1) / self.unit**2) ** self.prior
-        kept = suppress_overlaps(boxes, scores, self.overlap, most)
-        found = np.column_stack([boxes, scores])[kept]
-        return found[found[:, 4] > least]
+        # Before the suppression, which takes most of the time: lower scores suppress no higher one.
+        found = np.column_stack([boxes, scores])[scores > least]
+        return found[suppress_overlaps(found[:, :4], found[:, 4], self.overlap, most)]
 
     def merge_flipped(self, maps: Array, flipped: Array) -> np.ndarray:
         """The mean of maps and of those of the mirror image, mirrored back.

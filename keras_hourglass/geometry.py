@@ -282,15 +282,22 @@ def box_overlaps(first: Array, second: Array, of: str = "union") -> np.ndarray:
     first, second = _rectangles(first)[:, None], _rectangles(second)[None]
     low = np.maximum(first[..., :2], second[..., :2])
     high = np.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
-    shared = np.maximum(high - low, 0).prod(axis=-1)
-    whole = first[..., 2:].prod(axis=-1)
+    shared = _area(np.maximum(high - low, 0))
+    whole = _area(first[..., 2:])
     if of == "union":
-        whole = whole + second[..., 2:].prod(axis=-1) - shared
+        whole = whole + _area(second[..., 2:]) - shared
     return shared / np.maximum(whole, np.finfo(np.float64).tiny)
+
+
+def _area(sides):
+    """Products of widths and heights; over an axis of two, NumPy's own takes ten times as long."""
+    return sides[..., 0] * sides[..., 1]
 
 
 # Least intersection over union of a rectangle that two looks have seen.
 SAME = 0.45
+# Rectangles whose overlaps with all others are in memory at once.
+_BLOCK = 64
 
 
 def fuse_rectangles(found: Sequence[Array], same: float = SAME, overlap: float = 0.5) -> np.ndarray:
@@ -356,12 +363,17 @@ def suppress_overlaps(
     >>> suppress_overlaps([[0, 0, 9, 9], [1, 0, 9, 9], [20, 0, 9, 9]], [0.5, 0.9, 0.7]).tolist()
     [1, 2]
     """
-    boxes = _rectangles(boxes)
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
-    kept: list[int] = []
-    while len(order) and (most is None or len(kept) < most):
-        # One row at a time: the overlaps of all pairs of thousands would fill the memory.
-        best, order = order[0], order[1:]
-        kept.append(int(best))
-        order = order[box_overlaps(boxes[best], boxes[order])[0] <= overlap]
-    return np.array(kept, dtype=int)
+    boxes = _rectangles(boxes)[order]
+    stays, kept = np.ones(len(boxes), bool), []
+    for first in range(0, len(boxes), _BLOCK):
+        # A block at a time: the overlaps of all pairs of thousands would fill the memory.
+        rows = first + np.flatnonzero(stays[first : first + _BLOCK])
+        apart = box_overlaps(boxes[rows], boxes[first:]) <= overlap
+        for row, others in zip(rows, apart, strict=True):
+            if len(kept) == most:
+                return order[np.array(kept, dtype=int)]
+            if stays[row]:
+                kept.append(row)
+                stays[row + 1 :] &= others[row + 1 - first :]
+    return order[np.array(kept, dtype=int)]
