@@ -365,7 +365,8 @@ def suppress_overlaps(
     """
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
     boxes = _rectangles(boxes)[order]
-    stays, kept = np.ones(len(boxes), bool), []
+    stays = np.ones(len(boxes), bool)
+    kept: list[int] = []
     for first in range(0, len(boxes), _BLOCK):
         # A block at a time: the overlaps of all pairs of thousands would fill the memory.
         rows = first + np.flatnonzero(stays[first : first + _BLOCK])
