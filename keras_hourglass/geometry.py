@@ -375,6 +375,6 @@ def suppress_overlaps(
             if len(kept) == most:
                 return order[np.array(kept, dtype=int)]
             if stays[row]:
-                kept.append(row)
+                kept.append(int(row))
                 stays[row + 1 :] &= others[row + 1 - first :]
     return order[np.array(kept, dtype=int)]
