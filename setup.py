@@ -35,6 +35,7 @@ EXTRAS = {
     # The first with its own `visible` and scores of people; it takes the OpenCV that is there.
     "supervision": ["supervision>=0.29"],
     "parquet": ["pyarrow>=14"],
+    "ray": ["ray[data]>=2.40"],  # brings pyarrow
     "video": ["imageio-ffmpeg>=0.5"],  # H.264, which browsers play
     # The first with these buttons; the page's videos want an encoder that browsers know.
     "demo": ["gradio>=6", "imageio-ffmpeg>=0.5"],
@@ -48,7 +49,10 @@ EXTRAS = {
         "onnx<1.19",
     ],
 }
-_TESTED = ("serve", "serving", "openvino", "litert", "coco", "sleap", "heif", "supervision")
+# Ray is not among them: its test is run where it is installed.
+_TESTED = (
+    "serve", "serving", "openvino", "litert", "coco", "sleap", "heif", "supervision", "parquet",
+)  # fmt: skip
 EXTRAS["test"] = sorted(
     # What editors know of the package is asked of jedi and of pyright's edition with its own Node.
     # KerasHub brings the test that its own networks pass; Grain is imported by it.

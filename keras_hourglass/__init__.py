@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from keras_hourglass.layers import Hourglass, IntermediateSupervision, Residual, Stem
     from keras_hourglass.network.model import StackedHourglass
     from keras_hourglass.prediction.estimator import PoseEstimator
+    from keras_hourglass.prediction.mapper import PoseMapper
     from keras_hourglass.prediction.pose import Pose
     from keras_hourglass.prediction.predictor import Predictor
     from keras_hourglass.skeletons import Skeleton, get_skeleton
@@ -27,6 +28,7 @@ __getattr__, __dir__, __all__ = _lazy(
         "IntermediateSupervision": "layers",
         "Pose": "prediction.pose",
         "PoseEstimator": "prediction.estimator",
+        "PoseMapper": "prediction.mapper",
         "PoseRecords": "data.records",
         "Predictor": "prediction.predictor",
         "Residual": "layers",

@@ -196,7 +196,15 @@ def _start_converted(program, outputs, name, spinning):
 
 
 def _threads(name):
-    """How many to ask for: the others take all cores when they are not told, LiteRT takes one."""
+    """How many to ask for.
+
+    Who shares a machine out among processes says how many are for each by `OMP_NUM_THREADS` (Ray,
+    Dask, joblib, torchrun); these runtimes do not look there. Where nobody says, the others take
+    all cores when they are not told, LiteRT takes one.
+    """
+    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if said.isdecimal() and int(said):
+        return int(said)
     return os.cpu_count() if name == "litert" else None
 
 

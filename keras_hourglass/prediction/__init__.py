@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from keras_hourglass.prediction.detection import HourglassDetector, make_detector
     from keras_hourglass.prediction.drawing import draw_poses
     from keras_hourglass.prediction.estimator import PoseEstimator, PosePreprocessor
+    from keras_hourglass.prediction.mapper import PoseMapper
     from keras_hourglass.prediction.picture_poses import PicturePoses
     from keras_hourglass.prediction.pose import Pose
     from keras_hourglass.prediction.predictor import Predictor
@@ -21,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy(
         "PicturePoses": "picture_poses",
         "Pose": "pose",
         "PoseEstimator": "estimator",
+        "PoseMapper": "mapper",
         "PosePreprocessor": "estimator",
         "PoseSmoother": "tracking",
         "PoseTracker": "tracking",

@@ -8,8 +8,8 @@ REFERENCE = tuple(
     f"keras_hourglass.{name}"
     for name in (
         "analysis codec evaluation export geometry io.images layers losses metrics network.graph "
-        "network.model training.optimizers prediction.pose prediction.predictor report serving "
-        "skeletons zoo "
+        "network.model training.optimizers prediction.mapper prediction.pose prediction.predictor "
+        "report serving skeletons zoo "
         "training.recipe training.run data.augment data.check data.coco data.convert "
         "data.deeplabcut data.flic data.lsp data.mixture data.mpii data.pipeline data.py_dataset "
         "data.records data.load data.figures data.sleap data.tfrecords data.yolo"
