@@ -24,6 +24,7 @@ import pathlib
 import re
 import sys
 import tempfile
+from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -45,12 +46,15 @@ from keras_hourglass.codec import PRESENT_FROM
 from keras_hourglass.data.figures import synthetic_records
 from keras_hourglass.data.load import load_records, open_image
 from keras_hourglass.errors import UserError
-from keras_hourglass.evaluation import evaluate, predict_records
+from keras_hourglass.evaluation import evaluate, evaluate_predictions, predict_records
+from keras_hourglass.evaluation.exchange import coco_results
 from keras_hourglass.geometry import apply_affine, crop_affine
 from keras_hourglass.io.files import atomic_path, atomic_write
 from keras_hourglass.io.images import warp
+from keras_hourglass.metrics import average_precision
 from keras_hourglass.prediction.drawing import draw_poses
 from keras_hourglass.prediction.pose import Pose
+from keras_hourglass.skeletons import COCO
 from keras_hourglass.zoo.publish import revise
 from keras_hourglass.zoo.store import (
     CARD,
@@ -66,61 +70,111 @@ from keras_hourglass.zoo.weights import file_keys, named_variables
 FOLDS, CUTS, WORST, DRAWS, SIDE = 5, 4, 6, 5, 150
 PARTS = ("accuracy", "presence", "storage", "speed")
 FIGURES, SEED = (0, 1, 3, 5, 8, 11), 20160322
-# Whom the networks are measured on: name -> data, who they are, and what they chose of the `_lsp`
-# networks. `metric.data` of the manifest is one of these names.
-SETS = {
-    "LSP 801-1000": (
-        "lsp:lsp_train#801-1000",
-        "200 people in sports photographs",
-        "epochs and thresholds of `_lsp`",
-    ),
-    "COCO people": (
-        "coco:coco_people/validation.json",
-        "634 people cut out of everyday photographs of COCO, the box given; the twelve joints of "
-        "the limbs of the 512 whose torso is annotated",
-        "nothing",
-    ),
-    "200 unseen figures": (
-        f"synthetic:200@{SEED}",
-        "200 generated figures of a seed that no training has; `synthetic` is trained on such",
-        "nothing",
-    ),
-}
 # Measured by those who trained the networks; this half of LSP is not among the data used here.
 OTHER_HALF = "LSP 1001-2000"
 # Further from the card than this, in points, a mean or the percentage of a joint is wrong: on
 # another processor one or two joints may fall on the other side of the threshold.
 MEANS_WITHIN, JOINTS_WITHIN = 0.1, 1.0
+
+
+class People(NamedTuple):
+    """Whom networks are measured on.
+
+    Attributes:
+        spec: the data.
+        who: who they are.
+        chose: end of a network's name -> what they chose of such networks.
+        joints: joints or groups that count, all where empty.
+        needs: a joint that a network must know to be measured on them.
+    """
+
+    spec: str
+    who: str
+    chose: dict
+    joints: tuple = ()
+    needs: str = ""
+
+
+COCO_PEOPLE = "coco:coco_people/validation.json"
+LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+# `metric.data` of the manifest is one of these names.
+SETS = {
+    "LSP 801-1000": People(
+        "lsp:lsp_train#801-1000",
+        "200 people in sports photographs",
+        {"_lsp": "epochs and thresholds", "_people": "epochs"},
+    ),
+    "COCO people": People(
+        COCO_PEOPLE,
+        "634 people cut out of everyday photographs of COCO, the box given; the twelve joints of "
+        "the limbs of the 512 whose torso is annotated",
+        {"_people": "epochs and thresholds"},
+        LIMBS,
+    ),
+    "COCO faces": People(
+        COCO_PEOPLE,
+        "nose, eyes and ears of the same people; by the torso, which is lenient for a face",
+        {"_people": "epochs and thresholds"},
+        ("face",),
+        "nose",
+    ),
+    "200 unseen figures": People(
+        f"synthetic:200@{SEED}",
+        "200 generated figures of a seed that no training has; `synthetic` is trained on such",
+        {},
+    ),
+}
+# COCO's average precision of all its joints, on the same people in the boxes given.
+AP = "COCO people, AP"
+AP_COMMAND = (
+    "`keras-hourglass submit --format coco --model NAME --annotations "
+    "DIR/coco_people/validation.json --out results.json && keras-hourglass score --annotations "
+    "coco:DIR/coco_people/validation.json --predictions results.json --out report`"
+)
+# Where the joints of those stand who are not the ones that the head of the card names.
+ELSEWHERE = {"COCO people": "people", "LSP 801-1000": "athletes", "COCO faces": "faces"}
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ENGINES = tuple(name for name in small_networks.ENGINES if "int8" not in name)
 TIMED = 40
 
 
-def accuracy(evaluations, own):
+def accuracy(name, evaluations, own, precision=None):
     """Facts on accuracy: every figure with its command, tables of stacks and joints.
 
     Args:
+        name: the network's.
         evaluations: name of `SETS` -> `Evaluation`.
         own: the one of them that the manifest names.
+        precision: COCO's average precision of its joints, as from `average_precision`.
     """
     evaluation = evaluations[own]
     metric = f"{evaluation.metric}@{evaluation.pck.threshold:g}"
     facts = {
         "metric": {"name": metric, "value": round(evaluation.pck.mean, 1), "data": own},
-        "figures": {name: figure(name, one) for name, one in evaluations.items()},
+        "figures": {data: figure(name, data, one) for data, one in evaluations.items()},
         "tables": tables_of(evaluation, metric),
         "gains": gains(evaluation),
     }
-    if own != "COCO people":
-        facts["people"] = {
-            "text": f"COCO people: {SETS['COCO people'][1]}. Nothing was trained on them or chosen "
-            "by them; distances by the torso, as above.",
-            "table": tables_of(evaluations["COCO people"], metric),
+    if precision is not None:
+        facts["figures"][AP] = {
+            **{key: round(precision[key], 1) for key in ("AP", "AP50")},
+            "people": len(evaluations["COCO people"].predictions),
+            "chose": chosen(name, "COCO people"),
+            "command": AP_COMMAND,
         }
+    for data, key in ELSEWHERE.items():
+        if data in evaluations and data != own and not (key != "people" and precision is None):
+            choice = chosen(name, data)
+            told = "Nothing was chosen by them" if choice == "nothing" else f"They chose {choice}"
+            facts[key] = {
+                "text": f"{data}: {SETS[data].who}. Nothing was trained on them. {told}; distances "
+                "by the torso, as above.",
+                "table": tables_of(evaluations[data], metric),
+            }
     return facts
 
 
-def figure(name, evaluation):
+def figure(name, data, evaluation):
     """A row of figures: the means over all counted joints, who was counted, the command."""
     pck = evaluation.pck
     return {
@@ -128,20 +182,30 @@ def figure(name, evaluation):
         "first stack": round(evaluation.stacks[0].mean, 1),
         "people": pck.num_people,
         "joints": sum(pck.counts.values()),
-        "chose": SETS[name][2],
-        "command": command(name),
+        "chose": chosen(name, data),
+        "command": command(data),
     }
+
+
+def chosen(name, data):
+    """What people of `SETS` chose of a network."""
+    found = [what for end, what in SETS[data].chose.items() if name.endswith(end)]
+    return found[0] if found else "nothing"
 
 
 def given(card):
     """The figures of a card that others have measured, on data that are not here."""
-    return {name: row for name, row in card.get("figures", {}).items() if name not in SETS}
+    return {name: row for name, row in card.get("figures", {}).items() if name not in (*SETS, AP)}
 
 
-def command(name):
+def command(data):
     """How anybody measures a network on one of `SETS`."""
-    data = SETS[name][0]
-    return f"`keras-hourglass evaluate --model NAME --data {data} --data-root DIR --out report`"
+    people = SETS[data]
+    joints = f" --joints {' '.join(people.joints)}" if people.joints else ""
+    return (
+        f"`keras-hourglass evaluate --model NAME --data {people.spec}{joints} --data-root DIR "
+        "--out report`"
+    )
 
 
 def tables_of(evaluation, metric):
@@ -172,7 +236,8 @@ def gains(evaluation):
         predictions.distances(), predictions.records.skeleton, evaluation.pck.threshold
     )["difference"]
     mean = change.pop("mean")
-    order = sorted(change, key=change.get, reverse=True)
+    counted = [group for group in change if np.isfinite(change[group])]
+    order = sorted(counted, key=change.get, reverse=True)
     told = [f"{group} ({change[group]:+.1f})" for group in order]
     return (
         f"The last stack adds {mean:.1f} points to the first: most on {told[0]}, {told[1]} and "
@@ -403,8 +468,8 @@ def networks(cards, link):
         cards: as from `cards`.
         link: what a network's name becomes, a template with `{name}`.
     """
-    columns = [name if c == "nothing" else f"{name}, chose {c}" for name, (*_, c) in SETS.items()]
-    columns += [OTHER_HALF, *(["ms"] if any("speed" in card for card in cards.values()) else [])]
+    columns = [column_of(data) for data in SETS] + [f"AP of {AP.removesuffix(', AP')}", OTHER_HALF]
+    columns += ["ms"] if any("speed" in card for card in cards.values()) else []
     lines = [
         f"| name | input | parameters | MB | {' | '.join(columns)} |",
         "| --- | --- | ---: | ---: |" + " ---: |" * len(columns),
@@ -419,8 +484,10 @@ def networks(cards, link):
             f"{records[name]['size'] / 1e6:.1f}",
         ]
         for data in SETS:
-            one = card["figures"][data]
-            cells.append(f"{one['PCK@0.2']:.1f} (first stack {one['first stack']:.1f})")
+            one = card["figures"].get(data)
+            told = one and f"{one['PCK@0.2']:.1f} (first stack {one['first stack']:.1f})"
+            cells.append(told or "")
+        cells.append(f"{row['AP']:.1f}" if (row := card["figures"].get(AP)) else "")
         cells.append(f"{row['PCK@0.2']:.1f}" if (row := given(card).get(OTHER_HALF)) else "")
         if "ms" in columns:
             cells.append(card["speed"]["table"]["default"]["mirrored"] if "speed" in card else "")
@@ -428,11 +495,21 @@ def networks(cards, link):
     return "\n".join(lines)
 
 
+def column_of(data):
+    """A column's head: who was measured, and what they chose."""
+    told = [f"{what} of `{end}`" for end, what in SETS[data].chose.items()]
+    return f"{data}, chose {', '.join(told)}" if told else data
+
+
 def origins():
     """Where the columns of the table of networks come from, in Markdown."""
     lines = ["| column | who | chose | made by |", "| --- | --- | --- | --- |"]
-    for name, (_, who, chose) in SETS.items():
-        lines.append(f"| {name} | {who} | {chose} | {command(name)} |")
+    for data, people in SETS.items():
+        told = ", ".join(f"{what} of `{end}`" for end, what in people.chose.items()) or "nothing"
+        lines.append(f"| {data} | {people.who} | {told} | {command(data)} |")
+        if data == "COCO people":
+            who = "the same people, COCO's average precision (OKS) of its 17 joints, box given"
+            lines.append(f"| AP of {data} | {who} | {told} | {AP_COMMAND} |")
     return "\n".join(lines)
 
 
@@ -493,23 +570,40 @@ def check(root):
     """Measure all networks again; the lines of what is said otherwise."""
     said, wrong = cards(), stale_pages(cards())
     for name, card in said.items():
-        facts = accuracy(evaluate_all(name, root), card["metric"]["data"])
+        facts = accuracy(name, *evaluate_all(name, root, card["metric"]["data"]))
         facts["figures"].update(given(card))
-        for data in SETS:
-            row = facts["figures"][data]
-            print(f"{name}, {data}: {row['PCK@0.2']:.1f} (first stack {row['first stack']:.1f})")
+        for data, row in facts["figures"].items():
+            told = ", ".join(f"{k} {v}" for k, v in row.items() if k not in ("chose", "command"))
+            print(f"{name}, {data}: {told}")
         for key, within in (
             ("metric", MEANS_WITHIN), ("figures", MEANS_WITHIN), ("tables", JOINTS_WITHIN),
-            ("people", JOINTS_WITHIN),
+            *((key, JOINTS_WITHIN) for key in ELSEWHERE.values()),
         ):  # fmt: skip
-            wrong += differences(card[key], facts[key], within, f"{name}, {key}")
+            wrong += differences(card.get(key), facts.get(key), within, f"{name}, {key}")
     return wrong
 
 
-def evaluate_all(name, root):
-    """Name of `SETS` -> `Evaluation` of a published network."""
-    model = load_model(name)
-    return {key: evaluate(model, load_records(spec, root)) for key, (spec, *_) in SETS.items()}
+def evaluate_all(name, root, own):
+    """What `accuracy` says of a published network: everybody's evaluation, and AP.
+
+    Args:
+        name: the network's.
+        root: folder of the data sets.
+        own: the one of `SETS` that the manifest names.
+    """
+    model, predicted, found = load_model(name), {}, {}
+    for data, people in SETS.items():
+        if people.needs and people.needs not in model.skeleton.joints:
+            continue
+        if people.spec not in predicted:
+            predicted[people.spec] = predict_records(model, load_records(people.spec, root))
+        found[data] = evaluate_predictions(predicted[people.spec], joints=people.joints)
+    precision = None
+    if set(COCO.joints) <= set(model.skeleton.joints):
+        results = coco_results(predicted[COCO_PEOPLE].of_joints(COCO))
+        path = pathlib.Path(root) / COCO_PEOPLE.partition(":")[2]
+        precision = average_precision(path, results)
+    return found, own, precision
 
 
 def measure(name, root, notes, parts):
@@ -517,15 +611,15 @@ def measure(name, root, notes, parts):
     model, folder = load_model(name), weights_folder() / name
     before, facts, thresholds = model.metadata["card"], {}, None
     own = before["metric"]["data"]
-    records = load_records(SETS[own][0], root)
+    records = load_records(SETS[own].spec, root)
     if "accuracy" in parts:
-        evaluations = evaluate_all(name, root)
+        evaluations, _, precision = evaluate_all(name, root, own)
         known = {
             match[1]: match[2]
             for line in before.get("failures", {}).get("notes", ())
             if (match := re.match(r"`(.+?)`.*?: (.+)$", line))
         }
-        facts.update(accuracy(evaluations, own))
+        facts.update(accuracy(name, evaluations, own, precision))
         facts["figures"].update(given(before))
         picture = folder / "failures.png"
         facts["failures"] = failures(evaluations[own], picture, {**known, **notes})
@@ -535,7 +629,7 @@ def measure(name, root, notes, parts):
     if "storage" in parts:
         facts["storage"] = storage(model, folder / WEIGHTS, records)
     if "speed" in parts:
-        facts["speed"] = speed(name, load_records(SETS["LSP 801-1000"][0], root), root)
+        facts["speed"] = speed(name, load_records(SETS["LSP 801-1000"].spec, root), root)
     revise(name, facts, thresholds)
     print((folder / CARD).read_text(encoding="utf-8"))
 

@@ -433,8 +433,8 @@ def own_skeleton(
         pairs: a table that `read_pairs` takes, instead of the sides that the names tell.
 
     Returns:
-        A `Skeleton`; COCO's or LSP's where the joints are theirs. Where there are a left shoulder
-        and a right hip, the torso is its reference.
+        A `Skeleton`; COCO's, LSP's or both together where the joints are theirs. Where there are a
+        left shoulder and a right hip, the torso is its reference.
 
     Raises:
         UserError: if two joints have one name, a sided one lacks its partner, or the table is
@@ -450,7 +450,7 @@ def own_skeleton(
     names = given
     try:
         names = own_names(given) if len(set(given)) == len(given) else given
-        known = [known for known in (COCO, LSP) if known.joints == names]
+        known = [known for known in _TOOLS if known.joints == names]
         told = known[0] if known else Skeleton(name, names)
     except UserError:
         if pairs is None:
@@ -461,7 +461,7 @@ def own_skeleton(
     table = None if pairs is None else Skeleton(name, names, pairs=pairs)
     if told and (table is None or (told.mirrors and told.flip_order == table.flip_order)):
         pairs = None  # the names say the same
-        if told in (COCO, LSP):
+        if told in _TOOLS:
             return told
     return Skeleton(
         name,
@@ -657,7 +657,19 @@ COCO = Skeleton(
     reference=_TORSO,
 )  # fmt: skip
 
-SKELETONS = {skeleton.name: skeleton for skeleton in (MPII, LSP, FLIC, COCO)}
+# LSP's joints and COCO's, each once: what both sets together teach.
+PEOPLE = Skeleton(
+    name="people",
+    joints=LSP.joints + COCO.joints[:5],
+    limbs=LSP.limbs + COCO.limbs[len(_ARMS_AND_LEGS) : len(_ARMS_AND_LEGS) + 4],
+    groups=(LSP.groups[0], ("face", COCO.joints[:5])) + LSP.groups[1:],
+    reference=_TORSO,
+)
+
+SKELETONS = {skeleton.name: skeleton for skeleton in (MPII, LSP, FLIC, COCO, PEOPLE)}
+
+# Of these files of others hold people.
+_TOOLS = (COCO, LSP, PEOPLE)
 
 # What the maps of a network mean that finds people instead of joints, see `codec.BoxCodec`.
 BOXES = Skeleton("boxes", ("centre", "log_width", "log_height", "offset_x", "offset_y"))
@@ -667,9 +679,10 @@ def get_skeleton(skeleton: "Skeleton | str | dict | Sequence[str]") -> Skeleton:
     """A `Skeleton` from its name, its dict, the names of its joints or itself.
 
     Args:
-        skeleton: `"mpii"`, `"lsp"`, `"flic"`, `"coco"`, `"boxes"` (of a network that finds people),
-            a dict as `Skeleton.to_dict` makes it, a list of joints, of which `own_skeleton` makes
-            one as the readers of data do, or a `Skeleton`.
+        skeleton: `"mpii"`, `"lsp"`, `"flic"`, `"coco"`, `"people"` (LSP's and COCO's joints
+            together), `"boxes"` (of a network that finds people), a dict as `Skeleton.to_dict`
+            makes it, a list of joints, of which `own_skeleton` makes one as the readers of data do,
+            or a `Skeleton`.
 
     Returns:
         The `Skeleton`.

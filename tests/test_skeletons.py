@@ -11,6 +11,7 @@ from keras_hourglass.skeletons import (
     Skeleton,
     get_skeleton,
     own_names,
+    own_skeleton,
     read_pairs,
     read_sides,
     skeleton_of,
@@ -22,7 +23,11 @@ FLIP_ORDERS = {
     "lsp": (5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13),
     "flic": (3, 4, 5, 0, 1, 2, 7, 6, 9, 8, 10),
     "coco": (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15),
+    "people": (5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13, 14, 16, 15, 18, 17),
 }
+
+
+NUMBERS = [("mpii", 16), ("lsp", 14), ("flic", 11), ("coco", 17), ("people", 19)]
 
 
 @pytest.mark.parametrize("name", SKELETONS)
@@ -33,9 +38,18 @@ def test_flip_orders(name):
     assert (order[order] == np.arange(skeleton.num_joints)).all()
 
 
-@pytest.mark.parametrize("name, joints", [("mpii", 16), ("lsp", 14), ("flic", 11), ("coco", 17)])
+@pytest.mark.parametrize("name, joints", NUMBERS)
 def test_numbers_of_joints(name, joints):
     assert get_skeleton(name).num_joints == joints
+
+
+def test_people_have_the_joints_of_both_sets():
+    people, lsp, coco = (get_skeleton(name) for name in ("people", "lsp", "coco"))
+    assert set(people.joints) == set(lsp.joints) | set(coco.joints)
+    assert dict(people.groups)["face"] == coco.joints[:5]
+    assert dict(people.groups)["head"] == ("neck", "head_top")
+    assert ("left_eye", "nose") in people.limbs and ("right_eye", "right_ear") in people.limbs
+    assert own_skeleton(people.joints) is people and skeleton_of(19) is people
 
 
 @pytest.mark.parametrize("name", SKELETONS)

@@ -49,6 +49,12 @@ def add_arguments(parser):
     )
     add_mean_over(parser)
     parser.add_argument(
+        "--joints",
+        nargs="+",
+        metavar="NAME",
+        help="measure only these joints or groups of joints, e.g. wrist ankle",
+    )
+    parser.add_argument(
         "--sweep", action="store_true", help="also tabulate mirror, decoder, scales and stack"
     )
     parser.add_argument("--limit", type=int, help="use the first so many people")
@@ -92,6 +98,7 @@ def run(args):
             args.threshold,
             args.mean_over,
             args.stack,
+            args.joints,
             flip=args.flip,
             decoder=args.decoder,
             scales=args.scales,
@@ -102,7 +109,11 @@ def run(args):
     rows = None
     if args.sweep:
         rows = sweep(
-            model, evaluation.predictions.records, args.threshold, args.mean_over, **options
+            model,
+            evaluation.predictions.records,
+            evaluation.pck.threshold,
+            args.mean_over,
+            **options,
         )
     facts = {"model": args.model, "data": args.data, "command": command_line()}
     write_report(

@@ -80,13 +80,14 @@ def _predictions(args):
     from keras_hourglass.zoo.store import load_model
 
     model = load_model(args.model)
-    if model.skeleton is not None and model.skeleton.joints != records.skeleton.joints:
+    wanted = records.skeleton
+    if model.skeleton is not None and not set(wanted.joints) <= set(model.skeleton.joints):
         raise UserError(
-            f"The benchmark wants the joints {', '.join(records.skeleton.joints)}. "
+            f"The benchmark wants the joints {', '.join(wanted.joints)}. "
             f"Received: a model of {', '.join(model.skeleton.joints)}."
         )
     with progress_bar(len(records), "people") as bar:
-        return predict_records(
+        found = predict_records(
             model,
             records,
             flip=args.flip,
@@ -94,3 +95,5 @@ def _predictions(args):
             batch_size=args.batch_size,
             progress=bar.update,
         )
+    # A model may know more joints, in another order.
+    return found if found.records.skeleton.joints == wanted.joints else found.of_joints(wanted)

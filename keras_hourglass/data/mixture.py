@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.errors import UserError, listed
-from keras_hourglass.skeletons import Skeleton, get_skeleton
+from keras_hourglass.errors import UserError, did_you_mean, listed
+from keras_hourglass.skeletons import PEOPLE, Skeleton, get_skeleton
 
 _MOST_TURNS = 10_000  # of everybody in an epoch
 
@@ -86,6 +86,61 @@ def match_joints(records: PoseRecords, skeleton: Skeleton) -> PoseRecords:
     )
 
 
+def keep_joints(records: PoseRecords, names: Sequence[str]) -> PoseRecords:
+    """Records in which only some joints are labelled, so that only these are measured.
+
+    Args:
+        records: `PoseRecords`.
+        names: joints, or groups of joints, of their skeleton.
+
+    Returns:
+        `PoseRecords`; lengths that normalise distances stay.
+
+    Raises:
+        UserError: if the skeleton has no joint or group of a name.
+
+    Example:
+
+    >>> from keras_hourglass.data.figures import synthetic_records
+    >>> kept = keep_joints(synthetic_records(num=3, seed=1), ["head", "left_knee"])
+    >>> kept.visibility.any(axis=0).nonzero()[0].tolist()
+    [4, 12, 13]
+    """
+    wanted = names_of(records.skeleton, names)
+    kept = np.isin(records.skeleton.joints, wanted)
+    return records.with_columns(visibility=np.where(kept, records.visibility, 0))
+
+
+def names_of(skeleton: Skeleton, names: Sequence[str]) -> list[str]:
+    """The joints that names of joints or groups of joints mean.
+
+    Args:
+        skeleton: the `Skeleton` that has them.
+        names: the names; a group's comes before a joint's.
+
+    Returns:
+        Names of joints.
+
+    Raises:
+        UserError: if there is no joint or group of a name.
+
+    Example:
+
+    >>> names_of(get_skeleton("lsp"), ["wrist", "neck"])
+    ['right_wrist', 'left_wrist', 'neck']
+    """
+    groups, found = dict(skeleton.groups), []
+    for name in names:
+        if name not in groups and name not in skeleton.joints:
+            known = (*groups, *skeleton.joints)
+            raise UserError(
+                f"Skeleton {skeleton.name!r} has no such joint or group. Received: {name!r}. "
+                f"Choose of {', '.join(known)}.{did_you_mean(name, known)}"
+            )
+        found += groups.get(name, (name,))
+    return found
+
+
 def _union(skeletons):
     """All joints in order of appearance; limbs and groups of the sets that have all of theirs."""
     first = skeletons[0]
@@ -94,10 +149,12 @@ def _union(skeletons):
     largest = max(skeletons, key=lambda skeleton: skeleton.num_joints)
     if all(set(skeleton.joints) <= set(largest.joints) for skeleton in skeletons):
         return largest
-    joints = dict.fromkeys(joint for skeleton in skeletons for joint in skeleton.joints)
+    joints = tuple(dict.fromkeys(joint for skeleton in skeletons for joint in skeleton.joints))
+    if joints == PEOPLE.joints:
+        return PEOPLE
     limbs = dict.fromkeys(limb for skeleton in skeletons for limb in skeleton.limbs)
     name = "+".join(dict.fromkeys(skeleton.name for skeleton in skeletons))
-    return Skeleton(name, tuple(joints), tuple(limbs), reference=first.reference)
+    return Skeleton(name, joints, tuple(limbs), reference=first.reference)
 
 
 def check_shares(parts: Sequence) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_hourglass.analysis.presence import sure_thresholds
 from keras_hourglass.codec import DECODERS, codec_of
+from keras_hourglass.data.mixture import keep_joints, names_of
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import UserError, checks_arguments, refuse_unknown
 from keras_hourglass.evaluation.predictions import (
@@ -129,6 +130,7 @@ def evaluate_predictions(
     mean_over: str = "counted",
     stack: int | None = None,
     normalizer: str | None = None,
+    joints: Sequence[str] | None = None,
 ) -> Evaluation:
     """Measure predictions against their annotations.
 
@@ -139,13 +141,14 @@ def evaluate_predictions(
         mean_over: `"counted"`, `"joints"` or `"groups"`, see `metrics.summarize`.
         stack: number of the stack to show, from 1; the last by default.
         normalizer: name of the reference length; found out by default.
+        joints: names of joints or groups, if not all of them shall count.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        UserError: if the stack does not exist, the threshold is not positive, or nobody can be
-            measured.
+        UserError: if the stack or a joint does not exist, the threshold is not positive, or nobody
+            can be measured.
 
     Example:
 
@@ -156,6 +159,9 @@ def evaluate_predictions(
     normalizer = normalizer or normalizer_name(records)
     threshold = default_threshold(normalizer) if threshold is None else threshold
     _check_stack(stack, count)
+    if joints:
+        records = keep_joints(records, joints)
+        predictions = dataclasses.replace(predictions, records=records)
     chosen = count - 1 if stack is None else stack - 1
     distances = predictions.distances()
 
@@ -225,6 +231,7 @@ def evaluate(
     threshold: float | None = None,
     mean_over: str = "counted",
     stack: int | None = None,
+    joints: Sequence[str] | None = None,
     **options,
 ) -> Evaluation:
     """Predict annotated people and measure the result.
@@ -232,7 +239,7 @@ def evaluate(
     Args:
         model: a `StackedHourglass`.
         records: `PoseRecords`.
-        threshold, mean_over, stack: as in `evaluate_predictions`.
+        threshold, mean_over, stack, joints: as in `evaluate_predictions`.
         **options: as in `predict_records` (`flip`, `decoder`, `scales`, `batch_size`, …).
 
     Returns:
@@ -247,8 +254,10 @@ def evaluate(
     """
     refuse_unknown("evaluate", options, options_of(evaluate, RecordHeatmaps, predict_records))
     _check_stack(stack, len(stack_names(model.output)))  # before the work, not after
+    if joints:
+        names_of(model.skeleton or records.skeleton, joints)
     predictions = predict_records(model, records, **options)
-    return evaluate_predictions(predictions, threshold, mean_over, stack)
+    return evaluate_predictions(predictions, threshold, mean_over, stack, joints=joints)
 
 
 def believed_from(

@@ -18,6 +18,7 @@ from keras_hourglass.geometry import apply_affine, crop_affine, invert_affine
 from keras_hourglass.inference.runner import HeatmapRunner
 from keras_hourglass.io.images import warp
 from keras_hourglass.metrics import normalized_distances
+from keras_hourglass.skeletons import Skeleton
 from keras_hourglass.typing import Path
 
 
@@ -62,6 +63,18 @@ class Predictions:
                 )
                 for keypoints in self.keypoints
             ]
+        )
+
+    def of_joints(self, skeleton: Skeleton) -> "Predictions":
+        """The same people with the joints of another skeleton, all of which must be there."""
+        own = self.records.skeleton
+        order = [own.index(joint) for joint in skeleton.joints]
+        return dataclasses.replace(
+            self,
+            records=match_joints(self.records, skeleton),
+            keypoints=self.keypoints[:, :, order],
+            scores=self.scores[:, :, order],
+            heatmap_means=self.heatmap_means[:, :, order],
         )
 
 

@@ -18,6 +18,8 @@ _SECTIONS: dict[str, dict] = {
         "gains": None,
     },
     "On everyday people": {"people": None},
+    "On athletes": {"athletes": None},
+    "The face": {"faces": None},
     "Where it fails": {"limits": None, "failures": None},
     "Is a joint in the picture?": {"presence": None, "thresholds": None},
     "Speed": {"speed": None},

@@ -23,7 +23,7 @@ from keras_hourglass.io.files import atomic_write, atomic_writes
 from keras_hourglass.io.structured import boundary, parse_json, read_json, shorten
 from keras_hourglass.network.config import DEFAULTS, complete, wrong_metadata
 from keras_hourglass.network.graph import Graph, Snapshot
-from keras_hourglass.skeletons import Skeleton, get_skeleton
+from keras_hourglass.skeletons import PEOPLE, Skeleton, get_skeleton
 from keras_hourglass.typing import Path
 from keras_hourglass.zoo import hubs
 from keras_hourglass.zoo.presets import PRESETS
@@ -101,19 +101,21 @@ def preset_named(text: str) -> str:
         text: what they wrote.
 
     Returns:
-        The name of a trained preset if exactly one has all the words in its name, else the text as
-        it is, which may be a path.
+        The name of a trained preset if exactly one has all the words in its name, or exactly one of
+        those for everyday people, else the text as it is, which may be a path.
 
     Example:
 
-    >>> preset_named("Tiny-LSP"), preset_named("lsp"), preset_named("runs/mine")
-    ('hourglass_tiny_lsp', 'lsp', 'runs/mine')
+    >>> preset_named("Tiny-LSP"), preset_named("tiny"), preset_named("runs/mine")
+    ('hourglass_tiny_lsp', 'hourglass_tiny_people', 'runs/mine')
     """
     records = read_manifest()
     if text in records or text in PRESETS or os.path.exists(text):
         return text
     wanted = set(re.split(r"[-_ ]+", text.lower()))
     fitting = [name for name in records if wanted <= set(name.split("_"))]
+    if len(fitting) > 1:
+        fitting = [name for name in fitting if records[name]["skeleton"] == PEOPLE.name]
     return fitting[0] if len(fitting) == 1 else text
 
 
@@ -501,7 +503,9 @@ def add_record(record: dict, folder: Path | None = None) -> None:
             f"{', '.join(lacking)}. Add what is lacking."
         )
     records = {**read_manifest(folder), record["name"]: record}
-    text = json.dumps({"weights": list(records.values())}, indent=1, ensure_ascii=False)
+    # Networks for everybody come first wherever networks are listed.
+    ordered = sorted(records.values(), key=lambda row: row["skeleton"] != PEOPLE.name)
+    text = json.dumps({"weights": ordered}, indent=1, ensure_ascii=False)
     atomic_write(folder / "manifest.json", text + "\n")
 
 

@@ -325,8 +325,12 @@ def test_mistakes_end_in_one_line(words, reason, predict, photos, capsys):
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("hourglass_tiny", "of this form: hourglass_tiny_lsp, hourglass_tiny_synthetic. To train"),
-        ("hourglass_8s", "with weights: hourglass_tiny_lsp, "),
+        (
+            "hourglass_tiny",
+            "of this form: hourglass_tiny_people, hourglass_tiny_lsp, hourglass_tiny_synthetic. "
+            "To train",
+        ),
+        ("hourglass_8s", "with weights: hourglass_tiny_people, "),
     ],
 )
 def test_a_model_without_weights(name, advice, photos, tmp_path, capsys):

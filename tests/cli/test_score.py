@@ -12,8 +12,14 @@ from keras_hourglass.cli import main
 from keras_hourglass.data.load import load_records
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.evaluation import Predictions, predictions_to_dict, read_keypoints
+from keras_hourglass.evaluation import (
+    Predictions,
+    predict_records,
+    predictions_to_dict,
+    read_keypoints,
+)
 from keras_hourglass.evaluation.exchange import coco_results, mpii_test_records, write_mpii
+from keras_hourglass.io.images import write_image
 from keras_hourglass.skeletons import MPII, Skeleton
 
 HANDS = Skeleton("hands", ("left_hand", "right_hand", "left_thumb", "right_thumb"))
@@ -267,6 +273,31 @@ def submitted(tmp_path, people, names=("nose", "left_hip", "right_hip")):
     command = ["submit", "--format", "coco", "--annotations", str(tmp_path / "gt.json")]
     command += ["--predictions", str(tmp_path / "p.json"), "--out", str(tmp_path / "o.json")]
     return main(command)
+
+
+@pytest.mark.full
+def test_a_network_of_more_joints_is_submitted_in_the_order_of_the_file(tmp_path, capsys):
+    from keras_hourglass.network.model import StackedHourglass
+
+    assert submitted(tmp_path, []) == 2  # makes the annotations
+    write_image(tmp_path / "a.jpg", np.random.default_rng(3).integers(0, 255, (60, 80, 3)))
+    names = ["neck", "right_hip", "nose", "left_hip"]
+    model = StackedHourglass(
+        num_stacks=1, num_features=8, depth=2, input_shape=(32, 48, 3), skeleton=names
+    )
+    model.save_to_preset(tmp_path / "preset")
+    command = ["submit", "--format", "coco", "--annotations", str(tmp_path / "gt.json")]
+    out = tmp_path / "o.json"
+    assert main([*command, "--model", str(tmp_path / "preset"), "--out", str(out)]) == 0
+    rows = json.loads(out.read_text())
+    own = predict_records(model, load_records(f"coco:{tmp_path / 'gt.json'}"))
+    points = np.reshape([row["keypoints"] for row in rows], (2, 3, 3))[..., :2]
+    assert points == pytest.approx(own.keypoints[-1][:, [2, 3, 1]], abs=0.01)
+    model = StackedHourglass(num_features=8, depth=2, input_shape=(32, 48, 3), skeleton=names[:3])
+    model.save_to_preset(tmp_path / "fewer")
+    command += ["--model", str(tmp_path / "fewer"), "--out", str(tmp_path / "p.json")]
+    assert main([*command, "--overwrite"]) == 2
+    assert "wants the joints nose, left_hip, right_hip" in capsys.readouterr().err
 
 
 def test_joints_that_were_not_found_are_submitted_as_none(tmp_path, capsys):

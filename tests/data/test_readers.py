@@ -16,7 +16,7 @@ from keras_hourglass.data.mixture import match_joints, mix_records
 from keras_hourglass.data.mpii import read_mpii
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.errors import DataError, UserError
-from keras_hourglass.skeletons import FLIC, LSP, MPII, Skeleton
+from keras_hourglass.skeletons import COCO, FLIC, LSP, MPII, PEOPLE, Skeleton
 
 
 def picture(path, height=30, width=40):
@@ -447,6 +447,13 @@ def test_mixtures_match_joints_by_name():
     assert mixed.weights[:, eye].tolist() == [0, 1, 1]
     assert mixed.weights[:, mixed.skeleton.index("left_knee")].tolist() == [1, 0, 0]
     assert mixed.extra["part"].tolist() == [0, 1, 1]
+
+
+def test_athletes_and_everybody_together_have_the_joints_of_people():
+    parts = [one_person(LSP, "neck", (3, 4)), one_person(COCO, "left_ear", (5, 6))]
+    assert mix_records([(part, 1) for part in parts]).skeleton is PEOPLE
+    # The other way round the joints have another order and no name.
+    assert mix_records([(part, 1) for part in parts[::-1]]).skeleton.name == "coco+lsp"
 
 
 def test_mixtures_in_a_given_skeleton_and_with_fractions(tmp_path):

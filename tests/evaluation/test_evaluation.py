@@ -60,6 +60,31 @@ def test_accuracy_of_each_stack(network, faces):
         evaluate_predictions(strict.predictions, stack=3)
 
 
+def test_only_the_joints_asked_for_are_measured(network, faces):
+    predictions = predict_records(network, faces)
+    # Noses are moved a reference length away: 7 right joints of 7 people become wrong.
+    predictions.keypoints[:, :, 1] += faces.reference[:, None]
+    both = evaluate_predictions(predictions, 0.3)
+    eyes = evaluate_predictions(predictions, 0.3, joints=["eyes"])
+    assert both.pck.mean == pytest.approx(100 * 14 / 21) and eyes.pck.mean == 100
+    assert eyes.pck.counts == {"left_eye": 7, "nose": 0, "right_eye": 7}
+    # Distances stay those by the eyes, also where neither of them counts.
+    nose = evaluate_predictions(predictions, joints=["nose"])
+    assert nose.pck.mean == 0 and (nose.normalizer, nose.pck.threshold) == ("torso", 0.2)
+    assert evaluate(network, faces, 0.3, joints=["nose", "left_eye"]).pck.mean == 100
+    with pytest.raises(UserError, match="Received: 'ear'. Choose of eyes, nose, left_eye"):
+        evaluate(network, faces, joints=["ear"])
+
+
+def test_predictions_in_the_joints_of_another_skeleton(network, faces):
+    predictions = predict_records(network, faces)
+    fewer = predictions.of_joints(Skeleton("eyes", ("right_eye", "left_eye")))
+    assert fewer.records.skeleton.joints == ("right_eye", "left_eye")
+    assert (fewer.keypoints == predictions.keypoints[:, :, [2, 0]]).all()
+    assert (fewer.scores == predictions.scores[:, :, [2, 0]]).all()
+    assert (fewer.records.joints == faces.joints[:, [2, 0]]).all()
+
+
 def test_results_do_not_depend_on_batches_or_threads(network, faces):
     expected = predict_records(network, faces, batch_size=7, workers=1)
     for batch_size, workers in ((1, 3), (3, 2), (16, 1)):
@@ -254,6 +279,7 @@ def test_the_command_writes_the_promised_files(preset, tmp_path, capsys):
         (["--data", "nothing"], "KIND"),
         (["--model", "no_such_preset"], "no_such_preset"),
         (["--stack", "7"], "stacks 1 to 2"),
+        (["--joints", "neck", "wirst"], "Did you mean 'wrist'?"),
     ],
 )
 def test_mistakes_end_in_one_line(preset, tmp_path, capsys, change, message):

@@ -255,11 +255,18 @@ def test_every_figure_of_a_card_says_who_and_by_which_command():
 
     for name, card in cards.cards().items():
         assert card["metric"]["data"] in cards.SETS
-        for data in cards.SETS:
+        people = name.endswith("_people")
+        for data, asked in cards.SETS.items():
+            if asked.needs and not people:
+                assert data not in card["figures"]
+                continue
             row = card["figures"][data]
             assert row["command"] == cards.command(data) and row["joints"] > row["people"] > 0
-        if name.endswith("_lsp"):
+            assert row["chose"] == cards.chosen(name, data)
+        assert (cards.AP in card["figures"]) == people
+        if name.endswith(("_lsp", "_people")):
             assert "chose" in card["convention"]
+        if name.endswith("_lsp"):
             assert "was not" in card["figures"][cards.OTHER_HALF]["command"]
 
 
