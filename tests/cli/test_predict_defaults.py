@@ -30,6 +30,7 @@ def test_a_photo_alone_is_enough_and_never_replaces_what_is_there(tmp_path, monk
     "text, name",
     [
         ("tiny-lsp", "hourglass_tiny_lsp"),
+        ("small", "hourglass_small_people"),
         ("tiny", "hourglass_tiny_people"),  # of several, the one for everyday people
         ("2s", "hourglass_2s_lsp"),
         ("Hourglass Small LSP", "hourglass_small_lsp"),
