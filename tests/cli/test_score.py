@@ -280,7 +280,8 @@ def test_a_network_of_more_joints_is_submitted_in_the_order_of_the_file(tmp_path
     from keras_hourglass.network.model import StackedHourglass
 
     assert submitted(tmp_path, []) == 2  # makes the annotations
-    write_image(tmp_path / "a.jpg", np.random.default_rng(3).integers(0, 255, (60, 80, 3)))
+    picture = np.random.default_rng(3).integers(0, 255, (60, 80, 3), np.uint8)
+    write_image(tmp_path / "a.jpg", picture)
     names = ["neck", "right_hip", "nose", "left_hip"]
     model = StackedHourglass(
         num_stacks=1, num_features=8, depth=2, input_shape=(32, 48, 3), skeleton=names
