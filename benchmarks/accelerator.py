@@ -1,18 +1,22 @@
 """Training on an accelerator: steps against PyTorch, fitting from photographs, the input's speed.
 
     python benchmarks/accelerator.py [--batch 64] [--data KIND:DIR --data-root DIR] [--out FILE]
+    python benchmarks/accelerator.py --parts input photographs --workers 1 4 8 16
     python benchmarks/accelerator.py --batch 2 --size 64 --features 8 --people 32 --steps 3
 
 For a machine with JAX and PyTorch; TensorFlow is not needed. Three parts, each in processes of its
 own: `steps` fits the network with Keras on JAX from batches in memory, in turns with the compiled
 PyTorch twin of `torch_twin.py` (same layers, loss and optimizer, both in bfloat16 on a GPU);
-`photographs` fits it from pictures that are read, augmented and cropped meanwhile, in turns with
-the same fit from memory; `input` prepares batches alone, by the number of threads. The pictures are
-generated figures unless `--data` names others. It was not yet run on an accelerator; the second
-line above tries all of it on any processor.
+`photographs` fits it from pictures that are read, augmented and cropped meanwhile, by threads and
+by as many worker processes as each of `--workers`, in turns with the same fit from memory; `input`
+prepares batches alone, by as many threads and processes, also per second of processor time, which
+means something on a busy machine, too. The pictures are generated figures unless `--data` names
+others. It was not yet run on an accelerator; the last line above tries all of it on any processor.
 """
 
 import argparse
+import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -27,7 +31,7 @@ import numpy as np
 import train_step
 
 PARTS = ("steps", "photographs", "input")
-WORKERS = (1, 2, 4, 8, 16)
+WORKERS = (1, 4, 8, 16)
 GOALS = {"images": 2000, "twin": 1.8, "photographs": 0.95}
 
 
@@ -44,7 +48,10 @@ def parse():
     parser.add_argument("--people", type=int, default=2000, help="generated figures (2000)")
     parser.add_argument("--data", help="photographs, KIND:DIR as for `keras-hourglass train`")
     parser.add_argument("--data-root", help="folder that --data starts from")
-    parser.add_argument("--workers", type=int, default=common.machine()["cores"])
+    cores = common.machine()["cores"]
+    fitting = [count for count in WORKERS if count <= cores] + [cores] * (cores < WORKERS[-1])
+    parser.add_argument("--workers", type=int, nargs="+", default=sorted({*fitting}))
+    parser.add_argument("--input-batch", type=int, default=16, help="of the input alone (16)")
     parser.add_argument("--child", choices=("keras", "torch"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -97,16 +104,27 @@ def keras_child(args):
         def __getitem__(self, step):
             return fixed
 
-    photographs = dataset.as_py_dataset(workers=args.workers)
+    class Clock(keras.callbacks.Callback):
+        """Seconds of each epoch; the first fills what is prepared ahead."""
 
-    def seconds(source):
-        start = time.perf_counter()
-        model.fit(source, epochs=1, verbose=0, shuffle=False)
-        return time.perf_counter() - start
+        def on_epoch_begin(self, epoch, logs=None):
+            self.begun = time.perf_counter()
 
-    sources = {"memory": Memory(), "photographs": photographs}
+        def on_epoch_end(self, epoch, logs=None):
+            self.seconds = time.perf_counter() - self.begun
+
+    def seconds(name):
+        if name not in sources:
+            kind, count = name.split()
+            by = {"workers": int(count), "processes": kind == "processes", "in_order": True}
+            sources[name] = dataset.as_py_dataset(**by)
+        clock = Clock()
+        model.fit(sources[name], epochs=2, verbose=0, shuffle=False, callbacks=[clock])
+        return clock.seconds
+
+    sources = {"memory": Memory()}
     begun = time.perf_counter()
-    seconds(sources["memory"])
+    seconds("memory")
     facts = {
         "parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables),
         "gflops": model.gflops,
@@ -116,7 +134,7 @@ def keras_child(args):
     }
     print(json.dumps(facts), flush=True)
     for line in sys.stdin:
-        print(json.dumps(seconds(sources[line.strip()])), flush=True)
+        print(json.dumps(seconds(line.strip())), flush=True)
 
 
 def torch_child(args):
@@ -142,33 +160,60 @@ def load(args):
 
 
 def input_rates(args):
-    """Samples per second of batches alone, by threads; the first epoch warms up."""
+    """Samples per second of batches alone, by threads and processes; the first epoch warms up."""
     from input_pipeline import in_threads
 
     from keras_hourglass.codec import HeatmapCodec
     from keras_hourglass.data.augment import AUGMENTATIONS
     from keras_hourglass.data.pipeline import PoseDataset
+    from keras_hourglass.data.workers import WorkerProcesses
 
-    codec = HeatmapCodec((args.size, args.size))
-    dataset = PoseDataset(load(args), codec, 16, augmentation=AUGMENTATIONS["newell"], seed=1)
-    rows = {}
-    counts = [count for count in WORKERS if count <= common.machine()["cores"]]
-    for turn in range(3):
-        for threads in counts:
-            start = time.perf_counter()
-            in_threads(lambda step, turn=turn: dataset.batch(step, turn), len(dataset), threads)
-            rate = len(dataset) * dataset.batch_size / (time.perf_counter() - start)
-            if turn:
-                rows.setdefault(threads, []).append(rate)
+    codec, size = HeatmapCodec((args.size, args.size)), args.input_batch
+    dataset = PoseDataset(load(args), codec, size, augmentation=AUGMENTATIONS["newell"], seed=1)
+    rows: dict = {}
+    with contextlib.ExitStack() as stack:
+        ways = {("threads", count): (dataset.batch, count, []) for count in args.workers}
+        for count in args.workers:
+            pool = stack.enter_context(WorkerProcesses([dataset], count))
+            make = functools.partial(pool.batch, dataset)
+            ways["processes", count] = (make, pool.threads, pool.processes)
+        for turn in range(args.turns + 1):
+            for way in list(ways)[:: 1 if turn % 2 == 0 else -1]:
+                make, threads, processes = ways[way]
+                busy, start = processor_seconds(processes), time.perf_counter()
+                in_threads(
+                    lambda step, turn=turn, make=make: make(step, turn), len(dataset), threads
+                )
+                seconds = time.perf_counter() - start
+                busy = processor_seconds(processes) - busy
+                if turn:
+                    rows.setdefault(way, []).append((seconds, busy))
     return {
-        str(threads): {
-            "samples_per_second": round(statistics.median(rates), 1),
-            "of_linear": round(
-                statistics.median(rates) / threads / statistics.median(rows[counts[0]]), 3
-            ),
-        }
-        for threads, rates in rows.items()
+        kind: {str(count): rates(rows, kind, count, args, dataset) for count in args.workers}
+        for kind in ("threads", "processes")
     }
+
+
+def rates(rows, kind, count, args, dataset):
+    """What was measured of so many threads or processes."""
+    samples, least = len(dataset) * dataset.batch_size, args.workers[0]
+    clock, busy = zip(*rows[kind, count], strict=True)
+    one, _ = zip(*rows[kind, least], strict=True)
+    return {
+        "samples_per_second": common.spread(samples / seconds for seconds in clock).to_dict(1),
+        "samples_per_processor_second": common.spread(samples / one for one in busy).to_dict(1),
+        "of_linear": round(common.ratios(one, clock).median * least / count, 3),
+    }
+
+
+def processor_seconds(processes):
+    """Processor time of this process and of others so far (Linux)."""
+    total = time.process_time()
+    for number in processes:
+        fields = pathlib.Path(f"/proc/{number}/stat").read_text(encoding="ascii")
+        user, system = fields.rpartition(")")[2].split()[11:13]
+        total += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 def child(kind, args):
@@ -176,7 +221,7 @@ def child(kind, args):
     command = [sys.executable, __file__, "--child", kind, "--data", args.data]
     if args.data_root:
         command += ["--data-root", args.data_root]
-    for option in ("batch", "size", "stacks", "features", "steps", "workers"):
+    for option in ("batch", "size", "stacks", "features", "steps"):
         command += [f"--{option}", getattr(args, option)]
     command += ["--stem", *args.stem]
     # Both networks are on the card at once.
@@ -227,21 +272,22 @@ def run(args, result):
             )
         )
     if "photographs" in args.parts:
-        ways = ("memory", "photographs")
+        most = max(args.workers)
+        ways = [f"processes {count}" for count in args.workers]
+        ways = ["memory", f"threads {most}", *ways]
         rates = measure({way: (lambda way=way: ours(way)) for way in ways}, args)
         result["photographs"] = {name: common.spread(one).to_dict() for name, one in rates.items()}
-        ratio = common.ratios(rates["photographs"], rates["memory"])
-        result["photographs"]["photographs_over_memory"] = ratio.to_dict()
-        note = f"{args.workers} threads read; wanted where cores × 250 samples/s suffice"
+        ratio = {way: common.ratios(rates[way], rates["memory"]) for way in ways[1:]}
+        result["photographs"]["over_memory"] = {way: one.to_dict() for way, one in ratio.items()}
         goals.append(
             common.Goal(
                 17,
                 "fit from photographs against fit from memory",
-                ratio.median,
+                ratio[ways[-1]].median,
                 GOALS["photographs"],
                 "×",
                 True,
-                note,
+                f"{most} processes; wanted where cores × 250 samples/s suffice",
             )
         )
     ours.close()

@@ -2,6 +2,8 @@
 
 import contextlib
 import glob
+import math
+import os
 import pathlib
 import sys
 
@@ -29,6 +31,29 @@ def processor_flags(path: Path = "/proc/cpuinfo") -> set[str]:
             if name.strip() in ("flags", "Features"):
                 flags |= set(values.split())
     return flags
+
+
+def cores(quota: Path = "/sys/fs/cgroup/cpu.max") -> int:
+    """How many logical processors this process may use.
+
+    Args:
+        quota: the file in which Linux says what share of them a container gets.
+
+    Returns:
+        A number, at least 1.
+
+    Example:
+
+    >>> cores() >= 1
+    True
+    """
+    count = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    with contextlib.suppress(OSError, ValueError):  # no Linux, no container, or "max"
+        share, period = map(float, pathlib.Path(quota).read_text(encoding="utf-8").split())
+        count = min(count, math.ceil(share / period))
+    return max(count, 1)
 
 
 # Instructions of a processor that multiply bfloat16 numbers; without them TensorFlow converts back

@@ -2,7 +2,8 @@
 
 import abc
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from keras_hourglass.data.augment import (
 from keras_hourglass.data.load import open_reduced
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.data.scenes import SceneRecords
+from keras_hourglass.data.workers import WorkerProcesses
 from keras_hourglass.errors import DataError, UserError, checks_arguments
 from keras_hourglass.geometry import apply_affine, crop_affine
 from keras_hourglass.io.images import paste_scaled, warp
@@ -80,6 +82,16 @@ class CropDataset(abc.ABC):
         self.failures = {}
         self._cache = {} if cache else None
         self._orders = {}
+
+    def __getstate__(self):
+        """What another process needs to make the same batches."""
+        kept = {"_cache": None if self._cache is None else {}, "_orders": {}, "failures": {}}
+        return {**self.__dict__, **kept}
+
+    @property
+    def largest(self) -> int:
+        """Inputs in the largest batch."""
+        return self.batch_size
 
     def __len__(self):
         whole, rest = divmod(len(self.records), self.batch_size)
@@ -163,29 +175,55 @@ class CropDataset(abc.ABC):
         """Targets in the form the model's outputs want them."""
         return dict.fromkeys(self.outputs, targets)
 
+    def made_by(
+        self, workers: int, processes: bool | WorkerProcesses = False
+    ) -> tuple[Callable, int]:
+        """What makes the batches: this data set itself, or processes.
+
+        Args:
+            workers: batches prepared at the same time, 0 for none in the background.
+            processes: as for `as_tf_dataset`.
+
+        Returns:
+            A function of step and epoch, for any thread, and how many threads should call it.
+        """
+        if not workers or not processes:
+            return self.batch, workers
+        if processes is True:
+            processes = WorkerProcesses([self], workers)
+        return functools.partial(processes.batch, self), processes.threads
+
     def as_tf_dataset(
-        self, start_epoch: int = 0, endless: bool = True, workers: int = 2, start_step: int = 0
+        self,
+        start_epoch: int = 0,
+        endless: bool = True,
+        workers: int = 2,
+        start_step: int = 0,
+        processes: bool | WorkerProcesses = False,
     ) -> Any:
-        """A `tf.data.Dataset` of batches, prepared in `workers` threads, in a fixed order.
+        """A `tf.data.Dataset` of batches, prepared by `workers`, in a fixed order.
 
         Args:
             start_epoch: the epoch to begin with.
             endless: go on with the following epochs, for `fit(..., steps_per_epoch=len(self))`;
                 otherwise one epoch.
-            workers: batches prepared at the same time.
+            workers: batches prepared at the same time; 0 prepares each when it is asked for.
             start_step: the batch of that epoch to begin with, to go on in its middle.
+            processes: whether workers are processes, for many cores, instead of threads; or the
+                `WorkerProcesses` to use, whatever `workers` says.
 
         Returns:
-            Dataset of `(crops, {output: targets})`.
+            Dataset of `(crops, {output: targets})`, the same for any workers.
         """
         import tensorflow as tf
 
         steps = len(self)
         first = start_epoch * steps + start_step
         last = tf.int64.max if endless else (start_epoch + 1) * steps
+        make, threads = self.made_by(workers, processes)
 
         def load(number):
-            return self.batch(int(number % steps), int(number // steps))
+            return make(int(number % steps), int(number // steps))
 
         height, width = self.codec.input_size
 
@@ -196,24 +234,42 @@ class CropDataset(abc.ABC):
             targets.set_shape((size, *self.target_shape))
             return crops, targets
 
-        dataset = tf.data.Dataset.range(first, last)
-        dataset = dataset.map(prepare, num_parallel_calls=workers, deterministic=True)
-        return dataset.map(self._tf_answers).prefetch(2)
+        at_once = {"num_parallel_calls": threads, "deterministic": True} if threads else {}
+        dataset = tf.data.Dataset.range(first, last).map(prepare, **at_once)
+        dataset = dataset.map(self._tf_answers)
+        if not threads:
+            return dataset
+        if processes:
+            # Those who wait for a process must not take the threads that the network computes in.
+            options = tf.data.Options()
+            options.threading.private_threadpool_size = threads + 1
+            dataset = dataset.with_options(options)
+        return dataset.prefetch(2)
 
     def _tf_answers(self, crops, targets):
         return crops, self.answers(targets)
 
-    def as_py_dataset(self, start_epoch: int = 0, workers: int = 2, start_step: int = 0) -> Any:
+    def as_py_dataset(
+        self,
+        start_epoch: int = 0,
+        workers: int = 2,
+        start_step: int = 0,
+        processes: bool | WorkerProcesses = False,
+        in_order: bool = False,
+    ) -> Any:
         """A `keras.utils.PyDataset` of the same batches, for any backend.
 
         Args:
             start_epoch: the epoch to begin with.
-            workers: threads that prepare batches.
+            workers: batches prepared at the same time; 0 prepares each when it is asked for.
             start_step: the batch of that epoch to begin with; its epoch is shorter.
+            processes: as for `as_tf_dataset`.
+            in_order: the batches will be asked for one after the other, as by
+                `fit(..., shuffle=False)`: those of the next epoch are begun in time, too.
         """
         from keras_hourglass.data.py_dataset import PoseBatches
 
-        return PoseBatches(self, start_epoch, workers, start_step)
+        return PoseBatches(self, start_epoch, workers, start_step, processes, in_order)
 
 
 class PoseDataset(CropDataset):

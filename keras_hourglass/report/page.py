@@ -1,7 +1,6 @@
 """The files of an evaluation: numbers, predictions, and a report to read."""
 
 import json
-import os
 import pathlib
 import platform
 import sys
@@ -15,6 +14,7 @@ from keras_hourglass import __version__
 from keras_hourglass.analysis import KINDS, calibration, confusion, published_rows
 from keras_hourglass.evaluation import Evaluation, predictions_to_dict, save_predictions
 from keras_hourglass.evaluation.exchange import ARRAYS
+from keras_hourglass.hardware import cores
 from keras_hourglass.inference.engines import make_engine
 from keras_hourglass.io.files import atomic_write
 from keras_hourglass.metrics import group_curves
@@ -221,7 +221,7 @@ def environment():
         "keras_hourglass": __version__,
         "Python": platform.python_version(),
         "processor": _processor(),
-        "cores": str(_cores()),
+        "cores": str(cores()),
         "system": f"{platform.system()} {platform.machine()}",
     }
     # Only what took part: scoring a file needs no Keras.
@@ -246,12 +246,6 @@ def _processor():
     except OSError:
         pass  # not Linux
     return platform.processor() or "unknown"
-
-
-def _cores():
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _accelerators(keras):

@@ -1,88 +1,31 @@
-"""The batches of a recipe: epochs of any length, shared among devices and processes."""
+"""The data of a recipe, and how their batches reach `fit`."""
 
+import contextlib
 import os
 import re
 import sys
 import zlib
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from keras_hourglass.codec import BoxCodec, HeatmapCodec
+from keras_hourglass.data.epochs import Batches, JointBatches, SceneBatches
 from keras_hourglass.data.load import is_own, is_scenes, load_records, load_scenes
-from keras_hourglass.data.pipeline import CropDataset, PoseDataset, SceneDataset
 from keras_hourglass.data.records import PoseRecords
+from keras_hourglass.data.workers import WorkerProcesses, can_start
 from keras_hourglass.errors import RecipeError, UserError
-from keras_hourglass.training.distribution import Layout
+from keras_hourglass.hardware import cores
 from keras_hourglass.training.recipe import model_config
 
 _PERCENT = re.compile(r"\s*(\d{1,3}(?:\.\d{1,3})?)\s*%\s*")
 # Fewest steps of an epoch of `auto`.
 _LEAST_STEPS = 25
-
-
-class Batches(CropDataset):
-    """A data set whose epochs may be cut shorter or longer than the data.
-
-    Args:
-        records, codec, **options: as for `CropDataset`.
-        steps: batches per epoch; a pass over the data by default. The order of the people goes on
-            from epoch to epoch, so everybody is seen equally often.
-        layout: the `Layout`; every batch can be shared evenly among its devices, and each
-            process loads its own share only.
-    """
-
-    def __init__(self, records, codec=None, steps=None, layout=None, **options):
-        super().__init__(records, codec, **options)
-        self.layout = layout or Layout()
-        self.steps = steps
-        if self.layout.processes > 1 or self.drop_last:
-            # A small data set may not fill one batch, which is then smaller but still even.
-            self.batch_size -= self.batch_size % self.layout.devices
-            self.batch_size = max(self.batch_size, self.layout.devices)
-        if not self.passes:
-            raise UserError(
-                f"{self.layout.devices} devices need a person each. Received: {len(records)} "
-                "annotated people. Use more data or fewer devices."
-            )
-
-    def __len__(self):
-        return self.steps or self.passes
-
-    @property
-    def passes(self):
-        """Batches in one pass over the data."""
-        return super().__len__()
-
-    def batch(self, step, epoch=0):
-        """As in `CropDataset`, this process's share; a last batch that the devices cannot share
-        evenly is filled up with empty crops whose weights are 0."""
-        epoch, step = divmod(epoch * len(self) + step, self.passes)
-        people = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
-        count, parts = len(people), self.layout.processes
-        missing = -count % self.layout.devices
-        size = (count + missing) // parts
-        own = people[self.layout.process * size : (self.layout.process + 1) * size]
-        # Losses divide by the batch's size, so the weights make up for the filling.
-        factor = np.float32((count + missing) / count)
-        crops = np.zeros((size, *self.codec.input_size, 3), np.uint8)
-        targets = np.zeros((size, *self.target_shape), np.float32)
-        if len(own):
-            columns = zip(*(self.sample(person, epoch) for person in own), strict=True)
-            shown, *labels = (np.stack(column) for column in columns)
-            crops[: len(own)] = shown
-            targets[: len(own)] = self.targets(*labels)
-            if missing:
-                self.weigh(targets, factor)
-        return crops, targets
-
-
-class JointBatches(Batches, PoseDataset):
-    """People and their joints, see `Batches` and `PoseDataset`."""
-
-
-class SceneBatches(Batches, SceneDataset):
-    """Photographs and everybody's boxes, see `Batches` and `SceneDataset`."""
+# Up to so many processors, threads are as fast as processes and need less memory.
+_FEW_CORES = 4
+# Most processes of `auto`: 250 samples a second from each keep any one accelerator busy.
+_MOST_PROCESSES = 16
 
 
 def build_data(recipe, data_root=None, layout=None):
@@ -232,19 +175,101 @@ def _records(key, data, data_root, scenes, skeleton):
     return records
 
 
-def feed(batches, outputs, workers, first=None):
-    """Batches in the form that `fit` takes on this backend.
+class Feeder:
+    """Hands batches to `fit`, prepared by threads or processes as a recipe says; a context.
 
     Args:
-        batches: a `Batches`.
-        outputs: names of the model's outputs, which all get the same targets.
-        workers: threads that prepare batches.
-        first: the epoch to begin with, followed by all others; `None` for a single pass.
+        data: the `DataSection`.
+        sets: the `Batches` there are, to train on and to validate with.
 
-    Returns:
-        A `tf.data.Dataset`, or a `keras.utils.PyDataset` without TensorFlow.
+    Raises:
+        RecipeError: if processes are asked for and cannot be had.
     """
-    batches.outputs = tuple(outputs)
-    if keras.backend.backend() == "tensorflow":
-        return batches.as_tf_dataset(first or 0, first is not None, workers)
-    return batches.as_py_dataset(first or 0, workers)
+
+    def __init__(self, data, *sets):
+        sets = [one for one in sets if one is not None]
+        self.workers, self.processes = prepared_by(data, max(one.passes for one in sets)), None
+        self._given = []
+        if self.workers.processes and "auto" in (data.workers, data.worker_kind):
+            print(
+                f"note: batches come from {self.workers.count} worker processes (data.workers, "
+                "data.worker_kind)",
+                file=sys.stderr,
+            )
+        if self.workers.processes:
+            try:
+                self.processes = WorkerProcesses(sets, self.workers.count)
+            except UserError as error:
+                raise RecipeError(f"data.worker_kind: {error}") from error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for one in self._given:
+            one.close()
+        if self.processes is not None:
+            self.processes.close()
+
+    def feed(self, batches, outputs, first=None):
+        """Batches in the form that `fit` takes on this backend.
+
+        Args:
+            batches: a `Batches`.
+            outputs: names of the model's outputs, which all get the same targets.
+            first: the epoch to begin with, followed by all others; `None` for a single pass.
+
+        Returns:
+            A `tf.data.Dataset`, or a `keras.utils.PyDataset` without TensorFlow.
+        """
+        batches.outputs = tuple(outputs)
+        by = {"workers": self.workers.count, "processes": self.processes or False}
+        if keras.backend.backend() == "tensorflow":
+            return batches.as_tf_dataset(first or 0, first is not None, **by)
+        self._given.append(batches.as_py_dataset(first or 0, in_order=True, **by))
+        return self._given[-1]
+
+    @contextlib.contextmanager
+    def plain_errors(self):
+        """Raise what went wrong in a process, which TensorFlow wraps in errors of its own."""
+        try:
+            yield
+        except Exception as error:
+            failure = None if self.processes is None else self.processes.failure
+            if failure is None or failure is error:
+                raise
+            raise failure from error
+
+
+class Workers(NamedTuple):
+    """How many batches are prepared at the same time, and whether by processes."""
+
+    count: int
+    processes: bool
+
+
+def prepared_by(data, batches):
+    """The `Workers` of a recipe, `auto` decided by the processors of this machine.
+
+    Args:
+        data: the `DataSection`.
+        batches: how many there are in a pass over the data; no more processes are started.
+
+    Example:
+
+    >>> from keras_hourglass.training.recipe import DataSection
+    >>> prepared_by(DataSection(workers=3, worker_kind="processes"), 40)
+    Workers(count=3, processes=True)
+    """
+    count, kind, there = data.workers, data.worker_kind, cores()
+    if kind == "auto":
+        # Each process would have a cache of its own.
+        few = there <= _FEW_CORES or data.cache or count == 0 or not can_start()
+        kind = "threads" if few else "processes"
+    processes = kind == "processes"
+    if count == "auto":
+        most = _MOST_PROCESSES if processes or data.cache else 2
+        count = max(2, min(there - 1, most))
+    if processes:
+        count = min(count, batches)
+    return Workers(count, processes and count > 0)

@@ -40,6 +40,7 @@ import os
 
 import keras
 
+from keras_hourglass.data.epochs import Share
 from keras_hourglass.errors import RecipeError, UserError
 
 ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
@@ -47,18 +48,14 @@ _started = []
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class Layout(Share):
     """How a training is spread out.
 
     Args:
-        devices: number of devices that share each batch.
-        process, processes: number of this process and how many there are.
+        devices, process, processes: as for `Share`.
         strategy: TensorFlow's strategy, or `None`.
     """
 
-    devices: int = 1
-    process: int = 0
-    processes: int = 1
     strategy: object = None
 
     @property

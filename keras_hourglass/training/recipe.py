@@ -85,6 +85,10 @@ def _count_or_auto(value):
     return value in (None, "auto") or (type(value) is int and value > 0)
 
 
+def _whole_or_auto(value):
+    return value == "auto" or type(value) is int
+
+
 def _not_none(value):
     return value is not None
 
@@ -105,7 +109,13 @@ _CountOrAuto = Annotated[
 ]
 _Sigma = Annotated[_Number, pydantic.Field(ge=0.1, le=100, allow_inf_nan=False)]
 _Scale = Annotated[_Number, pydantic.Field(gt=0, le=1e9, allow_inf_nan=False)]
-_Workers = Annotated[_Int, pydantic.Field(gt=0, le=256)]
+_Workers = Annotated[
+    Any,
+    pydantic.BeforeValidator(_whole),
+    _rule(_whole_or_auto, "needs int, or auto"),
+    _rule(lambda value: value == "auto" or value >= 0, "must not be negative"),
+    _rule(lambda value: value == "auto" or value <= 256, "must be at most 256"),
+]
 _Weight = Annotated[float, pydantic.Field(ge=0, le=1e9, allow_inf_nan=False)]
 _Weights = Annotated[list[_Weight], pydantic.BeforeValidator(_numbers)]
 _Free = Annotated[dict, pydantic.BeforeValidator(_numbers)]
@@ -125,9 +135,11 @@ class DataSection(_Section):
     `train`: a data set spec or a list of them; `validation`: the same, or nothing, or a share such
     as `20%` of the training pictures that is held out; `sigma`: of
     the Gaussians in heatmap pixels; `missing`: `"zero"` or `"ignore"`, see `HeatmapCodec`;
-    `cache`: keep decoded pictures in memory; `workers`: threads that prepare batches; `images`:
-    folder of the pictures, and `pairs`: joints that mirror each other, of data of one's own, see
-    `load_records`.
+    `cache`: keep decoded pictures in memory; `workers`: how many batches are prepared at the same
+    time, 0 for none beside the training, `auto` by the processors there are; `worker_kind`: whether
+    `threads` or `processes` do it, `auto` for processes where there are more than four processors
+    and nothing is cached (the batches are the same); `images`: folder of the pictures, and
+    `pairs`: joints that mirror each other, of data of one's own, see `load_records`.
     """
 
     train: _Data = "synthetic:2000@1"
@@ -135,7 +147,8 @@ class DataSection(_Section):
     sigma: _Sigma = 1.5
     missing: Literal[MISSING] = "zero"  # type: ignore[valid-type]
     cache: bool = False
-    workers: _Workers = 2
+    workers: _Workers = "auto"
+    worker_kind: Literal["auto", "threads", "processes"] = "auto"
     images: str | None = None
     pairs: Any = None
 

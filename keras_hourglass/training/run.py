@@ -25,7 +25,7 @@ from keras_hourglass.metrics.heatmap import BoxOverlap
 from keras_hourglass.network.config import stack_names
 from keras_hourglass.network.model import StackedHourglass
 from keras_hourglass.skeletons import BOXES, Skeleton
-from keras_hourglass.training.batches import Batches, build_data, feed
+from keras_hourglass.training.batches import Batches, Feeder, build_data
 from keras_hourglass.training.callbacks.averages import Averages, ValidateAverages
 from keras_hourglass.training.callbacks.checkpoints import (
     Keeper,
@@ -158,6 +158,7 @@ class Run:
         self.train_data: Any = None
         self.validation: Batches | None = None
         self.averages: Any = None
+        self.feeder: Any = None
 
     def carry_out(self) -> tuple[StackedHourglass, keras.callbacks.History]:
         """Train from the beginning, or from the state, to the end.
@@ -176,6 +177,9 @@ class Run:
             self.recipe = with_precision(self.recipe)
             rate_changed = self._take_folder()
             self._build()
+            self.feeder = stack.enter_context(
+                Feeder(self.recipe.data, self.train_data, self.validation)
+            )
             for phase in self._phases():
                 self._compile(phase, rate_changed)
                 if self.devices.chief:
@@ -274,7 +278,7 @@ class Run:
 
     def _fit(self, phase):
         """One phase; the state is then the one it ended in."""
-        model, data, state = self.model, self.recipe.data, self.state or {}
+        model, state = self.model, self.state or {}
         first = max(phase.first, state.get("epoch", 0))
         # A network spread over processes cannot be run by one of them alone.
         self.averages = Averages(model, self.train_data if self.devices.processes == 1 else None)
@@ -282,19 +286,20 @@ class Run:
         stop = StopCleanly(keeper)
         validation = None
         if self.validation is not None:
-            validation = feed(self.validation, model.output_names, data.workers)
+            validation = self.feeder.feed(self.validation, model.output_names)
         try:
-            model.fit(
-                feed(self.train_data, model.output_names, data.workers, first),
-                initial_epoch=first,
-                epochs=first if state.get("stopped") else phase.last,
-                steps_per_epoch=len(self.train_data),
-                validation_data=validation,
-                # Shuffled by the data set itself, the same way after a resume.
-                shuffle=False,
-                callbacks=[*listed, *self.callbacks, self.history, stop],
-                verbose=self.verbose if self.devices.chief else 0,
-            )
+            with self.feeder.plain_errors():
+                model.fit(
+                    self.feeder.feed(self.train_data, model.output_names, first),
+                    initial_epoch=first,
+                    epochs=first if state.get("stopped") else phase.last,
+                    steps_per_epoch=len(self.train_data),
+                    validation_data=validation,
+                    # Shuffled by the data set itself, the same way after a resume.
+                    shuffle=False,
+                    callbacks=[*listed, *self.callbacks, self.history, stop],
+                    verbose=self.verbose if self.devices.chief else 0,
+                )
         finally:
             stop.release()
             # Keras closes them at the end of a training only, not when it fails.

@@ -29,8 +29,8 @@ _ENVIRONMENT = "environment.json"
 _OPTIMIZER = "optimizer/"
 # What may differ from the interrupted run without making another training of it.
 _MAY_CHANGE = (
-    "training.epochs", "data.workers", "data.cache", "optimizer.learning_rate",
-    "optimizer.options.clipnorm", "optimizer.options.global_clipnorm",
+    "training.epochs", "data.workers", "data.worker_kind", "data.cache",
+    "optimizer.learning_rate", "optimizer.options.clipnorm", "optimizer.options.global_clipnorm",
     "optimizer.options.clipvalue", "schedule.early_stopping", "monitoring",
 )  # fmt: skip
 # What Keras's callbacks remember from epoch to epoch.
