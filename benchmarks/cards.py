@@ -37,20 +37,23 @@ import small_networks
 from PIL import Image
 
 from keras_hourglass.analysis import (
+    empty_crops,
     person_scores,
-    presence_thresholds,
     stack_changes,
+    sure_thresholds,
     whole_and_cut,
 )
 from keras_hourglass.codec import PRESENT_FROM
 from keras_hourglass.data.figures import synthetic_records
-from keras_hourglass.data.load import load_records, open_image
+from keras_hourglass.data.load import load_records, load_scenes, open_image
+from keras_hourglass.data.mixture import match_joints
 from keras_hourglass.errors import UserError
 from keras_hourglass.evaluation import evaluate, evaluate_predictions, predict_records
 from keras_hourglass.evaluation.exchange import coco_results
 from keras_hourglass.geometry import apply_affine, crop_affine
 from keras_hourglass.io.files import atomic_path, atomic_write
 from keras_hourglass.io.images import warp
+from keras_hourglass.io.structured import read_json
 from keras_hourglass.metrics import average_precision
 from keras_hourglass.prediction.drawing import draw_poses
 from keras_hourglass.prediction.pose import Pose
@@ -67,7 +70,7 @@ from keras_hourglass.zoo.store import (
 )
 from keras_hourglass.zoo.weights import file_keys, named_variables
 
-FOLDS, CUTS, WORST, DRAWS, SIDE = 5, 4, 6, 5, 150
+EMPTY, WORST, DRAWS, SIDE = 2, 6, 5, 150
 PARTS = ("accuracy", "presence", "storage", "speed")
 FIGURES, SEED = (0, 1, 3, 5, 8, 11), 20160322
 # Measured by those who trained the networks; this half of LSP is not among the data used here.
@@ -102,13 +105,13 @@ SETS = {
     "LSP 801-1000": People(
         "lsp:lsp_train#801-1000",
         "200 people in sports photographs",
-        {"_lsp": "epochs and thresholds", "_people": "epochs"},
+        {"_lsp": "epochs and thresholds", "_people": "epochs and thresholds"},
     ),
     "COCO people": People(
         COCO_PEOPLE,
         "634 people cut out of everyday photographs of COCO, the box given; the twelve joints of "
         "the limbs of the 512 whose torso is annotated",
-        {"_people": "epochs and thresholds"},
+        {"_lsp": "thresholds", "_people": "epochs and thresholds"},
         LIMBS,
     ),
     "COCO faces": People(
@@ -280,47 +283,111 @@ def storage(model, path, records):
     )
 
 
-def presence(model, records):
-    """Whether scores tell joints outside the crop: facts, and thresholds where they are better."""
-    both = predict_records(model, whole_and_cut(records, CUTS), stacks=(model.stack_names[-1],))
-    folds = both.records.extra["person"] % FOLDS
-    skeleton = both.records.skeleton
-    joints = presence_thresholds(
-        both.scores[-1], both.records.visibility, skeleton, PRESENT_FROM, folds
-    )
-    mean = {
-        key: np.mean([row[key] for row in joints.values()])
-        for key in ("accuracy", "default", "always", "kept", "found")
+def presence(model, root):
+    """Whether scores tell joints that are not there: facts, and the thresholds.
+
+    Thresholds are chosen on one half of the people and photographs, by joints that were found
+    against joints that are not there, and tried on the other half.
+    """
+    crops = _crops(model, root)
+    chose, own = crops["half"] == 0, crops["skeleton"].joints
+    # Joints that are there and were put elsewhere speak neither for a threshold nor against it.
+    truth = np.where((crops["there"] == 1) & (crops["right"] != 1), np.nan, crops["there"])
+    thresholds = sure_thresholds(crops["scores"][chose], truth[chose], crops["skeleton"])
+    thresholds = {joint: round(value, 3) for joint, value in thresholds.items()}
+    told = model.metadata["card"].get("presence", {}).get("joints", {})
+    before = {
+        joint: told[part_of(joint)]["before"] if told else model.thresholds.get(joint, PRESENT_FROM)
+        for joint in own
     }
-    better = mean["accuracy"] - max(mean["default"], mean["always"])
-    table = {
-        re.sub("^(left|right)_", "", joint): {
-            "ROC AUC": row["auc"],
-            "threshold": f"{row['threshold']:.3f}",
-            "right": row["accuracy"],
-            f"right by {PRESENT_FROM}": row["default"],
-            "right if always present": row["always"],
-            "present kept": row["kept"],
-            "absent found": row["found"],
-        }
-        for joint, row in joints.items()
+    ways = {
+        "before": [before[joint] for joint in own],
+        f"{PRESENT_FROM} for every joint": [PRESENT_FROM] * len(own),
+        "these thresholds": [thresholds[joint] for joint in own],
     }
-    cut = int(both.records.extra["cut"].sum())
+    table = {way: _judged(crops, ~chose, least) for way, least in ways.items()}
+    count = {kind: int((crops["kind"][~chose] == kind).sum()) for kind in ("whole", "cut", "empty")}
     text = (
-        f"Does the height of a heatmap tell a joint that is not in the crop at all? {len(both)} "
-        f"crops of the same people, {cut} of them cut off at a random line so that the rest of the "
-        "body lies outside. Thresholds chosen on four fifths of the people and tried on the last "
-        f"fifth answer {mean['accuracy']:.1f} % right; the default of {PRESENT_FROM} "
-        f"{mean['default']:.1f} %, and calling every joint present {mean['always']:.1f} %. They "
-        f"keep {mean['kept']:.1f} % of the present joints and find {mean['found']:.1f} % of the "
-        "absent ones (means over joints). "
+        f"Does the height of a heatmap tell a joint that is not there? {count['whole']} people of "
+        f"COCO and LSP, {count['cut']} times one of them cut off at a random line so that the "
+        f"rest of the body lies outside, and {count['empty']} crops without anybody, out of COCO "
+        "photographs; as many others chose the thresholds: coco_people/validation.json and "
+        "coco_scenes/validation.json by the last digit but one of the photograph's number, even "
+        "ones chose; lsp_train#801-1000 in turns. They are stored in `config.json` and decide "
+        "`Pose.present`. In percent: joints that lie outside the crop and are told to be absent; "
+        "joints that are there and called present; those of them that were put right and are "
+        "called present; those called present that are right; and, of a crop without anybody, how "
+        "many joints are called present, and in how many crops none is."
     )
-    if better >= 1:
-        text += "The thresholds are stored in `config.json` and decide `Pose.present`. "
-        text += f"`keras-hourglass analyze presence --cut {CUTS}` draws precision against recall."
-        return text, table, {j: round(row["threshold"], 3) for j, row in joints.items()}
-    text += f"That is not clearly better, so the default of {PRESENT_FROM} stays."
-    return text, table, {}
+    joints = {
+        part_of(joint): {"threshold": value, "before": float(least)}
+        for (joint, value), least in zip(thresholds.items(), ways["before"], strict=True)
+    }
+    return {"text": text, "table": table, "joints": joints}, thresholds
+
+
+def _crops(model, root):
+    """People whole and cut off, and crops without people, with the scores of their joints.
+
+    Returns:
+        A dict of arrays, a row for each crop: `scores`, `there` (1, 0, NaN where nobody knows) and
+        `right` (the same of joints found within a fifth of the torso), each `(N, K)`; `half`, 0 or
+        1; `kind`, `whole`, `cut` or `empty`. And `skeleton`.
+    """
+    skeleton, last, parts = model.skeleton, model.stack_names[-1:], []
+    scenes = load_scenes("boxes:coco_scenes/validation.json", root)
+    empty = empty_crops(scenes, skeleton, EMPTY)
+    numbers = np.asarray(scenes.extra["image_id"]).astype(int)[empty.extra["photo"]]
+    people = load_records(SETS["COCO people"].spec, root)
+    path = pathlib.Path(root) / COCO_PEOPLE.partition(":")[2]
+    photos = {image["id"]: image["coco_image_id"] for image in read_json(path)["images"]}
+    own = np.array([photos[int(key)] for key in people.extra["image_id"]])
+    athletes = load_records(SETS["LSP 801-1000"].spec, root)
+    for records, half in (
+        (people, own // 10 % 2), (athletes, np.arange(len(athletes)) % 2),
+    ):  # fmt: skip
+        records = match_joints(records, skeleton)
+        both = whole_and_cut(records)
+        person, cut = both.extra["person"], both.extra["cut"]
+        found = predict_records(model, both, stacks=last)
+        # Whoever annotated may have left out what is there.
+        known = records.visibility[person] > 0
+        there = np.where(known, (both.visibility > 0).astype(float), np.nan)
+        distances = found.distances()[-1]
+        near = np.where(np.isfinite(distances), distances <= 0.2, np.nan)
+        right = np.where(there == 1, near, there)
+        kind = np.where(cut, "cut", "whole")
+        parts.append((found.scores[-1], there, right, half[person], kind))
+    scores = predict_records(model, empty, stacks=last).scores[-1]
+    nothing = np.zeros(scores.shape)
+    parts.append((scores, nothing, nothing, numbers // 10 % 2, np.full(len(empty), "empty")))
+    names = ("scores", "there", "right", "half", "kind")
+    columns = zip(*parts, strict=True)
+    return {
+        "skeleton": skeleton,
+        **{name: np.concatenate(column) for name, column in zip(names, columns, strict=True)},
+    }
+
+
+def _judged(crops, rows, least):
+    """What least scores make of crops, percent and joints."""
+    called = crops["scores"][rows] >= np.asarray(least)
+    there, right, kind = (crops[name][rows] for name in ("there", "right", "kind"))
+    person, empty = kind != "empty", called[kind == "empty"]
+    known = np.isfinite(right) & person[:, None]
+    return {
+        "absent told, %": float(100 * (~called)[person][there[person] == 0].mean()),
+        "present kept, %": float(100 * called[there == 1].mean()),
+        "right kept, %": float(100 * called[right == 1].mean()),
+        "right of those called present, %": float(100 * (right == 1)[known & called].mean()),
+        "false joints in an empty crop": f"{empty.sum(axis=1).mean():.2f}",
+        "empty crops without any, %": float(100 * (empty.sum(axis=1) == 0).mean()),
+    }
+
+
+def part_of(joint):
+    """A joint and its mirror image under one name."""
+    return re.sub("^(left|right)_", "", joint)
 
 
 def failures(evaluation, path, notes):
@@ -624,8 +691,7 @@ def measure(name, root, notes, parts):
         picture = folder / "failures.png"
         facts["failures"] = failures(evaluations[own], picture, {**known, **notes})
     if "presence" in parts:
-        text, table, thresholds = presence(model, records)
-        facts["presence"] = {"text": text, "table": table}
+        facts["presence"], thresholds = presence(model, root)
     if "storage" in parts:
         facts["storage"] = storage(model, folder / WEIGHTS, records)
     if "speed" in parts:

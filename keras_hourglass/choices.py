@@ -4,11 +4,13 @@
 DECODERS = ("max", "quarter", "dark")
 # What a joint without annotation trains, see there.
 MISSING = ("zero", "ignore")
+# What becomes of a label that lies far from where a teacher is sure of the joint.
+DOUBTFUL = ("keep", "drop", "mend")
 # How one number is made of many. The same predictions read differently under each.
 MEANS = {
     "counted": "over all counted joints",
     "joints": "over the percentages of the joints",
     "groups": "over the percentages of the groups",
 }
-# What finds joints where no network is named: the best of the small ones.
-DEFAULT_MODEL = "hourglass_small_lsp"
+# What finds joints where no network is named: of the small ones the best on everyday people.
+DEFAULT_MODEL = "hourglass_tiny_people"

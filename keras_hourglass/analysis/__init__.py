@@ -2,7 +2,7 @@
 
 from keras_hourglass.analysis.calibration import calibration
 from keras_hourglass.analysis.confusion import KINDS, confusion
-from keras_hourglass.analysis.cutting import cut_person, whole_and_cut
+from keras_hourglass.analysis.cutting import cut_person, empty_crops, whole_and_cut
 from keras_hourglass.analysis.presence import (
     best_threshold,
     cautious_threshold,
@@ -26,6 +26,7 @@ __all__ = [
     "cautious_threshold",
     "confusion",
     "cut_person",
+    "empty_crops",
     "person_scores",
     "precision_recall",
     "presence",

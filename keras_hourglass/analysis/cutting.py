@@ -1,14 +1,20 @@
-"""People who are cut off, for asking whether a network knows that a joint is not there."""
+"""People who are cut off, and crops without anybody, for asking whether a network knows that a
+joint is not there."""
 
 import numpy as np
 
 from keras_hourglass.data.records import PoseRecords
+from keras_hourglass.data.scenes import SceneRecords
 from keras_hourglass.errors import UserError
-from keras_hourglass.geometry import PADDING
+from keras_hourglass.geometry import PADDING, box_overlaps, boxes_from_xywh
+from keras_hourglass.io.images import shown_size
+from keras_hourglass.skeletons import Skeleton
 from keras_hourglass.typing import Array
 
 SIDES = ("top", "bottom", "left", "right")  # the part of the person that stays
 SHARES = (0.4, 0.7)  # least and largest part of a person's extent that stays
+# Sides of windows in shorter sides of the photograph, and how often a place is tried.
+_WINDOWS, _TRIES = (0.25, 0.8), 40
 
 
 def cut_person(
@@ -110,3 +116,62 @@ def whole_and_cut(records: PoseRecords, times: int = 1, seed: int = 1) -> PoseRe
         visibility=np.concatenate([both.visibility[:whole], visibility]),
         ids=[f"{key}/{row}" for row, key in enumerate(both.ids)],
     )
+
+
+def empty_crops(
+    scenes: SceneRecords, skeleton: Skeleton, times: int = 1, seed: int = 1
+) -> PoseRecords:
+    """Crops of photographs in which nobody is, as a detector that errs would give them.
+
+    Args:
+        scenes: photographs with everybody's boxes, see `load_scenes`.
+        skeleton: the `Skeleton` of the joints that are not there.
+        times: how many crops of each photograph, at most.
+        seed: of the places.
+
+    Returns:
+        `PoseRecords` of squares that touch nobody's box, with no joint labelled; photographs
+        without room for one have none. `extra["photo"]` gives the row in `scenes`.
+
+    Raises:
+        UserError: if no photograph has a place without people.
+
+    Example:
+
+    >>> empty_crops(load_scenes("boxes:scenes.json"), get_skeleton("lsp"))  # doctest: +SKIP
+    """
+    random, photos, windows = np.random.default_rng(seed), [], []
+    for photo, (path, boxes) in enumerate(zip(scenes.images, scenes.boxes, strict=True)):
+        height, width = shown_size(path)
+        for _ in range(times):
+            window = _empty_window(boxes, (width, height), random)
+            if window is not None:
+                photos.append(photo)
+                windows.append(window)
+    if not windows:
+        raise UserError(
+            "Crops without anybody need photographs with room beside the people. Received: "
+            f"{len(scenes)} photographs, none of them such."
+        )
+    shape = len(windows), skeleton.num_joints
+    return PoseRecords(
+        skeleton,
+        scenes.images[photos],
+        boxes_from_xywh(windows),
+        np.zeros((*shape, 2)),
+        np.zeros(shape, int),
+        np.full(len(windows), np.nan),
+        [f"{scenes.ids[photo]}/empty{number}" for number, photo in enumerate(photos)],
+        extra={"photo": np.array(photos)},
+    )
+
+
+def _empty_window(boxes, size, random):
+    """A square `x, y, w, h` within a picture of `(width, height)` that touches none of the boxes,
+    or `None`; of the tries the first that fits."""
+    for _ in range(_TRIES):
+        side = random.uniform(*_WINDOWS) * min(size)
+        x, y = (random.uniform(0, edge - side) for edge in size)
+        if not box_overlaps([[x, y, side, side]], np.reshape(boxes, (-1, 4))).any():
+            return x, y, side, side
+    return None

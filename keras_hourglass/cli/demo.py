@@ -205,4 +205,4 @@ def _list_results(out, served, seconds, say):
         (out / "figures", "the figures it was measured on"),
     ):
         say(f"  {path}: {what}")
-    say("Next: keras-hourglass predict --model hourglass_small_lsp PHOTO.jpg --out poses")
+    say("Next: keras-hourglass predict PHOTO.jpg --out poses")

@@ -18,6 +18,7 @@ from keras_hourglass.data.workers import WorkerProcesses, can_start
 from keras_hourglass.errors import RecipeError, UserError
 from keras_hourglass.hardware import cores
 from keras_hourglass.training.recipe import model_config
+from keras_hourglass.training.teacher import look_over
 
 _PERCENT = re.compile(r"\s*(\d{1,3}(?:\.\d{1,3})?)\s*%\s*")
 # Fewest steps of an epoch of `auto`.
@@ -28,13 +29,14 @@ _FEW_CORES = 4
 _MOST_PROCESSES = 16
 
 
-def build_data(recipe, data_root=None, layout=None):
+def build_data(recipe, data_root=None, layout=None, folder=None):
     """The batches to train on and to validate with.
 
     Args:
         recipe: a `Recipe`.
         data_root: folder that relative paths of data sets start from.
         layout: the `Layout` of the training.
+        folder: where the answers of a teacher are kept.
 
     Returns:
         Two `Batches`; the second is `None` without `data.validation`.
@@ -55,6 +57,8 @@ def build_data(recipe, data_root=None, layout=None):
         records, held_out = hold_out(records, share)
     elif data.validation is not None:
         held_out = _records("validation", data, data_root, scenes, records.skeleton)
+    if not scenes:
+        records = look_over(records, data, folder)
     size, steps = _sizes(training, len(records), layout)
     shared = {"codec": codec, "batch_size": size, "cache": data.cache, "layout": layout}
     train = kind(

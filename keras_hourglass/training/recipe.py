@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic_core import PydanticCustomError
 
-from keras_hourglass.choices import MISSING
+from keras_hourglass.choices import DOUBTFUL, MISSING
 from keras_hourglass.data.augment import AUGMENTATIONS, Augmentation
 from keras_hourglass.errors import RecipeError, UserError, did_you_mean
 from keras_hourglass.io.files import atomic_write
@@ -117,6 +117,7 @@ _Workers = Annotated[
     _rule(lambda value: value == "auto" or value <= 256, "must be at most 256"),
 ]
 _Weight = Annotated[float, pydantic.Field(ge=0, le=1e9, allow_inf_nan=False)]
+_Share = Annotated[_Number, pydantic.Field(ge=0, le=1, allow_inf_nan=False)]
 _Weights = Annotated[list[_Weight], pydantic.BeforeValidator(_numbers)]
 _Free = Annotated[dict, pydantic.BeforeValidator(_numbers)]
 _Data = Annotated[Any, _rule(_specs, "needs a data set such as lsp:DIR#1-800, or a list of them")]
@@ -139,7 +140,11 @@ class DataSection(_Section):
     time, 0 for none beside the training, `auto` by the processors there are; `worker_kind`: whether
     `threads` or `processes` do it, `auto` for processes where there are more than four processors
     and nothing is cached (the batches are the same); `images`: folder of the pictures, and
-    `pairs`: joints that mirror each other, of data of one's own, see `load_records`.
+    `pairs`: joints that mirror each other, of data of one's own, see `load_records`; `teacher`: a
+    trained network (preset or folder) that looks over the labels of `train` once, averaged over
+    mirror images; `doubtful`: what becomes of labels far from where it is sure, `keep`, `drop`
+    (they teach nothing) or `mend`; `teacher_weight`: weight in the loss of joints without label
+    that it is sure of, 0 leaves them out.
     """
 
     train: _Data = "synthetic:2000@1"
@@ -151,6 +156,9 @@ class DataSection(_Section):
     worker_kind: Literal["auto", "threads", "processes"] = "auto"
     images: str | None = None
     pairs: Any = None
+    teacher: str | None = None
+    doubtful: Literal[DOUBTFUL] = "drop"  # type: ignore[valid-type]
+    teacher_weight: _Share = 0.5
 
 
 class _Preset(_Section):

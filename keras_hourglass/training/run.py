@@ -47,6 +47,7 @@ from keras_hourglass.training.callbacks.monitoring import (
 from keras_hourglass.training.distribution import Layout, layout
 from keras_hourglass.training.optimizers import make_optimizer, try_optimizer
 from keras_hourglass.training.recipe import Recipe, load_recipe
+from keras_hourglass.training.teacher import ANSWERS
 from keras_hourglass.typing import Path
 from keras_hourglass.zoo.store import joints_of, load_model, load_snapshot, resolve, save_thresholds
 from keras_hourglass.zoo.transfer import match_heads, widen
@@ -60,6 +61,8 @@ from keras_hourglass.zoo.weights import (
 
 # In the run's folder while it runs; of a killed run it stays, and means nothing.
 _LOCK = ".lock"
+# What a run may find of an earlier one that had hardly begun.
+_OWN = (_LOCK, ANSWERS)
 # Most people that thresholds are found by.
 _CALIBRATED = 500
 
@@ -203,9 +206,9 @@ class Run:
             return changed
         if self.devices.chief:
             clear_leftovers(self.out)
-            there = [path.name for path in self.out.iterdir() if path.name != _LOCK]
+            there = [path.name for path in self.out.iterdir() if path.name not in _OWN]
             # Refused before minutes are spent on reading data.
-            if there and not begun_only(self.out, ignored=(_LOCK,)):
+            if there and not begun_only(self.out, ignored=_OWN):
                 new_folder(self.out, remedy="Name a new folder, or go on with --resume")
         return False
 
@@ -243,7 +246,9 @@ class Run:
         keras.utils.set_random_seed(training.seed)
         if training.deterministic:
             _make_deterministic()
-        self.train_data, self.validation = build_data(self.recipe, self.data_root, self.devices)
+        self.train_data, self.validation = build_data(
+            self.recipe, self.data_root, self.devices, self.out if self.devices.chief else None
+        )
         with self.devices.scope():
             self.model = build_model(self.recipe, self.train_data.records.skeleton)
         names = [layer.name for layer in self.model.layers if layer.weights]

@@ -21,9 +21,9 @@ def test_a_photo_alone_is_enough_and_never_replaces_what_is_there(tmp_path, monk
     cv2.imwrite("photo.png", render(7, 3))
     for folder in ("poses", "poses-2", "poses-3"):
         assert main(["predict", "photo.png", "--whole"]) == 0
-        assert "the model is hourglass_small_lsp" in capsys.readouterr().err
+        assert "the model is hourglass_tiny_people" in capsys.readouterr().err
         found = json.loads((tmp_path / folder / "photo.json").read_text())
-        assert len(found["people"]) == 1 and len(found["people"][0]["keypoints"]) == 14
+        assert len(found["people"]) == 1 and len(found["people"][0]["keypoints"]) == 19
 
 
 @pytest.mark.parametrize(

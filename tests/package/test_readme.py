@@ -27,7 +27,7 @@ NOT_HERE = {
     "make test",
     "pip install .",
     'pip install "keras_hourglass[serve]"',
-    "keras-hourglass serve hourglass_small_lsp",
+    "keras-hourglass serve hourglass_tiny_people",
 }
 
 pytestmark = [
