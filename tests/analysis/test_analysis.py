@@ -10,6 +10,7 @@ from keras_hourglass.analysis import (
     cautious_threshold,
     confusion,
     cut_person,
+    empty_crops,
     person_scores,
     precision_recall,
     presence,
@@ -23,7 +24,10 @@ from keras_hourglass.analysis import (
 )
 from keras_hourglass.data.figures import synthetic_records
 from keras_hourglass.data.records import PoseRecords
+from keras_hourglass.data.scenes import SceneRecords
 from keras_hourglass.errors import UserError
+from keras_hourglass.geometry import boxes_to_xywh
+from keras_hourglass.io.images import write_image
 from keras_hourglass.skeletons import FLIC, LSP, MPII, Skeleton
 
 LEGS = Skeleton(
@@ -173,6 +177,27 @@ def test_who_cannot_be_cut():
     joints = np.array([[0, 0], [10, 0], [5, 50]], float)
     assert cut_person(joints, [2, 0, 2], "top", 0.5) is None  # one joint would be left
     assert cut_person(joints[[0, 0, 0]], [2, 2, 2], "top", 0.5) is None  # nothing to cut off
+
+
+def test_crops_without_anybody_touch_nobody(tmp_path):
+    paths = [str(tmp_path / name) for name in ("wide.png", "full.png", "free.png")]
+    for path, size in zip(paths, ((60, 200), (80, 80), (50, 90)), strict=True):
+        write_image(path, np.zeros((*size, 3), np.uint8))
+    boxes = [[[0, 0, 100, 60]], [[5, 5, 70, 70]], []]
+    ignored = [[False], [True], []]  # a crowd is nobody's empty place, either
+    scenes = SceneRecords(paths, boxes, ignored, [[17], [0], []], ["wide", "full", "free"])
+    crops = empty_crops(scenes, LEGS, times=3, seed=5)
+    assert crops.skeleton is LEGS and not crops.visibility.any()
+    assert crops.extra["photo"].tolist() == [0, 0, 0, 2, 2, 2]
+    left, top, wide, high = boxes_to_xywh(crops.boxes).T
+    assert (wide == high).all() and (top >= 0).all() and (left >= 0).all()
+    # Within their pictures, and right of the person who fills the left half of the first.
+    assert (left[:3] >= 100).all() and (left + wide <= np.repeat([200, 90], 3)).all()
+    assert (top + high <= np.repeat([60, 50], 3)).all()
+    assert (wide >= 0.25 * np.repeat([60, 50], 3)).all() and len(set(left.round(3))) == 6
+    assert (empty_crops(scenes, LEGS, times=3, seed=5).boxes == crops.boxes).all()
+    with pytest.raises(UserError, match="1 photographs, none of them such"):
+        empty_crops(scenes.select([1]), LEGS)
 
 
 def test_everybody_whole_and_cut():
