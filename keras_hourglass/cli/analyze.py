@@ -265,7 +265,7 @@ def _sensitivity(args, out):
     records = limited_records(args.data, args.data_root, args.limit)
     # One compiled network for all runs.
     stacks = stack_names(model.output)[-1:]
-    engine = make_engine("fastest", model, stacks)
+    engine = make_engine("fastest", model, stacks, spinning=False)
     options = {"stacks": stacks, "engine": engine, "batch_size": args.batch_size}
     # People whose picture cannot be read are left out at once, so that all runs have the same.
     records = predict_records(model, records, **options).records

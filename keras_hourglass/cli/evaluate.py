@@ -89,7 +89,7 @@ def run(args):
     from keras_hourglass.zoo.store import load_model
 
     model = load_model(args.model)
-    engine = make_engine("fastest", model, stack_names(model.output))
+    engine = make_engine("fastest", model, stack_names(model.output), spinning=False)
     options = {"batch_size": args.batch_size, "workers": args.workers}
     with progress_bar(len(records), "people") as bar:
         evaluation = evaluate(

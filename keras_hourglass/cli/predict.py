@@ -14,6 +14,8 @@ SAVE = ("images", "json", "csv", "parquet", "video", "sheet")
 TABLES = ("csv", "parquet")
 # Lost frames that are named; the others are counted.
 _NAMED = 3
+# Pictures of a run that is over before it matters who has the processors.
+_FEW = 8
 # Words of --draw, and the options of `drawing.draw_poses` that they stand for.
 DRAW = {"boxes": {"boxes": True}, "scores": {"scores": True}, "person": {"colours": "person"}}
 SUFFIXES = {"images": ".png", "json": ".json"}
@@ -126,7 +128,7 @@ def run(args):
     # Mistakes show here, before TensorFlow is loaded, which takes seconds.
     job = Job(args)
     try:
-        return job.run(_predictor(args))
+        return job.run(_predictor(args, job))
     finally:
         job.tidy()
 
@@ -150,7 +152,7 @@ def _fresh(name):
     return folder
 
 
-def _predictor(args):
+def _predictor(args, job):
     from keras_hourglass.prediction.detection import OWN
     from keras_hourglass.prediction.predictor import Predictor
 
@@ -167,6 +169,7 @@ def _predictor(args):
         padding=args.padding,
         heatmaps=args.heatmaps,
         whole=args.whole,
+        spinning=job.stills.count <= _FEW and not job.videos,
     )
 
 

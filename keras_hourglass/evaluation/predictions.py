@@ -130,7 +130,9 @@ class RecordHeatmaps:
         if workers < 1:
             raise UserError(f"The number of workers must be positive. Received: {workers}.")
         order = skeleton.flip_order if flip and skeleton.mirrors else None
-        self.runner = HeatmapRunner(model, stacks, order, scales, batch_size, engine)
+        self.runner = HeatmapRunner(
+            model, stacks, order, scales, batch_size, engine, spinning=False
+        )
         self.records = match_joints(records, skeleton)
         self.workers, self.failures, self.seconds = workers, {}, 0.0
 

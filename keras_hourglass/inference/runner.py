@@ -32,6 +32,7 @@ class HeatmapRunner:
         batch_size: people per run of the network, twice as many crops with their mirror images.
         engine: what runs the network, see `engines`: `"auto"` is the model itself, of a
             `Snapshot` the fastest; an engine that exists already may be shared.
+        spinning: see `load_network`; turned off where the threads that read want the processors.
 
     Raises:
         UserError: if an argument is out of range, or the engine is unknown or not installed.
@@ -54,6 +55,7 @@ class HeatmapRunner:
         batch_size: int = 16,
         engine: Path | Callable = "auto",
         merge: Callable | None = None,
+        spinning: bool = True,
     ):
         if batch_size < 1 or not len(scales) or not all(scale > 0 for scale in scales):
             raise UserError(
@@ -67,8 +69,8 @@ class HeatmapRunner:
             merge = functools.partial(HeatmapCodec.merge_flipped, flip_order=list(flip_order))
         self._merge, self.mirrors = merge, merge is not None
         self.scales = tuple(float(scale) for scale in scales)
-        self.batch_size, self.choice = batch_size, engine
-        self.engine = make_engine(engine, model, self.outputs)
+        self.batch_size, self.choice, self._spinning = batch_size, engine, bool(spinning)
+        self.engine = make_engine(engine, model, self.outputs, self._spinning)
 
     def refresh(self, model: Any) -> None:
         """Run a model's weights as they are now, or an exported file as it is now.
@@ -88,7 +90,7 @@ class HeatmapRunner:
                 "Weights are taken anew from a network of the same input and heatmaps. Received: "
                 f"{now} instead of {before}. Make a new predictor for another network."
             )
-        self.engine = make_engine(self.choice, model, self.outputs)
+        self.engine = make_engine(self.choice, model, self.outputs, self._spinning)
 
     def _sizes(self, model):
         """`(height, width)` of crops, and `(h, w, K)` of each output."""

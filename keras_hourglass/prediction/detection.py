@@ -57,7 +57,9 @@ def of_people(skeleton: Skeleton) -> bool:
     return 2 * sum(name in known for name in names) >= max(len(names), 1)
 
 
-def make_detector(detector: Any, least_score: float | None = None) -> Callable:
+def make_detector(
+    detector: Any, least_score: float | None = None, spinning: bool = True
+) -> Callable:
     """The detector that somebody means.
 
     Args:
@@ -66,6 +68,7 @@ def make_detector(detector: Any, least_score: float | None = None) -> Callable:
             by picture, as COCO detections or as `boxes.read_boxes` takes them; or a callable from
             an RGB array to `(P, 4)` or, with scores, `(P, 5)` rectangles `x, y, w, h, score`.
         least_score: boxes below are left out; by default what belongs to the detector.
+        spinning: of a network like the package's, as for `Predictor`.
 
     Returns:
         A callable from `(height, width, 3)` uint8 RGB and, optionally, the picture's name to
@@ -82,7 +85,7 @@ def make_detector(detector: Any, least_score: float | None = None) -> Callable:
     [[2.0, 3.0, 20.0, 40.0]]
     """
     if detector is True or detector == "auto":
-        return HourglassDetector(OWN, least_score)
+        return HourglassDetector(OWN, least_score, spinning=spinning)
     if callable(detector):
         return _Checked(detector, least_score)
     if not isinstance(detector, (str, os.PathLike)):
@@ -95,7 +98,7 @@ def make_detector(detector: Any, least_score: float | None = None) -> Callable:
         return _FromFile(path, least_score)
     if _of_others(path):
         return load_detector(path, *(() if least_score is None else (least_score,)))
-    return HourglassDetector(path, least_score)
+    return HourglassDetector(path, least_score, spinning=spinning)
 
 
 def _of_others(path):
@@ -122,6 +125,7 @@ class HourglassDetector:
         sides: of the square inputs in which a picture is looked at, in input pixels; by default
             what the model's `preprocessing` says under `sides`, or its own input alone. A model in
             memory and an engine of your own have that alone.
+        spinning: as for `Predictor`.
 
     Raises:
         UserError: if the model finds joints instead of people, or has no input of such a side.
@@ -143,6 +147,7 @@ class HourglassDetector:
         engine: Path | Callable = "auto",
         flip: bool = True,
         sides: Sequence[int] | None = None,
+        spinning: bool = True,
     ):
         named = isinstance(model, (str, os.PathLike))
         first = _load(model, engine) if named else model
@@ -165,6 +170,7 @@ class HourglassDetector:
                 engine,
                 both=flip and not several,
                 mirrored=flip and several and place % 2 == 1,
+                spinning=spinning,
             )
             for place, size in enumerate(sizes)
         ]
@@ -206,9 +212,10 @@ class _Look:
         engine: as for `HourglassDetector`.
         both: average with the mirrored picture.
         mirrored: look at the mirrored picture instead.
+        spinning: as for `HourglassDetector`.
     """
 
-    def __init__(self, model, engine, both, mirrored):
+    def __init__(self, model, engine, both, mirrored, spinning=True):
         known = model.graph if isinstance(model, Snapshot) else model
         self._output = stack_name(known.output)
         size = tuple(known.input_shape[1:3])
@@ -216,7 +223,9 @@ class _Look:
         self.codec = BoxCodec(size, size[0] // known.output[self._output].shape[1], prior=prior)
         merge = self.codec.merge_flipped if both else None
         outputs, self.both, self.mirrored = (self._output,), both, mirrored
-        self._runner = HeatmapRunner(model, outputs, batch_size=1, engine=engine, merge=merge)
+        self._runner = HeatmapRunner(
+            model, outputs, batch_size=1, engine=engine, merge=merge, spinning=spinning
+        )
 
     def __call__(self, image, least):
         """`(P, 5)` rectangles in source pixels, perhaps beyond the picture."""

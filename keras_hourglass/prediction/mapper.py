@@ -95,7 +95,7 @@ class PoseMapper:
         self.picture, self.name, self.boxes = picture, name, boxes
         self._predictor = Predictor(
             model, flip=flip, batch_size=batch_size, engine=engine, thresholds=thresholds,
-            detector=detector, whole=whole, padding=padding,
+            detector=detector, whole=whole, padding=padding, spinning=False,
         )  # fmt: skip
 
     def __reduce__(self):

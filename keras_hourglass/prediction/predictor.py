@@ -80,6 +80,9 @@ class Predictor:
             they are. The whole picture never grows.
         heatmaps: keep the heatmaps in the poses.
         workers: threads that read and crop.
+        spinning: whether threads of ONNX Runtime wait busily for their next operation. It answers
+            one picture soonest; a folder goes faster without, since the threads that read it want
+            the processors.
 
     Raises:
         UserError: if an argument is out of range.
@@ -110,6 +113,7 @@ class Predictor:
         heatmaps: bool = False,
         workers: int = 2,
         whole: bool = False,
+        spinning: bool = True,
     ):
         self._arguments = {name: value for name, value in locals().items() if name != "self"}
         source = None if hasattr(model, "input_shape") else model
@@ -134,7 +138,7 @@ class Predictor:
         self.codec = codec_of(known, self.output, decoder)
         self.thresholds = present_from(self.skeleton, getattr(known, "thresholds", {}), thresholds)
         self.sure_from, self._whole_from = sure_from(self.thresholds)
-        self._finder = _finder(detector, whole, self.skeleton)
+        self._finder = _finder(detector, whole, self.skeleton, spinning)
         # Threads for as long as the predictor lives: TensorFlow and OpenCV keep up to a kilobyte
         # of every thread that they ever ran in. Detectors call the network from those that read.
         self._networks = PerProcess(lambda: concurrent.futures.ThreadPoolExecutor(1))
@@ -145,7 +149,9 @@ class Predictor:
             )
         )
         order = self.skeleton.flip_order if self.skeleton.mirrors else None
-        self._runner = HeatmapRunner(model, (self.output,), order, (1.0,), batch_size, engine)
+        self._runner = HeatmapRunner(
+            model, (self.output,), order, (1.0,), batch_size, engine, spinning=spinning
+        )
 
     @property
     def _network(self):
@@ -503,7 +509,7 @@ class _Finder:
     asked: bool
 
 
-def _finder(detector, whole, skeleton):
+def _finder(detector, whole, skeleton, spinning):
     """The `_Finder` of a `Predictor`'s arguments."""
     if whole and detector not in (None, "auto"):
         raise UserError(
@@ -513,20 +519,21 @@ def _finder(detector, whole, skeleton):
     if whole or detector is None or (detector == "auto" and not of_people(skeleton)):
         return _Finder(None, asked=False)
     if detector == "auto":
-        return _Finder(_Own(), asked=False)
-    return _Finder(make_detector(detector), asked=True)
+        return _Finder(_Own(spinning), asked=False)
+    return _Finder(make_detector(detector, spinning=spinning), asked=True)
 
 
 class _Own:
     """The package's own detector, loaded when it is first needed."""
 
-    def __init__(self):
+    def __init__(self, spinning):
         self._detect, self._locks = None, PerProcess(threading.Lock)
+        self._spinning = spinning
 
     def __call__(self, image, name=None):
         with self._locks():
             if self._detect is None:
-                self._detect = make_detector("auto")
+                self._detect = make_detector("auto", spinning=self._spinning)
         return self._detect(image, name)
 
 

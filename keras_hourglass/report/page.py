@@ -182,7 +182,9 @@ def _people(evaluation, model, gallery, engine):
     predictions, threshold = evaluation.predictions, evaluation.pck.threshold
     distances = predictions.distances()[evaluation.stack]
     if model is not None and set(predictions.stacks) <= set(model.output):
-        engine = make_engine(engine, model, predictions.stacks)  # once for all of them
+        engine = make_engine(
+            engine, model, predictions.stacks, spinning=False
+        )  # once for all of them
     found = {}
     for kind, people in choose_people(distances, threshold, gallery).items():
         texts = [_right(distances[person], threshold) for person in people]

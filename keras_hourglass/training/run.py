@@ -422,7 +422,7 @@ def _calibrate(run: Run) -> dict[str, float]:
             snapshot.graph,
             records.select(people),
             stacks=last,
-            engine=make_engine("fastest", snapshot, last),
+            engine=make_engine("fastest", snapshot, last, spinning=False),
         )
     except DataError:  # no picture can be read, of which the log has told
         return {}

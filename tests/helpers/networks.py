@@ -55,11 +55,11 @@ def engines_once(patch):
     """
     kept, make_engine = {}, runner.make_engine
 
-    def once(engine, model, outputs):
-        key = repr(engine), id(model), outputs
+    def once(engine, model, outputs, *options):
+        key = repr(engine), id(model), outputs, options
         if key not in kept:
             # The model is kept, too, so that no other gets its number.
-            kept[key] = make_engine(engine, model, outputs), model
+            kept[key] = make_engine(engine, model, outputs, *options), model
         return kept[key][0]
 
     patch.setattr(runner, "make_engine", once)

@@ -38,8 +38,8 @@ def finds(monkeypatch):
             calls.append(image.shape)
             return np.reshape(np.array(boxes, float), (-1, 5))
 
-        def make(detector):
-            assert detector == "auto"
+        def make(detector, spinning):
+            assert detector == "auto" and spinning
             return detect
 
         monkeypatch.setattr("keras_hourglass.prediction.predictor.make_detector", make)
