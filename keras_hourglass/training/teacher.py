@@ -163,7 +163,7 @@ def _mark(teacher):
     try:
         with open(weights, "rb") as file:
             return f"{teacher} {zlib.crc32(file.read())}"
-    except TypeError:  # a part of an archive
+    except (OSError, TypeError):  # a part of an archive; what is missing is told on reading it
         return str(teacher)
 
 
