@@ -69,10 +69,10 @@ def read(path, limit=None):
     return Scenes(records, images, people, limbs_only(content, set(records.extra["image_id"])))
 
 
-def limbs_only(content, images):
-    """An annotation file with the joints of the limbs, the areas left to be derived of boxes."""
+def limbs_only(content, images, joints=LIMBS):
+    """An annotation file with some joints, those of the limbs, the areas left to be derived."""
     [category] = [entry for entry in content["categories"] if entry["name"] == "person"]
-    places = [category["keypoints"].index(joint) for joint in LIMBS]
+    places = [category["keypoints"].index(joint) for joint in joints]
     annotations = []
     for entry in content["annotations"]:
         if entry["image_id"] not in images:
@@ -87,7 +87,7 @@ def limbs_only(content, images):
     return {
         "images": [entry for entry in content["images"] if entry["id"] in images],
         "annotations": annotations,
-        "categories": [{"id": category["id"], "name": "person", "keypoints": list(LIMBS)}],
+        "categories": [{"id": category["id"], "name": "person", "keypoints": list(joints)}],
     }
 
 

@@ -1,12 +1,13 @@
 """Run the benchmarks and say which goals of speed are met.
 
     python benchmarks/run.py --data-root DIR [--only NAME ...] [--mediapipe PYTHON]
+        [--movenet FILE] [--blazepose FILE]
     python benchmarks/run.py --table
 
 Each benchmark is a process of its own that writes `results/NAME.json`; leave the machine alone
 meanwhile. `--table` only reads those files. The table of goals between the marks of
 `benchmarks/README.md` is made anew each time. `--data-root` holds `lspet/`, `lsp_train/` and
-`mpii_sample/`; what needs it is left out without. The exit status is 1 if a benchmark failed;
+`mpii_sample/`, for the frontier also `coco_people/`; what needs it is left out without. The exit status is 1 if a benchmark failed;
 missed goals are printed and nothing more, since a goal is no test.
 """
 
@@ -39,13 +40,15 @@ JOBS = {
     "memory": ["memory.py"],
     "scaling": ["scaling.py"],
     "small_networks": ["small_networks.py", "--data-root", "{root}"],
+    "frontier": ["frontier.py", "--data", "{root}/coco_people/validation.json"],
 }  # fmt: skip
-NEEDS_DATA = ("small_networks",)
+NEEDS_DATA = ("small_networks", "frontier")
+RIVALS = ("movenet", "blazepose")
 NAMED = {"serving": "one image at a time and eight at once", "train_step_2s": "`hourglass_2s`",
          "train_step_small": "the small preset"}  # fmt: skip
 
 
-def command(name, root, mediapipe=None):
+def command(name, root, mediapipe=None, rivals=()):
     """The command of a benchmark, without the options whose folder is not given."""
     script, *words = JOBS[name]
     if root is None:
@@ -57,6 +60,8 @@ def command(name, root, mediapipe=None):
         words += ["--out", str(common.RESULTS / f"{name}.json")]
     if name == "small_networks" and mediapipe:
         words += ["--mediapipe", mediapipe]
+    if name == "frontier":
+        words += [word for option, path in rivals if path for word in (f"--{option}", path)]
     return [sys.executable, str(HERE / script), *words]
 
 
@@ -183,6 +188,8 @@ def parse():
     parser.add_argument("--table", action="store_true", help="measure nothing")
     parser.add_argument("--data-root", help="folder with lspet/, lsp_train/ and mpii_sample/")
     parser.add_argument("--mediapipe", metavar="PYTHON", help="a Python that has MediaPipe")
+    for option in RIVALS:
+        parser.add_argument(f"--{option}", metavar="FILE", help="its network, see frontier.py")
     return parser.parse_args()
 
 
@@ -193,7 +200,8 @@ def main():
             print(f"{name}: left out, it needs --data-root", file=sys.stderr)
             continue
         begin = time.monotonic()
-        done = subprocess.run(command(name, args.data_root, args.mediapipe))
+        rivals = [(option, getattr(args, option)) for option in RIVALS]
+        done = subprocess.run(command(name, args.data_root, args.mediapipe, rivals))
         if done.returncode:
             failed.append(name)
         print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr)

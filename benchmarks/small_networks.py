@@ -76,7 +76,12 @@ def child(source, engine, *options):
         *options: `mirrored` or `one pass`; for BlazePose the padding of boxes.
     """
     if engine == "blazepose":
-        call = landmark_network(source, float(options[0]))
+        from keras_hourglass.io.images import read_image
+
+        landmarks = landmark_network(source, float(options[0]))
+
+        def call(path, rectangle):
+            return landmarks(read_image(path), rectangle)[0]
     else:
         from keras_hourglass import Predictor
 
@@ -108,11 +113,16 @@ def calibration(records, count=32):
 
 
 def landmark_network(path, padding):
-    """BlazePose's landmark network under LiteRT, from path and rectangle to `(33, 2)` landmarks."""
+    """BlazePose's landmark network under LiteRT.
+
+    Returns:
+        A callable from an RGB picture and a rectangle to `(33, 2)` landmarks in its pixels and
+        their `(33,)` visibilities.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     from keras_hourglass.geometry import apply_affine, invert_affine
-    from keras_hourglass.io.images import read_image, warp
+    from keras_hourglass.io.images import warp
     from keras_hourglass.prediction.boxes import person_affines
 
     interpreter = Interpreter(model_path=path, num_threads=os.cpu_count())
@@ -122,14 +132,14 @@ def landmark_network(path, padding):
     # 39 points (33 and six that guide the next frame) of x, y, z, visibility and presence.
     [landmarks] = [one["index"] for one in exits if tuple(one["shape"]) == (1, 195)]
 
-    def call(image_path, rectangle):
-        image = read_image(image_path)
+    def call(image, rectangle):
         [matrix] = person_affines(np.asarray([rectangle], np.float64), size, padding)
         crop = warp(image, matrix, size).astype(np.float32)[None] / 255
         interpreter.set_tensor(entry["index"], crop)
         interpreter.invoke()
-        points = interpreter.get_tensor(landmarks).reshape(39, 5)[:33, :2].astype(np.float64)
-        return apply_affine(invert_affine(matrix), points - 0.5)
+        rows = interpreter.get_tensor(landmarks).reshape(39, 5)[:33].astype(np.float64)
+        seen = 1 / (1 + np.exp(-rows[:, 3]))
+        return apply_affine(invert_affine(matrix), rows[:, :2] - 0.5), seen
 
     return call
 

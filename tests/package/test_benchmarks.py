@@ -17,7 +17,10 @@ BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / "benchmarks"
 def benchmarks_on_the_path(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield
-    for name in ("cards", "common", "run", "scaling", "plain_transforms", "small_networks"):
+    for name in (
+        "cards", "common", "frontier", "people", "run", "scaling", "plain_transforms",
+        "small_networks",
+    ):  # fmt: skip
         sys.modules.pop(name, None)
 
 
@@ -285,3 +288,123 @@ def test_what_is_said_and_what_is_measured():
         "x, a, people: 200 is said, 199 measured",
     ]
     assert cards.differences({"a": "1"}, {"a": 1}, 0.1, "x") == ["x, a: '1' is said, 1 measured"]
+
+
+def _frontier():
+    """Seconds of three turns, the second of which was ten times slower for everybody."""
+    turns = [1, 10, 1]
+    middle = {
+        ("ours_tiny, mirrored", "onnxruntime"): 0.009,
+        ("ours_tiny, mirrored", "litert"): 0.012,
+        ("ours_tiny, 8 bits, one pass", "litert-int8"): 0.006,
+        ("ours_large, one pass", "folded"): 0.02,
+        ("MoveNet Lightning", "litert"): 0.01,
+        ("BlazePose full", "litert"): 0.025,
+    }
+    return {way: [turn * one for turn in turns] for way, one in middle.items()}
+
+
+ACCURACY = {
+    "ours_tiny, mirrored": {"pck": 60.0, "ap": 30.0, "ap_17": 31.0},
+    "ours_tiny, 8 bits, one pass": {"pck": 57.0, "ap": 32.5, "ap_17": 29.0},
+    "ours_large, one pass": {"pck": 70.0, "ap": 40.0, "ap_17": None},
+    "MoveNet Lightning": {"pck": 61.0, "ap": 32.0, "ap_17": 33.0},
+    "BlazePose full": {"pck": 65.0, "ap": 45.0, "ap_17": 30.0},
+}
+
+
+def test_a_frontier_is_judged_by_what_is_as_fast_in_the_same_turns():
+    import frontier
+
+    timing = frontier.summarise(_frontier())
+    assert timing["ours_tiny, mirrored"]["onnxruntime"]["ratios"] == {
+        "MoveNet Lightning": 0.9, "BlazePose full": 0.36,
+    }  # fmt: skip
+    assert timing["ours_tiny, mirrored"]["litert"]["milliseconds"]["median"] == 12.0
+    goals = frontier.judge(ACCURACY, timing)
+    # The large one is too slow for MoveNet's time, and the best of both for BlazePose's.
+    assert [(goal.reached, goal.limit, goal.met) for goal in goals] == [
+        (60.0, 61.0, False), (32.5, 32.0, True), (70.0, 65.0, True), (40.0, 45.0, False),
+    ]  # fmt: skip
+    assert goals[0].note == (
+        "`ours_tiny`, mirrored by ONNX Runtime, 0.90 × its time; it takes 10.0 ms"
+    )
+    # Without a rival in the same run nothing is judged.
+    assert frontier.judge(ACCURACY, {"ours_tiny, mirrored": timing["ours_tiny, mirrored"]}) == []
+
+
+def test_the_table_of_the_frontier_has_the_fastest_first():
+    import frontier
+
+    text = frontier.table({"accuracy": ACCURACY, "timing": frontier.summarise(_frontier())})
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    head, _, first, second, third, *_ = rows
+    assert head[4:] == [
+        "ONNX Runtime", "OpenVINO", "LiteRT", "TensorFlow", "× MoveNet", "× BlazePose",
+    ]  # fmt: skip
+    assert first == [
+        "`ours_tiny`, 8 bits, one pass", "57.0", "32.5", "29.0", "", "", "6.0", "", "0.60", "0.24",
+    ]  # fmt: skip
+    assert second[:1] + second[4:8] == ["`ours_tiny`, mirrored", "9.0", "", "12.0", ""]
+    assert third[0] == "MoveNet Lightning" and third[8] == "1.00"
+    # What was timed and not measured, and the other way round, is there too.
+    some = {"accuracy": {"a, mirrored": ACCURACY["ours_large, one pass"]}, "timing": {}}
+    assert "| `a`, mirrored | 70.0 | 40.0 |  |" in frontier.table(some)
+
+
+def test_of_a_frontier_nothing_is_both_slower_and_worse(tmp_path):
+    import frontier
+
+    points = [(5, 40, "a"), (4, 30, "b"), (6, 35, "c"), (4, 20, "d"), (9, 41, "e"), (9, 50, "f")]
+    assert [name for *_, name in frontier.frontier(points)] == ["b", "a", "f"]
+    result = {"accuracy": ACCURACY, "timing": frontier.summarise(_frontier())}
+    frontier.draw(result, tmp_path / "frontier.png")
+    assert (tmp_path / "frontier.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_people_of_the_frontier_are_measured_by_their_limbs(tmp_path):
+    """Perfect limbs and a wrong nose; then one wrist of the two people is off by a torso."""
+    pytest.importorskip("pycocotools")
+    import frontier
+
+    from keras_hourglass.io.images import write_image
+    from keras_hourglass.skeletons import COCO
+
+    points = np.stack([np.linspace(20, 80, 17), np.linspace(15, 175, 17)], axis=-1)
+    document = {
+        "images": [], "annotations": [],
+        "categories": [{"id": 1, "name": "person", "keypoints": list(COCO.joints)}],
+    }  # fmt: skip
+    for key in (1, 2):
+        write_image(tmp_path / f"{key}.png", np.zeros((200, 100, 3), np.uint8))
+        document["images"].append(
+            {"id": key, "file_name": f"{key}.png", "width": 100, "height": 200}
+        )
+        rows = np.column_stack([points, np.full(17, 2.0)]).ravel().tolist()
+        document["annotations"].append(
+            {"id": key, "image_id": key, "category_id": 1, "iscrowd": 0, "num_keypoints": 17,
+             "bbox": [10, 10, 80, 180], "keypoints": rows}
+        )  # fmt: skip
+    path = tmp_path / "people.json"
+    path.write_text(json.dumps(document))
+    people = frontier.People(path)
+    asked = []
+
+    def call(image, rectangle, how):
+        asked.append((image.shape, rectangle, how))
+        found = points.copy()
+        found[COCO.index("nose")] += 50
+        return COCO.joints, found, np.full(17, 0.5)
+
+    found = people.predict(call, 1.25)
+    # The enclosing square of the box, with its margin: 180 × 1.25 about (50, 100).
+    assert asked[1] == ((200, 100, 3), [-62.5, -12.5, 225.0, 225.0], 1.25)
+    row = people.accuracy(*found)
+    assert (row["pck"], row["people"], row["ap"]) == (100.0, 2, 100.0) and row["ap_17"] < 100
+    found[0][1, COCO.index("left_wrist")] += 200
+    assert people.accuracy(*found)["pck"] == round(100 * 23 / 24, 2)
+    # Joints of the face that a network has not do not count, and 17 joints are not measured.
+    found[0][:, :5] = np.nan
+    row = people.accuracy(*found)
+    assert row["pck"] == round(100 * 23 / 24, 2) and row["ap_17"] is None
+    assert len(frontier.People(path, 1)) == 1
