@@ -372,7 +372,8 @@ def table(result):
     lines = [f"| {' | '.join(head)} |", "| --- |" + " ---: |" * (len(head) - 1)]
 
     def order(name):
-        return quickest(timing[name])[1] if name in timing else float("inf")
+        middle = quickest(timing[name])[1] if name in timing else float("inf")
+        return middle, -accuracy.get(name, {}).get("pck", 0)
 
     for name in sorted({*accuracy, *timing}, key=order):
         row, engines = accuracy.get(name, {}), timing.get(name, {})
@@ -407,7 +408,7 @@ def draw(result, path):
     accuracy, timing = result["accuracy"], result["timing"]
     names = [name for name in timing if name in accuracy]
     networks = list(dict.fromkeys(name.split(",")[0] for name in names if "," in name))
-    figure = Figure(figsize=(8.5, 5), layout="constrained")
+    figure = Figure(figsize=(9.5, 5), layout="constrained")
     panel = figure.subplots()
     signs = {"onnxruntime": "o", "openvino": "s", "litert": "^", "folded": "D", INT8: "v"}
     points, seen = [], set()
@@ -437,13 +438,9 @@ def draw(result, path):
     panel.set_xlabel("milliseconds a person on two cores, picture and box to joints (median)")
     panel.set_ylabel("PCK@0.2 of the limbs of COCO's people, %")
     panel.grid(alpha=0.3, which="both")
-    shown = panel.legend(fontsize=8, loc="lower right", title="filled: mirror image averaged in")
-    panel.add_artist(shown)
     for number, network in enumerate(networks):
-        panel.text(
-            0.015, 0.97 - 0.045 * number, network, color=f"C{number}", fontsize=9,
-            transform=panel.transAxes, va="top",
-        )  # fmt: skip
+        panel.scatter([], [], marker="s", s=60, color=f"C{number}", label=network)
+    figure.legend(fontsize=8, loc="outside right upper", title="filled: mirror image\naveraged in")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
@@ -451,9 +448,15 @@ def draw(result, path):
 def publish(result):
     """Table and figure into the page of benchmarks."""
     facts = result.get("facts", {})
+    load = facts.get("load", 0)
+    busy = f" (beside other work, load {load:.0f}: the ratios tell)" if load > 3 else ""
+    boxes = [
+        f"{name} in {row['box']:g}" for name, row in result.get("accuracy", {}).items()
+        if "box" in row
+    ]  # fmt: skip
     lines = [
         f"{facts.get('accuracy', '?')} people for the accuracy, {facts.get('timing', '?')} turns "
-        "for the milliseconds:\n",
+        f"for the milliseconds{busy}; of the square that ours get, {' and '.join(boxes)}:\n",
         table(result),
     ]
     page = PAGE.read_text(encoding="utf-8")
@@ -525,7 +528,7 @@ def measure(args, result):
         if args.only != "accuracy":
             found = measure_timing(people, networks, args.engines, rivals, files, args.turns)
             result["timing"], result["apart"] = found
-            result["facts"]["timing"] = args.turns
+            result["facts"] |= {"timing": args.turns, "load": round(os.getloadavg()[0], 1)}
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@
 Each benchmark is a process of its own that writes `results/NAME.json`; leave the machine alone
 meanwhile. `--table` only reads those files. The table of goals between the marks of
 `benchmarks/README.md` is made anew each time. `--data-root` holds `lspet/`, `lsp_train/` and
-`mpii_sample/`, for the frontier also `coco_people/`; what needs it is left out without. The exit status is 1 if a benchmark failed;
-missed goals are printed and nothing more, since a goal is no test.
+`mpii_sample/`, for the frontier also `coco_people/`; what needs it is left out without. The exit
+status is 1 if a benchmark failed; missed goals are printed and nothing more, since a goal is no
+test.
 """
 
 import argparse
