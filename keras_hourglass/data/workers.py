@@ -75,19 +75,28 @@ class WorkerProcesses:
         self.datasets, self.workers = tuple(datasets), workers
         self.failure: UserError | None = None
         content = _pickled(self.datasets)
-        self._slot = max(map(_most_bytes, self.datasets))
-        self._content = self._slot * self.threads  # where the data sets lie, behind the slots
-        self._file = _nameless(self._content + len(content))
-        self._memory = mmap.mmap(self._file, self._content + len(content))
-        self._memory[self._content :] = content
+        slot = max(map(_most_bytes, self.datasets))
+        self._content = slot * self.threads  # where the data sets lie, behind the slots
         self._slots: queue.SimpleQueue = queue.SimpleQueue()
         for number in range(self.threads):
-            self._slots.put(number * self._slot)
+            self._slots.put(number * slot)
         self._idle: queue.SimpleQueue = queue.SimpleQueue()
         self._alive: set = set()
-        self.close: Any = weakref.finalize(self, _close, self._alive, self._idle, self._file)
-        for _ in range(workers):
-            self._idle.put(self._start())
+        self.close: Any = None
+        try:
+            self._file = _nameless(self._content + len(content))
+            self.close = weakref.finalize(self, _close, self._alive, self._idle, self._file)
+            self._memory = mmap.mmap(self._file, self._content + len(content))
+            self._memory[self._content :] = content
+            for _ in range(workers):
+                self._idle.put(self._start())
+        except OSError as error:  # limits of memory, of open files, of processes
+            if self.close is not None:
+                self.close()
+            raise UserError(
+                f"Worker processes cannot be started here ({error.strerror}). Received: {workers} "
+                "of them. Use fewer (data.workers), or threads (data.worker_kind)."
+            ) from error
 
     @property
     def threads(self) -> int:
@@ -261,7 +270,11 @@ def _nameless(size):
     else:
         with tempfile.TemporaryFile() as opened:
             file = os.dup(opened.fileno())
-    os.ftruncate(file, size)
+    try:
+        os.ftruncate(file, size)
+    except OSError:
+        os.close(file)
+        raise
     return file
 
 

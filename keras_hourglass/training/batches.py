@@ -194,17 +194,17 @@ class Feeder:
         sets = [one for one in sets if one is not None]
         self.workers, self.processes = prepared_by(data, max(one.passes for one in sets)), None
         self._given = []
-        if self.workers.processes and "auto" in (data.workers, data.worker_kind):
-            print(
-                f"note: batches come from {self.workers.count} worker processes (data.workers, "
-                "data.worker_kind)",
-                file=sys.stderr,
-            )
-        if self.workers.processes:
-            try:
-                self.processes = WorkerProcesses(sets, self.workers.count)
-            except UserError as error:
+        if not self.workers.processes:
+            return
+        what = f"batches come from {self.workers.count} worker processes"
+        try:
+            self.processes = WorkerProcesses(sets, self.workers.count)
+        except UserError as error:
+            if data.worker_kind != "auto":
                 raise RecipeError(f"data.worker_kind: {error}") from error
+            what = f"batches come from threads: {error}"
+        if "auto" in (data.workers, data.worker_kind):
+            print(f"note: {what} (data.workers, data.worker_kind)", file=sys.stderr)
 
     def __enter__(self):
         return self

@@ -11,6 +11,7 @@ from deadly import Deadly, at_home
 from trainings import start
 
 from keras_hourglass.codec import HeatmapCodec
+from keras_hourglass.data.epochs import JointBatches
 from keras_hourglass.data.figures import synthetic_records
 from keras_hourglass.data.workers import can_start
 from keras_hourglass.errors import RecipeError, UserError
@@ -84,6 +85,29 @@ def test_a_training_ends_in_a_sentence_where_processes_die(tmp_path):
                 for _ in feeder.feed(dataset, ["stack_1"]):
                     pass
     assert time.monotonic() - begun < 60
+
+
+def test_where_there_can_be_no_processes_threads_do_it_or_it_is_said(monkeypatch, capsys):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(batches, "cores", lambda: 16)
+    dataset = JointBatches(synthetic_records(9, 1, 64), HeatmapCodec((32, 24)), batch_size=3)
+    open_files = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else None
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9000, hard))  # less than a batch
+    try:
+        with batches.Feeder(DataSection(), dataset) as feeder:
+            assert feeder.processes is None
+        with pytest.raises(RecipeError, match="worker_kind: Worker processes cannot be started.*"):
+            batches.Feeder(DataSection(worker_kind="processes"), dataset)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    said = capsys.readouterr().err
+    assert said.startswith("note: batches come from threads: Worker processes cannot be started")
+    if open_files:
+        assert len(os.listdir("/proc/self/fd")) == open_files
+    with batches.Feeder(DataSection(), dataset) as feeder:
+        assert len(feeder.processes.processes) == 3
+    assert "note: batches come from 3 worker processes" in capsys.readouterr().err
 
 
 def children(parent):
