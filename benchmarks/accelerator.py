@@ -3,6 +3,7 @@
     python benchmarks/accelerator.py [--batch 64] [--data KIND:DIR --data-root DIR] [--out FILE]
     python benchmarks/accelerator.py --parts input photographs --workers 1 4 8 16
     python benchmarks/accelerator.py --batch 2 --size 64 --features 8 --people 32 --steps 3
+    python benchmarks/accelerator.py --program [--batch 64] [--out FILE]
 
 For a machine with JAX and PyTorch; TensorFlow is not needed. Three parts, each in processes of its
 own: `steps` fits the network with Keras on JAX from batches in memory, in turns with the compiled
@@ -11,7 +12,9 @@ PyTorch twin of `torch_twin.py` (same layers, loss and optimizer, both in bfloat
 by as many worker processes as each of `--workers`, in turns with the same fit from memory; `input`
 prepares batches alone, by as many threads and processes, also per second of processor time, which
 means something on a busy machine, too. The pictures are generated figures unless `--data` names
-others. It was not yet run on an accelerator; the last line above tries all of it on any processor.
+others. It was not yet run on an accelerator; the third line above tries all of it on any processor.
+The last one runs nothing: it compiles the step for an H100, which need not be there (see
+`program.py`), and writes how many bytes pass through memory.
 """
 
 import argparse
@@ -37,6 +40,7 @@ GOALS = {"images": 2000, "twin": 1.8, "photographs": 0.95}
 
 def parse():
     parser = common.parser(__doc__, "accelerator")
+    parser.set_defaults(out=None)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--size", type=int, default=256, help="input pixels (256)")
@@ -46,6 +50,9 @@ def parse():
     parser.add_argument("--steps", type=int, default=50, help="of a turn (50)")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--people", type=int, default=2000, help="generated figures (2000)")
+    parser.add_argument("--program", action="store_true", help="read the step, run nothing")
+    parser.add_argument("--optimizer", default="torch_rmsprop", help="of --program")
+    parser.add_argument("--averages", action="store_true", help="with --program: use_ema")
     parser.add_argument("--data", help="photographs, KIND:DIR as for `keras-hourglass train`")
     parser.add_argument("--data-root", help="folder that --data starts from")
     cores = common.machine()["cores"]
@@ -56,34 +63,60 @@ def parse():
     return parser.parse_args()
 
 
+def network(args, joints, optimizer):
+    """The compiled Keras model."""
+    from keras_hourglass import StackedHourglass
+    from keras_hourglass.losses import HeatmapMSE
+
+    first, before, after = args.stem
+    model = StackedHourglass(
+        joints,
+        args.stacks,
+        args.features,
+        input_shape=(args.size, args.size, 3),
+        stem=(first, (before,), (after, args.features)),
+    )
+    loss = HeatmapMSE((args.size // 4, args.size // 4), train_step.SIGMA)
+    model.compile(optimizer=optimizer, loss=dict.fromkeys(model.output_names, loss))
+    return model
+
+
+def read_program(args):
+    """What the compiled step reads and writes; a dict, JSON-ready."""
+    import keras
+    import program
+
+    from keras_hourglass.training.optimizers import make_optimizer
+    from keras_hourglass.training.recipe import load_recipe
+
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    options = {"use_ema": True, "ema_momentum": 0.9995} if args.averages else {}
+    chosen = {"name": args.optimizer, "learning_rate": train_step.RATE, "options": options}
+    model = network(
+        args, train_step.JOINTS, make_optimizer(load_recipe({"optimizer": chosen}), 1, 1)
+    )
+    crops = np.zeros((1, args.size, args.size, 3), np.uint8)
+    answers = dict.fromkeys(model.output_names, np.zeros((1, train_step.JOINTS, 4), np.float32))
+    target, name = program.device()
+    lowered, compiled = program.compiled_step(model, crops, answers, args.batch, target)
+    return {"device": name, **program.read(lowered, compiled, args.batch)}
+
+
 def keras_child(args):
     """Answers `memory` and `photographs` with the seconds of a fit of so many steps."""
     import keras
 
-    from keras_hourglass import StackedHourglass
     from keras_hourglass.codec import HeatmapCodec
     from keras_hourglass.data.augment import AUGMENTATIONS
     from keras_hourglass.hardware import accelerators
-    from keras_hourglass.losses import HeatmapMSE
     from keras_hourglass.training.batches import JointBatches
     from keras_hourglass.training.optimizers import TorchRMSprop
 
     if accelerators():
         keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     records = load(args)
-    first, before, after = args.stem
-    model = StackedHourglass(
-        records.joints.shape[1],
-        args.stacks,
-        args.features,
-        input_shape=(args.size, args.size, 3),
-        stem=(first, (before,), (after, args.features)),
-    )
     codec = HeatmapCodec((args.size, args.size), sigma=train_step.SIGMA)
-    loss = HeatmapMSE(codec.heatmap_size, codec.sigma)
-    model.compile(
-        optimizer=TorchRMSprop(train_step.RATE), loss=dict.fromkeys(model.output_names, loss)
-    )
+    model = network(args, records.joints.shape[1], TorchRMSprop(train_step.RATE))
     # As in `train`: its epochs are as long as wanted, whatever the number of people.
     dataset = JointBatches(
         records,
@@ -306,6 +339,16 @@ def card():
 def main():
     os.environ.setdefault("KERAS_BACKEND", "jax")
     args = parse()
+    args.out = args.out or common.RESULTS / f"{'program' if args.program else 'accelerator'}.json"
+    if args.program:
+        if card() is None:
+            # Or JAX complains of the card that its plugin does not find.
+            os.environ.setdefault("JAX_PLATFORMS", "cpu")
+        settings = {name: getattr(args, name) for name in ("batch", "size", "stacks", "features")}
+        found = {"settings": settings, "program": read_program(args)}
+        common.write(args.out, found, [], packages=("jax",), load=os.getloadavg()[0])
+        print(json.dumps(found["program"], indent=1))
+        return
     if args.child:
         {"keras": keras_child, "torch": torch_child}[args.child](args)
         return

@@ -17,6 +17,7 @@ from keras_hourglass.errors import RecipeError
 IN_KERAS_3 = hasattr(keras, "ops")
 # Whether TensorFlow computes for Keras 3: then some layers have a faster way than Keras's own.
 ON_TENSORFLOW = IN_KERAS_3 and keras.backend.backend() == "tensorflow"
+ON_JAX = IN_KERAS_3 and keras.backend.backend() == "jax"
 ADDONS = "tfa:"
 
 

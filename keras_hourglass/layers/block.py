@@ -11,10 +11,10 @@ import keras
 
 from keras_hourglass import layers
 from keras_hourglass.errors import refuse_unknown
-from keras_hourglass.layers.common import BatchNormalization, Conv2D, policy_of
+from keras_hourglass.layers.common import BatchNormalization, Conv2D, MaxPooling2D, policy_of
 from keras_hourglass.layers.nodes import Node, Tensor, describe
 
-_OWN = {kind.__name__: kind for kind in (BatchNormalization, Conv2D)}
+_OWN = {kind.__name__: kind for kind in (BatchNormalization, Conv2D, MaxPooling2D)}
 
 _WITH_FRAME = ("Conv2D", "MaxPooling2D", "UpSampling2D", "ZeroPadding2D")
 _OF_EVERY_LAYER = ("name", "dtype", "trainable", "autocast", "activity_regularizer", "input_shape")

@@ -1,11 +1,11 @@
-"""Convolution and batch normalisation as the layers use them: Keras's own, faster on TensorFlow."""
+"""Convolution, batch normalisation and pooling as the layers use them: Keras's own, but faster."""
 
 import functools
 import os
 
 import keras
 
-from keras_hourglass.compat import ON_TENSORFLOW
+from keras_hourglass.compat import ON_JAX, ON_TENSORFLOW, ops
 from keras_hourglass.hardware import accelerators, processor_flags
 from keras_hourglass.layers.nodes import EPSILON, MOMENTUM
 
@@ -138,7 +138,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Keras 3 composes it of elementwise operations, which on a processor cost more than the
     convolutions around them. On the TensorFlow backend this layer calls TensorFlow's fused
     kernel instead: the same function and the same variables, two to three times as fast forward
-    and backward.
+    and backward. On JAX it takes mean and variance while the inputs are read once, where Keras
+    reads them twice, and a third time for the gradient.
 
     Args:
         momentum: share of the moving statistics kept at each step.
@@ -162,8 +163,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
     def call(self, inputs, training=None, mask=None):
-        if not self._fused(inputs, mask):
+        if not self._plain(inputs, mask):
             return super().call(inputs, training=training, mask=mask)
+        if ON_JAX:
+            return self._composed(inputs, bool(training) and self.trainable)
         import tensorflow as tf
 
         training = bool(training) and self.trainable
@@ -181,9 +184,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self._update(mean, variance, inputs)
         return outputs
 
-    def _fused(self, inputs, mask):
+    def _plain(self, inputs, mask):
         return (
-            ON_TENSORFLOW
+            (ON_TENSORFLOW or ON_JAX)
             and not self.synchronized
             and not getattr(self, "renorm", False)
             # The kernel knows no other.
@@ -194,6 +197,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and len(inputs.shape) == 4
             and self.axis in (-1, 3)
         )
+
+    def _composed(self, inputs, training):
+        """Of operations that XLA joins: one pass over inputs for statistics, one for results."""
+        x = ops.cast(inputs, "float32")
+        mean, variance = (
+            ops.cast(moving, "float32") for moving in (self.moving_mean, self.moving_variance)
+        )
+        if training:
+            # Near the mean already, so that the difference of the squares keeps its digits.
+            apart = x - mean
+            rest = ops.mean(apart, (0, 1, 2))
+            square = ops.mean(ops.square(apart), (0, 1, 2))
+            mean, variance = mean + rest, ops.maximum(square - ops.square(rest), 0.0)
+            self._move(mean, variance)
+        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+        return ops.cast(x * scale + (self.beta - mean * scale), self.compute_dtype)
 
     def _update(self, mean, variance, inputs):
         import tensorflow as tf
@@ -207,9 +226,83 @@ class BatchNormalization(keras.layers.BatchNormalization):
             square = variance + tf.square(mean)
             mean, square = replica.all_reduce(tf.distribute.ReduceOp.MEAN, [mean, square])
             variance = square - tf.square(mean)
+        self._move(mean, variance)
+
+    def _move(self, mean, variance):
+        """Move the statistics that are kept for inference towards those of a batch."""
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            kept = moving * self.momentum
-            moving.assign(kept + tf.cast(value, moving.dtype) * (1 - self.momentum))
+            value = ops.cast(value, moving.dtype)
+            moving.assign(moving * self.momentum + value * (1 - self.momentum))
+
+
+@keras.saving.register_keras_serializable(package="keras_hourglass")
+class MaxPooling2D(keras.layers.MaxPooling2D):
+    """`keras.layers.MaxPooling2D`, of two by two pixels trained faster by the JAX backend.
+
+    XLA keeps the largest values once more in float32, with places of four bytes each, and its
+    gradient adds number by number to memory. Here a byte tells the place, and the gradient is
+    written once, together with what else meets there. The function is the same, of equal values the
+    first gets the gradient in both.
+
+    Args:
+        *args, **kwargs: those of `keras.layers.MaxPooling2D`.
+
+    Input shape:
+        `(batch, height, width, channels)`.
+
+    Output shape:
+        `(batch, new_height, new_width, channels)`.
+
+    Example:
+
+    >>> import keras
+    >>> MaxPooling2D(2)(keras.Input((8, 6, 4))).shape
+    (None, 4, 3, 4)
+    """
+
+    def call(self, inputs):
+        if ON_JAX and self._in_pairs(inputs.shape[1:3]):
+            return _largest_of_four()(inputs)
+        return super().call(inputs)
+
+    def _in_pairs(self, edges):
+        return (
+            tuple(self.pool_size) == tuple(self.strides) == (2, 2)
+            and self.padding == "valid"
+            and self.data_format == "channels_last"
+            and all(isinstance(edge, int) and edge % 2 == 0 for edge in edges)
+        )
+
+
+@functools.cache
+def _largest_of_four():
+    """A function of a JAX array `(N, H, W, C)`, H and W even, to `(N, H / 2, W / 2, C)`."""
+    import jax
+    import jax.numpy as jnp
+
+    def windows(x):
+        batch, height, width, channels = x.shape
+        return x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+
+    def pool(x):
+        x = windows(x)
+        a, b, c, d = (x[:, :, row, :, column] for row in (0, 1) for column in (0, 1))
+        upper, lower = jnp.maximum(a, b), jnp.maximum(c, d)
+        place = jnp.where(lower > upper, 2 + (d > c), b > a).astype(jnp.uint8)
+        return jnp.maximum(upper, lower), place
+
+    @jax.custom_jvp
+    def largest(x):
+        return pool(x)[0]
+
+    @largest.defjvp
+    def _(primals, tangents):
+        values, place = pool(*primals)
+        places = jnp.arange(4, dtype=jnp.uint8).reshape(2, 1, 2, 1)
+        chosen = place[:, :, None, :, None] == places
+        return values, jnp.where(chosen, windows(*tangents), 0).sum((2, 4))
+
+    return largest
 
 
 def policy_of(layer):

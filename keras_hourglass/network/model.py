@@ -144,6 +144,14 @@ class StackedHourglass(keras.Model):
         self._graph = graph
         self._own_policy = policy
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_jax_state":
+            # After every step of `fit` on JAX, a thousand arrays, through which Keras would look
+            # for variables and layers in the time of Python that readers of pictures want.
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     @property
     def graph(self) -> Graph:
         """The network as a list of nodes, of which this model was built."""

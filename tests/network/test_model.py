@@ -232,3 +232,13 @@ def test_arguments_without_keras():
         complete({"colour": 3})
     config = complete({"skeleton": "coco"})
     assert complete(config) == config and json.loads(json.dumps(config)) == config
+
+
+def test_keras_does_not_look_through_the_state_of_every_step():
+    model = StackedHourglass(5, 1, 8, depth=2, input_shape=(32, 48, 3))
+    state = {"trainable_variables": [variable.value for variable in model.trainable_variables]}
+    model._jax_state = state
+    assert model._jax_state is state
+    # What else a model is given is found and saved as ever.
+    model.beside = [keras.layers.Dense(3)]
+    assert model.beside[0] in model._flatten_layers()

@@ -19,7 +19,7 @@ def benchmarks_on_the_path(monkeypatch):
     yield
     for name in (
         "cards", "common", "frontier", "people", "run", "scaling", "plain_transforms",
-        "small_networks",
+        "program", "small_networks",
     ):  # fmt: skip
         sys.modules.pop(name, None)
 
@@ -408,3 +408,31 @@ def test_people_of_the_frontier_are_measured_by_their_limbs(tmp_path):
     row = people.accuracy(*found)
     assert row["pck"] == round(100 * 23 / 24, 2) and row["ap_17"] is None
     assert len(frontier.People(path, 1)) == 1
+
+
+def test_bytes_of_a_compiled_program():
+    # A fusion reads 2 × 3 numbers of two bytes and 3 of four, and writes 2 × 3 of four: 48. The
+    # convolution writes 5 of two bytes and a byte, and reads 24 and 12 bytes: 47.
+    program = importlib.import_module("program")
+    text = """HloModule step
+
+%fused_add (p: bf16[2,3]) -> f32[2,3] {
+  ROOT %inside.1 = f32[2,3]{1,0} convert(%p)
+}
+
+ENTRY %main (x: bf16[2,3], b: f32[3]) -> f32[2,3] {
+  %x.1 = bf16[2,3]{1,0} parameter(0)
+  %b.1 = f32[3]{0} parameter(1)
+  %loop_add_fusion.12 = f32[2,3]{1,0} fusion(%x.1, %b.1), kind=kLoop, calls=%fused_add, \
+metadata={op_name="step/sum"}
+  %conv.2 = (bf16[5]{0}, u8[1]{0}) custom-call(%loop_add_fusion.12, %b.1), \
+custom_call_target="__cudnn$convForward", metadata={op_name="step/conv"}
+  %get-tuple-element.3 = bf16[5]{0} get-tuple-element(%conv.2), index=0
+  ROOT %copy.4 = bf16[5]{0} copy(%get-tuple-element.3)
+}
+"""
+    assert program.kernels(text) == [
+        ("loop_add_fusion", 48, "step/sum"),
+        ("__cudnn$convForward", 47, "step/conv"),
+        ("copy", 20, ""),
+    ]
