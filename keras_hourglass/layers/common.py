@@ -138,8 +138,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Keras 3 composes it of elementwise operations, which on a processor cost more than the
     convolutions around them. On the TensorFlow backend this layer calls TensorFlow's fused
     kernel instead: the same function and the same variables, two to three times as fast forward
-    and backward. On JAX it takes mean and variance while the inputs are read once, where Keras
-    reads them twice, and a third time for the gradient.
+    and backward. On JAX, in half precision, it takes mean and variance while the inputs are read
+    once, where Keras reads them twice, and a third time for the gradient.
 
     Args:
         momentum: share of the moving statistics kept at each step.
@@ -186,7 +186,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _plain(self, inputs, mask):
         return (
-            (ON_TENSORFLOW or ON_JAX)
+            # In float32, Keras's second pass over the inputs buys digits.
+            (ON_TENSORFLOW or (ON_JAX and self.compute_dtype != "float32"))
             and not self.synchronized
             and not getattr(self, "renorm", False)
             # The kernel knows no other.

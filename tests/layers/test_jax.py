@@ -51,13 +51,18 @@ def compare(own, plain, inputs, training, tolerance):
 
 
 def check_norms_in_training():
-    inputs = np.random.default_rng(2).normal(1.5, 2, (3, 8, 6, 5)).astype("float32")
-    compare(*norms("float32"), inputs, True, 2e-5)
+    inputs = np.random.default_rng(2).normal(1.5, 2, (3, 8, 6, 5)).astype("float16")
+    compare(*norms("mixed_float16"), inputs, True, 4e-3)
 
 
 def check_norms_in_inference():
+    inputs = np.random.default_rng(2).normal(1.5, 2, (3, 8, 6, 5)).astype("float16")
+    compare(*norms("mixed_float16"), inputs, False, 4e-3)
+
+
+def check_norms_of_float32_are_those_of_keras():
     inputs = np.random.default_rng(2).normal(1.5, 2, (3, 8, 6, 5)).astype("float32")
-    compare(*norms("float32"), inputs, False, 2e-5)
+    compare(*norms("float32"), inputs, True, 0)
 
 
 def check_norms_of_half_precision():
@@ -68,7 +73,7 @@ def check_norms_of_half_precision():
 
 
 def check_frozen_norms_stay():
-    own, _ = norms("float32")
+    own, _ = norms("mixed_float16")
     own.trainable = False
     before = [np.array(variable) for variable in own.variables]
     own(np.ones((3, 8, 6, 5), np.float32), training=True)
@@ -81,20 +86,20 @@ def check_a_norm_by_hand():
     # 0.9 stay: 0.4 and 0.9 + 0.5. Scaled by 2 and moved by 10: 10 + 2 (x - 4) / sqrt(5).
     from keras_hourglass.layers.common import BatchNormalization
 
-    layer = BatchNormalization(epsilon=0.0)
+    layer = BatchNormalization(epsilon=0.0, dtype="mixed_float16")
     layer.build((None, 2, 1, 1))
     layer.set_weights([np.array([value]) for value in (2.0, 10.0, 0.0, 1.0)])
     inputs = np.array([1, 3, 5, 7], np.float32).reshape(2, 2, 1, 1)
     outputs = np.asarray(layer(inputs, training=True)).ravel()
     expected = 10 + 2 * np.array([-3, -1, 1, 3]) / np.sqrt(5)
-    np.testing.assert_allclose(outputs, expected, rtol=1e-6)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-3)
     np.testing.assert_allclose(layer.moving_mean, [0.4], rtol=1e-6)
     np.testing.assert_allclose(layer.moving_variance, [1.4], rtol=1e-6)
 
 
 def check_a_variance_far_from_zero():
     # Squares of a thousand have an error of 0.06 in float32; the variance is 1.
-    own, _ = norms("float32", channels=1)
+    own, _ = norms("mixed_float16", channels=1)
     own.set_weights([np.array([value]) for value in (1.0, 0.0, 1000.5, 1.0)])
     signs = np.where(np.arange(3 * 8 * 6) % 2, 1, -1)
     inputs = (1000 + signs).reshape(3, 8, 6, 1).astype("float32")
