@@ -108,7 +108,9 @@ setup(
         "h5py>=3.8",
         "httpx>=0.25",
         "jinja2>=3.1",
-        "keras>=2.15",
+        # 2.15 is TensorFlow Addons'; Keras 3 before 3.7 lacks `keras.tree`, policies by name or
+        # losses of some outputs alone.
+        "keras>=2.15," + ",".join(f"!=3.{minor}.*" for minor in range(7)),
         "matplotlib>=3.7",
         "numpy>=1.24",
         # The first photo after 1.3 s instead of 11 to 14: neither Keras nor TensorFlow is loaded.
