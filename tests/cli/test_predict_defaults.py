@@ -32,7 +32,7 @@ def test_a_photo_alone_is_enough_and_never_replaces_what_is_there(tmp_path, monk
         ("tiny-lsp", "hourglass_tiny_lsp"),
         ("small", "hourglass_small_people"),
         ("tiny", "hourglass_tiny_people"),  # of several, the one for everyday people
-        ("2s", "hourglass_2s_lsp"),
+        ("2s", "hourglass_2s_people"),
         ("Hourglass Small LSP", "hourglass_small_lsp"),
         ("synthetic", "hourglass_tiny_synthetic"),
         ("hourglass_tiny", "hourglass_tiny"),  # a preset of its own, without weights
