@@ -10,7 +10,7 @@ import sys
 
 # Module below the package -> its classes with `register_keras_serializable`.
 REGISTERED = {
-    "layers.common": ("BatchNormalization", "Conv2D"),
+    "layers.common": ("BatchNormalization", "Conv2D", "MaxPooling2D"),
     "layers.hourglass": ("Hourglass",),
     "layers.residual": ("Residual",),
     "layers.stem": ("Stem",),
