@@ -125,7 +125,8 @@ class HourglassDetector:
         sides: of the square inputs in which a picture is looked at, in input pixels; by default
             what the model's `preprocessing` says under `sides`, or its own input alone. A model in
             memory and an engine of your own have that alone.
-        spinning: as for `Predictor`.
+        spinning: as for `Predictor`, where there is one input: of several, each would wait busily
+            on the processors that the next one needs.
 
     Raises:
         UserError: if the model finds joints instead of people, or has no input of such a side.
@@ -170,7 +171,7 @@ class HourglassDetector:
                 engine,
                 both=flip and not several,
                 mirrored=flip and several and place % 2 == 1,
-                spinning=spinning,
+                spinning=spinning and not several,
             )
             for place, size in enumerate(sizes)
         ]
