@@ -65,17 +65,9 @@ def parse():
 
 def network(args, joints, optimizer):
     """The compiled Keras model."""
-    from keras_hourglass import StackedHourglass
     from keras_hourglass.losses import HeatmapMSE
 
-    first, before, after = args.stem
-    model = StackedHourglass(
-        joints,
-        args.stacks,
-        args.features,
-        input_shape=(args.size, args.size, 3),
-        stem=(first, (before,), (after, args.features)),
-    )
+    model = train_step.network(args, joints)
     loss = HeatmapMSE((args.size // 4, args.size // 4), train_step.SIGMA)
     model.compile(optimizer=optimizer, loss=dict.fromkeys(model.output_names, loss))
     return model

@@ -80,12 +80,25 @@ def example(args):
     return crops, np.concatenate([positions, ones], axis=-1).astype(np.float32)
 
 
+def network(args, joints):
+    """The Keras model of the arguments, not compiled."""
+    from keras_hourglass import StackedHourglass
+
+    first, before, after = args.stem
+    return StackedHourglass(
+        joints,
+        args.stacks,
+        args.features,
+        input_shape=(args.size, args.size, 3),
+        stem=(first, (before,), (after, args.features)),
+    )
+
+
 def keras_step(args, variant):
     """A callable that takes one step and returns the loss, the parameters and the device."""
     import keras
     import tensorflow as tf
 
-    from keras_hourglass import StackedHourglass
     from keras_hourglass.layers.recomputation import recompute
     from keras_hourglass.losses import HeatmapMSE
     from keras_hourglass.training.optimizers import TorchRMSprop
@@ -93,14 +106,7 @@ def keras_step(args, variant):
     gpu = bool(tf.config.list_physical_devices("GPU"))
     if gpu or variant == "keras-bfloat16":
         keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
-    first, before, after = args.stem
-    model = StackedHourglass(
-        JOINTS,
-        args.stacks,
-        args.features,
-        input_shape=(args.size, args.size, 3),
-        stem=(first, (before,), (after, args.features)),
-    )
+    model = network(args, JOINTS)
     recompute(model, variant == "keras-recompute")
     loss = HeatmapMSE((args.size // 4,) * 2, SIGMA)
     model.compile(

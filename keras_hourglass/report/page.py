@@ -182,9 +182,8 @@ def _people(evaluation, model, gallery, engine):
     predictions, threshold = evaluation.predictions, evaluation.pck.threshold
     distances = predictions.distances()[evaluation.stack]
     if model is not None and set(predictions.stacks) <= set(model.output):
-        engine = make_engine(
-            engine, model, predictions.stacks, spinning=False
-        )  # once for all of them
+        # Once for all of them.
+        engine = make_engine(engine, model, predictions.stacks, spinning=False)
     found = {}
     for kind, people in choose_people(distances, threshold, gallery).items():
         texts = [_right(distances[person], threshold) for person in people]
