@@ -6,6 +6,7 @@ the exit status (`None` counts as 0).
 """
 
 import argparse
+import difflib
 import errno
 import importlib
 import logging
@@ -43,6 +44,16 @@ _OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError")
 
 class _Parser(argparse.ArgumentParser):
     """Usage mistakes end in one line and exit status 2."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        # The command complains, whose help lists the options, not the program around it.
+        namespace, rest = super().parse_known_args(args, namespace)
+        if rest:
+            word = rest[0].partition("=")[0]
+            near = difflib.get_close_matches(word, self._option_string_actions, 1, 0.75)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
+        return namespace, rest
 
     def error(self, message):
         command = self.prog

@@ -426,7 +426,10 @@ class Job:
             self.people += len(result.poses)
             self.pale += sum(not pose.sure for pose in result.poses)
         unsure = [pose for pose in result.poses if not pose.present.any()]
-        self.doubtful += bool(unsure)
+        # Given boxes are all meant; of those that a detector finds, some are no people.
+        self.doubtful += bool(unsure) and (
+            self.boxes is not None or len(unsure) == len(result.poses)
+        )
         if unsure and self.unsure is None:
             self.unsure = f"{','.join(f'{value:g}' for value in unsure[0].box)} of {result.name}"
         if self.window:
@@ -441,7 +444,9 @@ class Job:
     def _summary(self, interrupted):
         lines = [self._said_of_pictures()] if self.stills.count or not self.frames else []
         lines += [self._said_of_frames()] if self.frames else []
-        print(f"{'; '.join(lines)}: {self.folder}")
+        none = self.failed + self.lost == self.pictures + self.frames
+        bare = none and self.new and not self.tables
+        print(f"{'; '.join(lines)}: {'nothing written' if bare else self.folder}")
         if self.doubtful and not self.args.detect:
             self._report(self._doubt())
         if interrupted:
@@ -449,7 +454,7 @@ class Job:
             self._report(f"interrupted; what was predicted until then is written{more}")
             return 130
         if self.failed or self.lost:
-            return 2 if self.failed + self.lost == self.pictures + self.frames else 1
+            return 2 if none else 1
         return 0
 
     def _said_of_pictures(self):

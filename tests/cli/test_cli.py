@@ -52,6 +52,8 @@ def test_every_command_has_help_without_loading_tensorflow(command):
         (["train"], "required: --out"),
         (["train", "--out", "run"], "needs a recipe or data of your own"),
         (["predict", "--boxed"], "required"),
+        (["list", "--jsn"], "unrecognized arguments: --jsn; did you mean --json? (see 'keras-"),
+        (["list", "--json", "x", "y"], "list: unrecognized arguments: x y (see 'keras-hourglass l"),
     ],
 )
 def test_usage_mistakes_take_one_line_and_status_2(words, reason):

@@ -1,6 +1,7 @@
 """`keras-hourglass predict`, in this process and with a tiny untrained network."""
 
 import csv
+import dataclasses
 import functools
 import http.server
 import json
@@ -108,6 +109,28 @@ def test_a_hint_where_nobody_fills_the_picture(predict, photos, capsys):
     assert "try --detect" not in told and "sure in 1 picture, first in the box 1,1,60,60 of" in told
 
 
+def test_one_more_whom_a_detector_finds_is_no_reason_for_the_hint(
+    predict, photos, monkeypatch, capsys
+):
+    """Beside somebody whose joints are sure; of boxes that are given, each is meant."""
+    stream = Predictor.stream
+
+    def with_another(self, *words, **options):
+        for result in stream(self, *words, **options):
+            [pose] = result.poses
+            sure = dataclasses.replace(pose, present=np.arange(14) == 3)
+            unsure = dataclasses.replace(pose, present=np.zeros(14, bool))
+            result.poses = [sure, unsure]
+            yield result
+
+    monkeypatch.setattr(Predictor, "stream", with_another)
+    assert predict(photos / "one.png") == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("2 people in 1 picture") and "no joint" not in told.err
+    assert predict(photos / "one.png", "--box=1,1,60,60", "--overwrite") == 0
+    assert "no joint of somebody is sure in 1 picture" in capsys.readouterr().err
+
+
 def test_detection_says_when_it_finds_nobody(predict, photos, tmp_path, capsys):
     write_image(tmp_path / "dark.png", np.zeros((64, 64, 3), np.uint8))
     assert predict(tmp_path / "dark.png", "--detect") == 0
@@ -198,6 +221,8 @@ def test_broken_files_are_reported_and_the_rest_continues(predict, photos, tmp_p
     assert len(names(tmp_path / "out")) == 6
     assert predict(photos / "missing.png", out="other") == 2
     assert not (tmp_path / "other").exists()
+    said = "0 people in 0 pictures, 1 not readable: nothing written\n"
+    assert capsys.readouterr().out == said
     (tmp_path / "mine").mkdir()
     assert predict(photos / "missing.png", out="mine") == 2
     assert (tmp_path / "mine").is_dir()
