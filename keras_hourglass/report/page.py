@@ -115,7 +115,7 @@ def html_page(evaluation, model=None, facts=None, sweep=None, gallery=6, engine=
 
 
 def _numbers(evaluation):
-    """Label -> the numbers that stand above everything else."""
+    """Label -> the numbers that stand above everything else: nothing but number and unit."""
     pck, predictions = evaluation.pck, evaluation.predictions
     numbers = {
         f"{evaluation.metric}@{pck.threshold:g}, mean": f"{tables.cell(pck.mean)} %",
@@ -124,9 +124,9 @@ def _numbers(evaluation):
         "occluded joints": f"{tables.cell(evaluation.parts['occluded'].mean)} %",
         "people": str(pck.num_people),
     }
-    numbers["mean error"] = f"{evaluation.pixels:.1f} px of the pictures"
+    numbers["mean error, in pixels of the pictures"] = f"{evaluation.pixels:.1f} px"
     if evaluation.oks is not None:
-        numbers["object keypoint similarity"] = f"{evaluation.oks:.1f} % ({tables.SIGMAS})"
+        numbers[f"object keypoint similarity ({tables.SIGMAS})"] = f"{evaluation.oks:.1f} %"
     if predictions.milliseconds:
         total = sum(predictions.milliseconds.values())
         numbers["per person"] = f"{total:.1f} ms"

@@ -107,6 +107,14 @@ def test_the_page_is_self_contained_and_escaped(report):
         assert image_size(base64.b64decode(picture)) == (256, 384)
 
 
+def test_numbers_at_the_top_are_numbers_with_units(report):
+    page = (report / "report.html").read_text()
+    large = re.findall(r"<li><b>([^<]*)</b>", page)
+    assert len(large) >= 6 and "87.5 %" in large
+    assert all(re.fullmatch(r"(n/a|-?[0-9.]+)( %| px| ms)?", text) for text in large)
+    assert "</b>mean error, in pixels of the pictures</li>" in page
+
+
 def test_the_other_files(report):
     metrics = json.loads((report / "metrics.json").read_text())
     assert metrics["mean"] == 87.5 and metrics["environment"]["keras_hourglass"]
