@@ -157,10 +157,8 @@ class HeatmapCodec:
             raise UserError(f"Heatmaps have shape (N, height, width, K). Received: {maps.shape}.")
         rows, columns, scores = _maxima(maps)
         points = np.stack([columns, rows], axis=-1).astype(np.float64)
-        if self.decoder == "quarter":
-            points += _quarter_steps(maps, rows, columns)
-        elif self.decoder == "dark":
-            points += _newton_steps(maps, rows, columns, self.sigma)
+        if (steps := _STEPS[self.decoder]) is not None:
+            points += steps(maps, rows, columns, self.sigma)
         points[np.isnan(scores)] = np.nan
         return heatmap_to_input(points, self.stride), scores.astype(np.float32)
 
@@ -326,7 +324,7 @@ def _neighbourhood(maps, rows, columns, radius):
     return maps[people[..., None, None], y[..., None], x[..., None, :], joint[..., None, None]]
 
 
-def _quarter_steps(maps, rows, columns):
+def _quarter_steps(maps, rows, columns, _):
     """A quarter pixel towards the higher neighbour; none where the maximum is at the border."""
     height, width = maps.shape[1:3]
     around = _neighbourhood(maps, rows, columns, 1).astype(np.float64)
@@ -377,6 +375,9 @@ def _newton_steps(maps, rows, columns, sigma):
     # A step beyond the next pixel means that the map is no peak there.
     return np.where(usable[..., None], np.clip(step, -1, 1), 0)
 
+
+# decoder -> steps from the maxima, in heatmap pixels.
+_STEPS: dict = {"max": None, "quarter": _quarter_steps, "dark": _newton_steps}
 
 # The maps of a network that finds people, in their order.
 BOX_MAPS = BOXES.joints

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keras_hourglass.choices import DECODERS
 from keras_hourglass.codec import (
     BoxCodec,
     HeatmapCodec,
@@ -38,6 +39,10 @@ def test_peak_is_one_at_the_exact_sub_pixel_position():
     # Heatmap position 5.25, 7: the nearest pixel is a quarter away.
     maps, _ = codec.encode([[[5.25 * 4 + 1.5, 7 * 4 + 1.5]]], [[1]])
     np.testing.assert_allclose(maps[0, 7, 5, 0], np.exp(-(0.25**2) / (2 * 1.5**2)), rtol=1e-6)
+
+
+def test_every_decoder_is_promised():
+    assert set(PROMISED) == set(DECODERS)
 
 
 @pytest.mark.parametrize("decoder", PROMISED)

@@ -333,9 +333,9 @@ def _decode(ops, maps, codec, number):
     scores = ops.max(flat, [1])
     rows = place // width
     columns = place - rows * width
-    radius = {"max": 0, "quarter": 1, "dark": 1 + max(1, round(codec.sigma))}[codec.decoder]
     x, y = (ops.cast(axis, "double") for axis in (columns, rows))
-    if radius:
+    if (refine := _STEPS[codec.decoder]) is not None:
+        radius = 1 if refine is _quarter_steps else 1 + max(1, round(codec.sigma))
         steps = np.mgrid[-radius : radius + 1, -radius : radius + 1].reshape(2, 1, -1, 1)
         around = [
             ops.minimum(ops.maximum(ops.expand(axis, [1]) + ops.constant(step), 0), limit - 1)
@@ -343,7 +343,6 @@ def _decode(ops, maps, codec, number):
         ]
         values = ops.cast(ops.take_along(flat, around[0] * width + around[1]), "double")
         inside = (rows > 0) & (rows < height - 1), (columns > 0) & (columns < width - 1)
-        refine = _quarter_steps if codec.decoder == "quarter" else _newton_steps
         across, below = refine(ops, values, inside, codec.sigma)
         x, y = x + across, y + below
     points = ops.concat([ops.expand(axis, [2]) for axis in (x, y)], 2)
@@ -375,6 +374,10 @@ def _newton_steps(ops, values, inside, sigma):
     return tuple(
         ops.where(usable, ops.minimum(ops.maximum(step, -1.0), 1.0), nothing) for step in steps
     )
+
+
+# As in `codec`, for whole graphs of either kind.
+_STEPS: dict = {"max": None, "quarter": _quarter_steps, "dark": _newton_steps}
 
 
 class _Window:

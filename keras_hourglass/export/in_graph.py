@@ -438,10 +438,8 @@ def decode(codec, heatmaps, precision=tf.float64):
     # A NaN anywhere in a map makes the sum one; maxima may pass it over.
     scores = tf.reduce_max(flat, axis=1) + 0 * tf.reduce_sum(flat, axis=1)
     points = tf.cast(tf.stack([columns, rows], axis=-1), tf.float32)
-    if codec.decoder == "quarter":
-        points += _quarter_steps(heatmaps, rows, columns)
-    elif codec.decoder == "dark":
-        points += _newton_steps(heatmaps, rows, columns, codec.sigma, precision)
+    if (steps := _STEPS[codec.decoder]) is not None:
+        points += steps(heatmaps, rows, columns, codec.sigma, precision)
     points = tf.where(tf.math.is_nan(scores)[..., None], float("nan"), points)
     return (points + 0.5) * codec.stride - 0.5, scores
 
@@ -461,7 +459,7 @@ def _inside(places, count):
     return (places > 0) & (places < count - 1)
 
 
-def _quarter_steps(maps, rows, columns):
+def _quarter_steps(maps, rows, columns, *_):
     height, width = maps.shape[1:3]
     around = _neighbourhood(maps, rows, columns, 1)
     step_x = tf.sign(around[..., 1, 2] - around[..., 1, 0])
@@ -489,3 +487,7 @@ def _newton_steps(maps, rows, columns, sigma, precision):
     step = tf.stack([(dxy * dy - dyy * dx) / safe, (dxy * dx - dxx * dy) / safe], axis=-1)
     step = tf.where(usable[..., None], tf.clip_by_value(step, -1.0, 1.0), 0)
     return tf.cast(step, tf.float32)
+
+
+# As in `codec`, for tensors.
+_STEPS: dict = {"max": None, "quarter": _quarter_steps, "dark": _newton_steps}

@@ -207,8 +207,7 @@ def decode(nodes, maps, codec, scores=None):
     row = nodes("Div", place, _ints(width))
     column = nodes("Sub", place, nodes("Mul", row, _ints(width)))
     points = nodes("Cast", nodes("Concat", column, row, axis=1), to=TensorProto.FLOAT)
-    steps = {"quarter": _quarter_steps, "dark": _newton_steps}.get(codec.decoder)
-    if steps is not None:
+    if (steps := _STEPS[codec.decoder]) is not None:
         points = nodes("Add", points, steps(nodes, flat, row, column, codec))
     points = nodes("Mul", nodes("Add", points, _float(0.5)), _float(codec.stride))
     points = nodes("Sub", points, _float(0.5))
@@ -273,6 +272,10 @@ def _newton_steps(nodes, flat, row, column, codec):
     inside = nodes("Mul", _inside(nodes, column, width), _inside(nodes, row, height))
     counts = nodes("Mul", inside, nodes("Cast", usable, to=TensorProto.FLOAT))
     return nodes("Mul", step, counts)
+
+
+# As in `codec`, as nodes.
+_STEPS: dict = {"max": None, "quarter": _quarter_steps, "dark": _newton_steps}
 
 
 def _derivatives():

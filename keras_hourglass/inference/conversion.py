@@ -21,12 +21,11 @@ def write_program(program, path, calibration=None):
         ImportError: if the package that writes the format is not installed.
     """
     path = pathlib.Path(path)
-    if path.suffix == ".onnx":
-        atomic_write(path, _as_onnx(program))
-    elif path.suffix == ".xml":
-        _write_openvino(program, path)
-    else:
-        _write_litert(program, path, calibration)
+    _WRITERS[path.suffix](program, path, calibration)
+
+
+def _write_onnx(program, path, _):
+    atomic_write(path, _as_onnx(program))
 
 
 def _as_onnx(program):
@@ -36,7 +35,7 @@ def _as_onnx(program):
     return to_onnx(program).SerializeToString()
 
 
-def _write_openvino(program, path):
+def _write_openvino(program, path, _):
     openvino = optional("openvino")
 
     with tempfile.TemporaryDirectory() as folder:
@@ -80,3 +79,6 @@ def convert_to_litert(function, spec, calibration=None):
             [np.asarray(crop, np.float32)[None]] for crop in calibration
         )
     return converter.convert()
+
+
+_WRITERS = {".onnx": _write_onnx, ".xml": _write_openvino, ".tflite": _write_litert}

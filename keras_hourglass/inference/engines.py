@@ -30,18 +30,10 @@ import numpy as np
 from keras_hourglass.errors import UserError, did_you_mean, optional
 from keras_hourglass.hardware import accelerators
 from keras_hourglass.inference.processes import stays_in_process
-from keras_hourglass.inference.runtimes import kind_of, load_network
+from keras_hourglass.inference.runtimes import RUNTIMES, kind_of, load_network, runtime_of
 from keras_hourglass.network.graph import Snapshot
 
-# Engines that run a converted network, and how its file ends.
-_CONVERTED = {"litert": ".tflite", "onnxruntime": ".onnx", "openvino": ".xml"}
-ENGINES = ("auto", "fastest", "folded", "keras", *_CONVERTED)
-_PACKAGES = {
-    "folded": "tensorflow",
-    "litert": "ai-edge-litert",
-    "onnxruntime": "onnx onnxruntime",
-    "openvino": "'keras_hourglass[openvino]'",
-}
+ENGINES = ("auto", "fastest", "folded", "keras", *RUNTIMES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +85,8 @@ def make_engine(engine, model, outputs, spinning=True):
     kind = kind_of(engine)
     if kind == "saved_model":
         return Engine(os.fspath(engine), load_network(engine, outputs))
-    names = {suffix: name for name, suffix in _CONVERTED.items()}
-    name = names.get(kind, engine)
-    if name not in _PACKAGES or (kind and not os.path.exists(engine)):
+    name = runtime_of(engine) or engine
+    if (name != "folded" and name not in RUNTIMES) or (kind and not os.path.exists(engine)):
         raise UserError(
             f"No such engine or exported network. Received: engine={os.fspath(engine)!r}. "
             f"Choose one of {', '.join(ENGINES)}, or a file that `export` wrote."
@@ -109,7 +100,7 @@ def make_engine(engine, model, outputs, spinning=True):
     except ImportError as error:
         raise UserError(
             f"The engine {name!r} needs a package that is not installed ({error}). "
-            f"Run: pip install {_PACKAGES[name]}."
+            f"Run: pip install {RUNTIMES[name].packages if name in RUNTIMES else 'tensorflow'}."
         ) from error
 
 
@@ -154,7 +145,7 @@ def _automatic():
 
 
 def _folded_engine(model, outputs, name, spinning=True):
-    """The network as it is now, with its batch norms folded away, run by one of `_PACKAGES`."""
+    """The network as it is now, with its batch norms folded away, run by an engine of that name."""
     from keras_hourglass.inference.program import fold
 
     if not isinstance(model, Snapshot):
@@ -189,10 +180,10 @@ def _start_converted(program, outputs, name, spinning):
     from keras_hourglass.inference.conversion import write_program
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = os.path.join(folder, f"network{_CONVERTED[name]}")
+        path = os.path.join(folder, f"network{RUNTIMES[name].suffix}")
         with _quiet():
             write_program(program, path)
-        return load_network(path, outputs, _threads(name), spinning)
+        return load_network(path, outputs, _threads(name), spinning, name)
 
 
 def _threads(name):

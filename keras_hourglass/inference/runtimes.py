@@ -4,9 +4,11 @@ Each is a callable from `(N, H, W, 3)` crops to a dict from output names (`"stac
 `(N, h, w, K)` float32 heatmaps. Files of this package's `export` and of Keras's own run alike.
 """
 
+import dataclasses
 import os
 import pathlib
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 
@@ -20,7 +22,19 @@ def kind_of(path):
     return "saved_model" if (path / "saved_model.pb").is_file() else path.suffix
 
 
-def load_network(path, outputs=None, threads=None, spinning=True):
+def runtime_of(path):
+    """The name in `RUNTIMES` of what runs such a file by default; `None` if nothing does.
+
+    Example:
+
+    >>> runtime_of("out/hourglass.onnx"), runtime_of("hourglass.pdf")
+    ('onnxruntime', None)
+    """
+    kind = kind_of(path)
+    return next((name for name, row in RUNTIMES.items() if row.suffix == kind), None)
+
+
+def load_network(path, outputs=None, threads=None, spinning=True, runtime=None):
     """Load an exported network.
 
     Args:
@@ -30,6 +44,7 @@ def load_network(path, outputs=None, threads=None, spinning=True):
         threads: of the runtime (not for a SavedModel); its own choice by default.
         spinning: whether threads of ONNX Runtime wait busily for their next operation: quickest
             for who has the machine alone, twice the processor time for who shares it.
+        runtime: one of `RUNTIMES`; the first for files of this kind by default.
 
     Returns:
         The callable.
@@ -43,17 +58,18 @@ def load_network(path, outputs=None, threads=None, spinning=True):
     >>> load_network("out/hourglass.onnx", ["stack_2"])(crops)["stack_2"].shape  # doctest: +SKIP
     (2, 64, 64, 14)
     """
-    kind = kind_of(path)
-    if kind not in _RUNTIMES or not os.path.exists(path):
+    load = _saved_model if kind_of(path) == "saved_model" else None
+    if name := runtime or runtime_of(path):
+        load = RUNTIMES[name].load
+    if load is None or not os.path.exists(path):
         raise UserError(
             f"An exported model is needed. Received: {path}. "
             "Name an .onnx, .xml or .tflite file, or the folder of a SavedModel's version."
         )
-    options = {} if spinning or kind != ".onnx" else {"spinning": False}
-    return _RUNTIMES[kind](os.fspath(path), outputs and tuple(outputs), threads, **options)
+    return load(os.fspath(path), outputs and tuple(outputs), threads, spinning)
 
 
-def _saved_model(path, outputs, _):
+def _saved_model(path, outputs, *_):
     import tensorflow as tf
 
     loaded = tf.saved_model.load(path)  # its variables live as long as it does
@@ -65,7 +81,7 @@ def _saved_model(path, outputs, _):
     return stays_in_process(engine, "TensorFlow")
 
 
-def _litert(path, outputs, threads):
+def _litert(path, outputs, threads, _):
     """One picture after the other: XNNPACK gains nothing from batches."""
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -120,7 +136,7 @@ class _KeptFile:
             os.close(self._number)
 
 
-def _onnxruntime(path, outputs, threads, spinning=True):
+def _onnxruntime(path, outputs, threads, spinning):
     onnxruntime = optional("onnxruntime")
 
     options = onnxruntime.SessionOptions()
@@ -150,7 +166,7 @@ def _onnxruntime(path, outputs, threads, spinning=True):
     return engine
 
 
-def _openvino(path, outputs, threads):
+def _openvino(path, outputs, threads, _):
     openvino = optional("openvino")
 
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
@@ -175,9 +191,25 @@ def _openvino(path, outputs, threads):
     return engine
 
 
-_RUNTIMES = {
-    "saved_model": _saved_model,
-    ".tflite": _litert,
-    ".onnx": _onnxruntime,
-    ".xml": _openvino,
+@dataclasses.dataclass(frozen=True)
+class Runtime:
+    """What runs files of one kind.
+
+    Args:
+        suffix: how the files' names end, as `conversion.write_program` writes them.
+        packages: what to tell `pip install` to have it.
+        load: callable from a path, the outputs' names or `None`, a number of threads or `None`,
+            and whether they wait busily, to the callable of `load_network`.
+    """
+
+    suffix: str
+    packages: str
+    load: Callable
+
+
+# name of the engine -> runtime. Of several with one suffix, the first runs files by their path.
+RUNTIMES = {
+    "litert": Runtime(".tflite", "ai-edge-litert", _litert),
+    "onnxruntime": Runtime(".onnx", "onnx onnxruntime", _onnxruntime),
+    "openvino": Runtime(".xml", "'keras_hourglass[openvino]'", _openvino),
 }

@@ -1,16 +1,19 @@
 """Readers: on small files of each published form written here, and on real ones."""
 
 import json
+import pathlib
 
 import cv2
+import fuzz_seeds
 import h5py
 import numpy as np
 import pytest
 import scipy.io
 
+from keras_hourglass.data import load
 from keras_hourglass.data.coco import read_coco
 from keras_hourglass.data.flic import read_flic
-from keras_hourglass.data.load import load_records, open_image
+from keras_hourglass.data.load import load_records, load_scenes, open_image
 from keras_hourglass.data.lsp import read_lsp
 from keras_hourglass.data.mixture import match_joints, mix_records
 from keras_hourglass.data.mpii import read_mpii
@@ -27,6 +30,23 @@ def picture(path, height=30, width=40):
 def struct(**fields):
     """A MATLAB struct for `savemat`."""
     return fields
+
+
+# Kinds
+
+ALIKE = {"lspet": "lsp", "synthetic": "coco"}  # read by the same function
+
+
+@pytest.mark.parametrize("kind", load._KINDS)
+def test_every_kind_is_told_and_fuzzed(kind):
+    told = load_scenes.__doc__ if kind == "boxes" else load_records.__doc__
+    assert f"`{kind}:` " in " ".join(told.replace("`,", "` ").split())
+    seeds = pathlib.Path(fuzz_seeds.__file__).read_text(encoding="utf-8")
+    name = ALIKE.get(kind, kind)
+    assert f'data_set("{name}")' in seeds or f'"{name}:{{' in seeds
+    if kind in load._OWN_READERS:
+        readme = pathlib.Path(__file__).parents[2] / "README.md"
+        assert f"| `{kind}:" in readme.read_text(encoding="utf-8")
 
 
 # Leeds Sports Pose

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from dots import FACE, DotNetwork, face_records
 
+from keras_hourglass.choices import DECODERS
 from keras_hourglass.cli import main
 from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.data.load import load_records
@@ -199,8 +200,8 @@ def test_merged_maps_come_with_their_frames(network, faces):
 def test_sweep_covers_every_choice(network, faces):
     rows = sweep(network, faces, threshold=0.3, batch_size=4)
     choices = {(r["stack"], r["flip"], tuple(r["scales"]), r["decoder"]) for r in rows}
-    assert len(choices) == len(rows) == 8
-    assert {row["decoder"] for row in rows} == {"max", "quarter", "dark"}
+    assert len(choices) == len(rows) == 2 * (1 + len(DECODERS))
+    assert {row["decoder"] for row in rows} == set(DECODERS)
     assert ("stack_1", True, (1.0,), "quarter") in choices
     assert all(row["mean"] == 100 and row["milliseconds"] > 0 for row in rows)
 
@@ -299,7 +300,7 @@ def test_equal_maxima_are_decoded_to_the_first_in_reading_order():
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("decoder", ["max", "quarter", "dark"])
+@pytest.mark.parametrize("decoder", DECODERS)
 def test_a_thousand_people_are_decoded_within_100_ms_of_one_core(decoder):
     random = np.random.default_rng(0)
     joints = random.uniform(0, 255, (1000, 16, 2))

@@ -1,16 +1,27 @@
 """Folding, and the formats of other runtimes."""
 
+import pathlib
+
 import numpy as np
 import pytest
 from networks import as_trained
 
 from keras_hourglass.errors import UserError
-from keras_hourglass.export import compare, export_format, load_engine
+from keras_hourglass.export import FORMATS, compare, export_format, load_engine
 from keras_hourglass.inference import fold
 from keras_hourglass.network.model import snapshot
 
 SIZE = (32, 48)
+# format -> package that runs it. 8-bit numbers, which differ from the model's, have their own test.
 NEEDED = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "tensorflow"}
+
+
+def test_every_format_is_compared_and_has_its_extra():
+    assert {*NEEDED, "litert-int8"} == set(FORMATS)
+    setup = (pathlib.Path(__file__).parents[2] / "setup.py").read_text(encoding="utf-8")
+    # What `export` tells to install is called like the format.
+    for name in NEEDED:
+        assert f'    "{name}": [' in setup
 
 
 def make(**options):

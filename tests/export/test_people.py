@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_hourglass import Predictor
+from keras_hourglass import HeatmapCodec, Predictor
+from keras_hourglass.choices import DECODERS
 from keras_hourglass.cli import main
 from keras_hourglass.data.figures import render
 from keras_hourglass.errors import UserError
+from keras_hourglass.export import everybody
+from keras_hourglass.export.operations import TensorFlowOperations
 from keras_hourglass.io.images import read_image
 from keras_hourglass.serving.versions import what_is_missing
 
@@ -43,6 +46,20 @@ for number, picture in enumerate(pictures):
         found[f"{number}_{name}"] = value
 np.savez(out, **found)
 """
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_decoders_are_the_codecs(decoder):
+    """The file's own decoding of noisy peaks, some at the border, and of a flat map."""
+    rng = np.random.default_rng(3)
+    codec = HeatmapCodec((48, 80), sigma=1.2, decoder=decoder)
+    joints = rng.uniform((0, 0), (79, 47), (6, 5, 2))
+    maps = codec.encode(joints, np.full((6, 5), 2))[0] + rng.normal(0, 0.01, (6, 12, 20, 5))
+    maps = np.concatenate([maps, np.zeros((1, 12, 20, 5))]).astype("float32")
+    points, scores = everybody._decode(TensorFlowOperations({}), maps, codec, 5)
+    expected, heights = codec.decode(maps)
+    np.testing.assert_allclose(points, expected, atol=1e-4)
+    np.testing.assert_array_equal(scores, heights)
 
 
 def jpeg(image, **options):

@@ -7,11 +7,13 @@ import pytest
 
 from keras_hourglass import StackedHourglass
 from keras_hourglass.errors import UserError
-from keras_hourglass.inference import engines
+from keras_hourglass.export import export_format
+from keras_hourglass.inference import engines, runtimes
 from keras_hourglass.inference.engines import make_engine
 from keras_hourglass.network.model import snapshot
 
 OUTPUTS = ("stack_2", "stack_1")
+OPTIONAL = {"litert": "ai_edge_litert", "openvino": "openvino"}  # engine -> package
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,23 @@ def test_the_fastest_is_of_what_is_there(monkeypatch, model, missing, accelerate
     assert engine.name == "keras" and engine.live
 
 
+def test_a_second_runtime_of_a_kind_of_file_runs_by_its_name(monkeypatch, model, crops, tmp_path):
+    asked = []
+
+    def load(path, outputs, threads, spinning):
+        asked.append((path.rpartition(".")[2], outputs, spinning))
+        return lambda crops: {"second": len(crops)}
+
+    monkeypatch.setitem(runtimes.RUNTIMES, "second", runtimes.Runtime(".onnx", "second", load))
+    engine = make_engine("second", model, OUTPUTS, spinning=False)
+    assert engine.name == "second" and engine(crops) == {"second": 3}
+    assert asked == [("onnx", OUTPUTS, False)]
+    # Named by its path, a file is run by the first, as it was before there was a second.
+    path, _ = export_format(model, tmp_path, "onnx")
+    check(make_engine(str(path), model, OUTPUTS), model, crops)
+    assert len(asked) == 1
+
+
 def test_which_engines_need_no_keras(monkeypatch):
     monkeypatch.setattr(engines, "accelerators", lambda: [])
     takes = engines.takes_snapshot
@@ -124,12 +143,10 @@ def test_keras_gives_only_what_is_wanted(model, crops):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(
-    ("name", "package"),
-    [("litert", "ai_edge_litert"), ("onnxruntime", "onnxruntime"), ("openvino", "openvino")],
-)
-def test_converted(name, package, model, crops):
-    pytest.importorskip(package)
+@pytest.mark.parametrize("name", runtimes.RUNTIMES)
+def test_by_its_runtime(name, model, crops):
+    if name in OPTIONAL:
+        pytest.importorskip(OPTIONAL[name])
     check(make_engine(name, model, OUTPUTS), model, crops)
 
 

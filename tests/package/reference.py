@@ -1,20 +1,12 @@
 """The reference as web pages, which pdoc makes from the docstrings: `make reference`."""
 
 import pathlib
+import re
 import sys
 
-# What users import. Whatever these modules offer has a full reference entry.
-REFERENCE = tuple(
-    f"keras_hourglass.{name}"
-    for name in (
-        "analysis codec evaluation export geometry io.images layers losses metrics network.graph "
-        "network.model training.optimizers prediction.mapper prediction.pose prediction.predictor "
-        "report serving skeletons zoo "
-        "training.recipe training.run data.augment data.check data.coco data.convert "
-        "data.deeplabcut data.flic data.lsp data.mixture data.mpii data.pipeline data.py_dataset "
-        "data.records data.load data.figures data.sleap data.tfrecords data.yolo"
-    ).split()
-)
+_SETTINGS = (pathlib.Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+# What users import, as the type checker is told. Whatever these modules offer has a full entry.
+REFERENCE = tuple(re.findall('"(.+)"', _SETTINGS.partition("\npackages = [")[2].partition("]")[0]))
 # Modules that pdoc takes for parts of a package's interface, as functions are named like them.
 TWINS = ("keras_hourglass.metrics.(oks|pck)",)
 

@@ -218,9 +218,9 @@ def test_a_worker_takes_the_threads_it_is_given(monkeypatch, said, threads):
         monkeypatch.setenv("OMP_NUM_THREADS", said)
     asked, load = [], engines.load_network
 
-    def spy(path, outputs, number, spinning):
+    def spy(path, outputs, number, spinning, runtime):
         asked.append(number)
-        return load(path, outputs, number, spinning)
+        return load(path, outputs, number, spinning, runtime)
 
     monkeypatch.setattr(engines, "load_network", spy)
     Predictor("hourglass_tiny_synthetic", engine="onnxruntime")

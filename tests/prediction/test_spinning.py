@@ -18,9 +18,9 @@ def asked(monkeypatch):
     """What each network was loaded with."""
     answers, load = [], engines.load_network
 
-    def spy(path, outputs, number, spinning):
+    def spy(path, outputs, number, spinning, runtime):
         answers.append(spinning)
-        return load(path, outputs, number, spinning)
+        return load(path, outputs, number, spinning, runtime)
 
     monkeypatch.setattr(engines, "load_network", spy)
     return answers
