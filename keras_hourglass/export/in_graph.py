@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_hourglass.codec import derivatives
 from keras_hourglass.inference import fold
-from keras_hourglass.inference.tensorflow_graph import Network
+from keras_hourglass.inference.tensorflow_graph import Network, constants_pay
 from keras_hourglass.io.headers import DEFLATE, EXIF_BYTES, JPEG_RATIO, ORIENTATION
 from keras_hourglass.io.images import MAX_PIXELS
 from keras_hourglass.network.model import snapshot
@@ -36,7 +36,7 @@ class ServedModel(tf.Module):
         program = fold(*snapshot(model))
         self._names = list(program.outputs)
         self._last = f"stack_{model.num_stacks}"
-        self._network = Network(program, constants=False)
+        self._network = Network(program, constants=constants_pay(program))
         self._reader = PictureReader(codec.input_size, max_pixels)
         self._codec, self._flip_order = codec, flip_order
         self._thresholds = [float(value) for value in thresholds]

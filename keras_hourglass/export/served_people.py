@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_hourglass.export.everybody import everybody
 from keras_hourglass.export.in_graph import decode_file, upright
 from keras_hourglass.export.operations import TensorFlowOperations
-from keras_hourglass.inference.tensorflow_graph import Network
+from keras_hourglass.inference.tensorflow_graph import Network, constants_pay
 
 # What is said of each person: dtype, and the shape of one, where None is the number of joints.
 _COLUMNS = {
@@ -33,7 +33,9 @@ class ServedPeople(tf.Module):
 
     def __init__(self, programs, finder, joints, description, max_pixels):
         super().__init__(name="keras_hourglass_people")
-        self._networks = {name: Network(program) for name, program in programs.items()}
+        self._networks = {
+            name: Network(program, constants_pay(program)) for name, program in programs.items()
+        }
         self._finder, self._joints = finder, joints
         self._metadata, self._max_pixels = json.dumps(description), max_pixels
         number = len(joints.skeleton.joints)

@@ -27,6 +27,9 @@ from keras_hourglass.export.in_graph import (  # noqa: E402
     merge_flipped,
 )
 from keras_hourglass.export.saved_model import verify  # noqa: E402
+from keras_hourglass.inference import tensorflow_graph  # noqa: E402
+from keras_hourglass.inference.program import Program, Step  # noqa: E402
+from keras_hourglass.inference.tensorflow_graph import constants_pay  # noqa: E402
 
 SIZE = (64, 96)
 
@@ -142,6 +145,30 @@ def test_heatmaps_are_the_models(model, served):
     actual = served["heatmaps"](images=tf.constant(crops))
     for name in ("stack_1", "stack_2"):
         np.testing.assert_allclose(actual[name], expected[name], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(None, False), (1000, True)])
+def test_weights_of_large_networks_are_variables(model, tmp_path, monkeypatch, limit, kept):
+    if limit is not None:
+        monkeypatch.setattr(tensorflow_graph, "_AS_CONSTANTS", limit)
+    folder = export_model(model, tmp_path, name="either")
+    [shard] = (folder / "variables").glob("*.data-*")
+    # Kernels, biases and norms of 8 features: some thousand numbers of four bytes.
+    assert (shard.stat().st_size > 10_000) is kept
+    served = tf.saved_model.load(str(folder))
+    crops = np.random.default_rng(3).integers(0, 256, (3, *SIZE, 3)).astype(np.float32)
+    maps = served.signatures["heatmaps"](images=tf.constant(crops))
+    expected = model.predict(crops, verbose=0)
+    for name in expected:
+        np.testing.assert_allclose(maps[name], expected[name], atol=1e-4)
+
+
+def test_what_weighs_up_to_8_mib_is_small():
+    million = np.zeros((1024, 1024), np.float32)  # 4 MiB
+    steps = [Step("shift", (0,), (million,)), Step("shift", (1,), (million,))]
+    assert constants_pay(Program(steps, {}, (8, 4, 3)))
+    steps.append(Step("shift", (2,), (np.zeros(1, np.float32),)))
+    assert not constants_pay(Program(steps, {}, (8, 4, 3)))
 
 
 def test_joints_are_the_predictors_for_every_kind_of_file(served, predictor):
