@@ -312,3 +312,34 @@ def test_rectangles_that_overlap_less_are_two():
     assert len(geometry.fuse_rectangles([one, other])) == 2
     assert len(geometry.fuse_rectangles([one, other], same=0.42)) == 1
     assert len(geometry.fuse_rectangles([one, other], overlap=0.42)) == 1
+
+
+def test_rectangles_that_overlap_just_enough_are_one():
+    # 200 of 400 square pixels: exactly the half that is asked for.
+    looks = [[[0, 0, 10, 40, 0.6]], [[0, 0, 10, 20, 0.3]]]
+    [one] = geometry.fuse_rectangles(looks, same=0.5, overlap=0.4)
+    np.testing.assert_allclose(one, [0, 0, 10, 100 / 3, 0.45])  # (0.6 * 40 + 0.3 * 20) / 0.9
+
+
+def test_of_equal_sums_the_surer_one_leads():
+    # The one in the middle meets the right one, and both outer ones meet it: 0.9 three times.
+    looks = [[[0, 0, 10, 30, 0.6], [2, 0, 10, 30, 0.6]], [[1.5, 0, 10, 30, 0.3]]]
+    [one] = geometry.fuse_rectangles(looks)
+    np.testing.assert_allclose(one, [0.5, 0, 10, 30, 0.45])  # (0.6 * 0 + 0.3 * 1.5) / 0.9
+
+
+def test_suppression_of_more_rectangles_than_are_compared_at_once():
+    # A hundred beside each other, each twice; the second of each pair lies where the first does.
+    place = np.arange(100.0)
+    boxes = np.stack([20 * place, 0 * place, 0 * place + 10, 0 * place + 30], axis=1)
+    scores = 1 - place / 1000
+    found = geometry.suppress_overlaps(
+        np.concatenate([boxes, boxes + [1, 0, 0, 0]]), np.concatenate([scores, scores - 0.5])
+    )
+    assert found.tolist() == list(range(100))
+    # Pairs that follow each other, so that both lie in the second block.
+    paired = np.repeat(boxes, 2, axis=0)
+    found = geometry.suppress_overlaps(paired, 1 - np.arange(200) / 1000)
+    assert found.tolist() == list(range(0, 200, 2))
+    found = geometry.suppress_overlaps(paired, 1 - np.arange(200) / 1000, most=70)
+    assert found.tolist() == list(range(0, 140, 2))
