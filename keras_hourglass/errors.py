@@ -118,10 +118,30 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     >>> did_you_mean("left_sholder", ["left_shoulder", "neck"])
     " Did you mean 'left_shoulder'?"
     """
+    near = nearest(word, known)
+    return "" if near is None else f" Did you mean {near!r}?"
+
+
+def nearest(word: object, known: Iterable[str], least: float = 0.6) -> str | None:
+    """The known name that somebody may have meant, or `None`.
+
+    Args:
+        word: what was received.
+        known: the names there are.
+        least: how alike they have to be, from 0 to 1, see `difflib.get_close_matches`.
+
+    Returns:
+        One of the names, or `None`.
+
+    Example:
+
+    >>> nearest("--modle", ["--model", "--out"], 0.75)
+    '--model'
+    """
     # Capital letters and separators are what people get wrong first.
     plain = {_plain(name): name for name in known}
-    near = difflib.get_close_matches(_plain(word)[:_LONGEST], plain, 1)
-    return f" Did you mean {plain[near[0]]!r}?" if near else ""
+    near = difflib.get_close_matches(_plain(word)[:_LONGEST], plain, 1, least)
+    return plain[near[0]] if near else None
 
 
 def refuse_unknown(where: str, given: Iterable[str], known: Iterable[str]) -> None:

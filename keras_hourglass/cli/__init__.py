@@ -6,7 +6,6 @@ the exit status (`None` counts as 0).
 """
 
 import argparse
-import difflib
 import errno
 import importlib
 import logging
@@ -14,7 +13,7 @@ import os
 import sys
 
 from keras_hourglass.cli.quiet import QuietTensorFlow
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, nearest
 
 # command -> (module, one line for --help)
 COMMANDS = {
@@ -50,8 +49,8 @@ class _Parser(argparse.ArgumentParser):
         namespace, rest = super().parse_known_args(args, namespace)
         if rest:
             word = rest[0].partition("=")[0]
-            near = difflib.get_close_matches(word, self._option_string_actions, 1, 0.75)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = nearest(word, self._option_string_actions, 0.75)
+            hint = f"; did you mean {near}?" if near else ""
             self.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
         return namespace, rest
 

@@ -334,8 +334,9 @@ def _decode(ops, maps, codec, number):
     rows = place // width
     columns = place - rows * width
     x, y = (ops.cast(axis, "double") for axis in (columns, rows))
-    if (refine := _STEPS[codec.decoder]) is not None:
-        radius = 1 if refine is _quarter_steps else 1 + max(1, round(codec.sigma))
+    if _STEPS[codec.decoder] is not None:
+        reach, refine = _STEPS[codec.decoder]
+        radius = reach(codec.sigma)
         steps = np.mgrid[-radius : radius + 1, -radius : radius + 1].reshape(2, 1, -1, 1)
         around = [
             ops.minimum(ops.maximum(ops.expand(axis, [1]) + ops.constant(step), 0), limit - 1)
@@ -376,8 +377,12 @@ def _newton_steps(ops, values, inside, sigma):
     )
 
 
-# As in `codec`, for whole graphs of either kind.
-_STEPS: dict = {"max": None, "quarter": _quarter_steps, "dark": _newton_steps}
+# As in `codec`, for whole graphs of either kind: how far from the maximum they look, and the steps.
+_STEPS: dict = {
+    "max": None,
+    "quarter": (lambda sigma: 1, _quarter_steps),
+    "dark": (lambda sigma: 1 + max(1, round(sigma)), _newton_steps),
+}
 
 
 class _Window:

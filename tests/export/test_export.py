@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from networks import as_trained
+from peaks import noisy_peaks
 
 from keras_hourglass import StackedHourglass, geometry
 from keras_hourglass.codec import DECODERS, HeatmapCodec
@@ -348,11 +349,7 @@ def test_max_pixels_is_inclusive():
 
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_decoder_is_the_codecs(decoder):
-    rng = np.random.default_rng(3)
-    codec = HeatmapCodec((48, 80), sigma=1.2, decoder=decoder)
-    joints = rng.uniform((0, 0), (79, 47), (6, 5, 2))
-    maps = codec.encode(joints, np.full((6, 5), 2))[0] + rng.normal(0, 0.01, (6, 12, 20, 5))
-    maps = np.concatenate([maps, np.zeros((1, 12, 20, 5))]).astype("float32")
+    codec, maps = noisy_peaks(decoder)
     maps[2, 3, 4, 1] = np.nan
     points, scores = codec.decode(maps)
     found, found_scores = decode(codec, tf.constant(maps))

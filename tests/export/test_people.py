@@ -8,9 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+from peaks import noisy_peaks
 from PIL import Image
 
-from keras_hourglass import HeatmapCodec, Predictor
+from keras_hourglass import Predictor
 from keras_hourglass.choices import DECODERS
 from keras_hourglass.cli import main
 from keras_hourglass.data.figures import render
@@ -51,11 +52,7 @@ np.savez(out, **found)
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_decoders_are_the_codecs(decoder):
     """The file's own decoding of noisy peaks, some at the border, and of a flat map."""
-    rng = np.random.default_rng(3)
-    codec = HeatmapCodec((48, 80), sigma=1.2, decoder=decoder)
-    joints = rng.uniform((0, 0), (79, 47), (6, 5, 2))
-    maps = codec.encode(joints, np.full((6, 5), 2))[0] + rng.normal(0, 0.01, (6, 12, 20, 5))
-    maps = np.concatenate([maps, np.zeros((1, 12, 20, 5))]).astype("float32")
+    codec, maps = noisy_peaks(decoder)
     points, scores = everybody._decode(TensorFlowOperations({}), maps, codec, 5)
     expected, heights = codec.decode(maps)
     np.testing.assert_allclose(points, expected, atol=1e-4)
