@@ -39,13 +39,13 @@ test-addons: .venv/tested .venv-addons/installed
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install --quiet --upgrade pip
 	.venv-lowest/bin/pip install --quiet --constraint tests/constraints-lowest.txt \
-		--editable . pytest hypothesis
+		--editable ".[serve,heif,parquet]" pytest pytest-xdist hypothesis
 	touch $@
 
 test-lowest: .venv-lowest/installed
-	.venv-lowest/bin/python -m pytest -q -m "not full" tests/test_codec.py tests/test_geometry.py \
-		tests/layers/test_layers.py tests/network tests/zoo/test_presets.py \
-		tests/prediction/test_predictor.py
+	# All but what editors say and the page of licences, which are about the newest releases.
+	.venv-lowest/bin/python -m pytest -q -m "not full" -n 2 --dist loadfile tests \
+		--ignore tests/package/test_editors.py --ignore tests/package/test_licences.py
 
 # An hour of mutated files for every reader; a minute of it is in `make test`.
 SECONDS ?= 3600

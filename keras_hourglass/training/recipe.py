@@ -4,9 +4,12 @@ A `Recipe` has a section for each side of a training; `load_recipe` reads one, p
 into it and refuses what cannot be trained before any work is done.
 """
 
+import contextlib
 import copy
 import dataclasses
+import functools
 import math
+import operator
 import pathlib
 import re
 import types
@@ -342,7 +345,7 @@ def load_recipe(source: Path | dict | Recipe, overrides: Sequence[str] = ()) -> 
     try:
         recipe = Recipe.model_validate(values)
     except pydantic.ValidationError as error:
-        raise _refusal(error) from None
+        raise _refusal(error, values) from None
     check_recipe(recipe)
     return recipe
 
@@ -469,8 +472,11 @@ def _override(values, override):
 # What is said of a value that does not fit.
 
 
-def _refusal(error):
-    """The `RecipeError` for the first of pydantic's: a misspelt key, or the first wrong value."""
+def _refusal(error, values):
+    """The `RecipeError` for the first of pydantic's: a misspelt key, or the first wrong value.
+
+    Values are told as they were written: pydantic 2.0 tells numbers it made of texts.
+    """
     errors = error.errors(include_url=False)
     unknown = ("extra_forbidden", "invalid_key")
     first = next((one for one in errors if one["type"] in unknown), errors[0])
@@ -481,6 +487,8 @@ def _refusal(error):
         return RecipeError(
             f"{path}: no such key.{did_you_mean(key, keys)} Choose one of {', '.join(keys)}."
         )
+    with contextlib.suppress(KeyError, IndexError, TypeError):
+        first = {**first, "input": functools.reduce(operator.getitem, first["loc"], values)}
     # Items of a list are told by the list.
     path = [key for key in first["loc"] if isinstance(key, str)]
     return RecipeError(f"{'.'.join(path)}: {_words(first, _field(path))}")

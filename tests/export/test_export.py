@@ -8,6 +8,7 @@ import cv2
 import keras
 import numpy as np
 import pytest
+from crops import EXACT_CROPS
 from networks import as_trained
 from peaks import noisy_peaks
 
@@ -111,7 +112,8 @@ def assert_as_predicted(served, predictor, encoded, boxes=None):
         pose = predictor(data, boxes=None if boxes is None else [boxes[row]])[0]
         np.testing.assert_allclose(outputs["scores"][row], pose.scores, rtol=1e-3, atol=1e-3)
         distance = np.linalg.norm(outputs["keypoints"][row] - pose.keypoints, axis=-1)
-        assert (distance < 0.5).all(), distance
+        # Of two places in a map that are as high, crops that differ choose either.
+        assert (distance > 0.5).sum() <= (0 if EXACT_CROPS else 1), distance
         assert (outputs["present"][row] == pose.present).all()
 
 
@@ -230,8 +232,7 @@ def test_crop_is_the_training_crop(box):
     crops, back, valid = PictureReader(SIZE)(encoded, boxes)
     assert valid.numpy().tolist() == [True]
     difference = np.abs(expected - crops[0].numpy())
-    # OpenCV before 5 rounds positions to 1/32 pixel.
-    assert difference.max() <= (1 if cv2.__version__ >= "5" else 8)
+    assert difference.max() <= (1 if EXACT_CROPS else 8)
     points = np.array([[0.0, 0.0], [95.0, 63.0]])
     found = points * back.numpy()[0, 0] + back.numpy()[0, 1:]
     wanted = geometry.apply_affine(geometry.invert_affine(matrix), points)

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from crops import EXACT_CROPS
 from peaks import noisy_peaks
 from PIL import Image
 
@@ -23,6 +24,8 @@ from keras_hourglass.serving.versions import what_is_missing
 
 pytest.importorskip("tensorflow")
 NAME = "hourglass_tiny_lsp"
+# Joints that may lie elsewhere in a map that is as high in two places.
+SHARE = 0.02 if EXACT_CROPS else 0.06
 # Neither sees this package; the second one nothing but ONNX Runtime and NumPy.
 TENSORFLOW = """
 import sys
@@ -160,7 +163,7 @@ def test_a_saved_model_takes_files_and_needs_tensorflow_alone(exported, expected
         mine = found["picture"] == number
         rows = {key: found[key][mine] for key in found.files if key not in ("alone", "valid")}
         off.append(compare({**rows, "alone": found["alone"][number]}, result, name))
-    assert sum(wrong for wrong, _ in off) <= 0.02 * sum(number for _, number in off)
+    assert sum(wrong for wrong, _ in off) <= SHARE * sum(number for _, number in off)
 
 
 def test_an_onnx_file_takes_pictures_and_needs_onnx_runtime_alone(exported, expected, tmp_path):
@@ -174,7 +177,7 @@ def test_an_onnx_file_takes_pictures_and_needs_onnx_runtime_alone(exported, expe
         keys = [key for key in found.files if key.startswith(f"{number}_")]
         rows = {key.partition("_")[2]: found[key] for key in keys}
         off.append(compare(rows, result, name))
-    assert sum(wrong for wrong, _ in off) <= 0.02 * sum(number for _, number in off)
+    assert sum(wrong for wrong, _ in off) <= SHARE * sum(number for _, number in off)
 
 
 def test_what_the_files_say_of_themselves(exported):

@@ -27,7 +27,7 @@ class DotNetwork(keras.Model):
 
     def __init__(self):
         height, width = INPUT_SIZE
-        ramp = np.linspace(0.5, 1, width, dtype="float32")[None, None, :, None]
+        ramp = np.linspace(0.2, 1, width, dtype="float32")[None, None, :, None]
         inputs = keras.Input((height, width, 3))
         x = keras.ops.cast(inputs, "float32") / 255
         red, green = x[..., :1], x[..., 1:2]

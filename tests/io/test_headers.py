@@ -18,6 +18,8 @@ from keras_hourglass.errors import DataError
 from keras_hourglass.io import headers, images
 
 ORIENTATIONS = range(1, 9)
+# Asked for it by name, Pillow 10 warns that it knows of no such thing.
+AVIF = "avif" in features.get_supported()
 
 
 def drawn():
@@ -167,7 +169,7 @@ def test_every_format_is_turned_as_its_size_says(kind, options, number):
     assert np.abs(read.astype(int) - wanted).mean() < 8
 
 
-@pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
+@pytest.mark.skipif("avif" not in features.get_supported(), reason="Pillow without AVIF")
 @pytest.mark.parametrize("number", ORIENTATIONS)
 def test_avif_is_turned_as_its_size_says(number):
     data = with_orientation("AVIF", number, quality=95)
@@ -188,7 +190,7 @@ def test_a_deep_tiff_is_turned_once():
 
 
 def damaged_avif():
-    if not features.check("avif"):
+    if "avif" not in features.get_supported():
         pytest.skip("Pillow without AVIF")
     data = saved("AVIF")
     return data[:-200] + bytes(200)
@@ -254,7 +256,7 @@ def test_the_limit_of_others_is_left_alone():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-SEEDS = [saved(kind) for kind in (*KINDS, "AVIF" if features.check("avif") else "DDS", "DDS")]
+SEEDS = [saved(kind) for kind in (*KINDS, "AVIF" if AVIF else "DDS", "DDS")]
 SEEDS += [with_orientation("JPEG", 6), with_orientation("PNG", 6), with_orientation("TIFF", 6)]
 places = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=8)
 

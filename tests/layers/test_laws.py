@@ -202,7 +202,8 @@ def test_the_precision_survives_saving(tmp_path):
 
 def test_a_map_of_policies_survives_saving(tmp_path):
     policies = keras.dtype_policies.DTypePolicyMap("float32")
-    policies["stem"] = policies["stem/.*"] = keras.DTypePolicy("mixed_bfloat16")
+    # Keras 3.7 looks for a key anywhere in a path, later releases compare the whole path.
+    policies["^stem$"] = policies["^stem/.*"] = keras.DTypePolicy("mixed_bfloat16")
     model = small(dtype=policies)
     for one in (model, reload(model, tmp_path)):
         assert one.get_layer("stem").compute_dtype == "bfloat16"

@@ -114,7 +114,7 @@ def test_in_a_recipe():
 def test_old_keras(monkeypatch):
     import keras
 
-    monkeypatch.delattr(keras, "remat")
+    monkeypatch.delattr(keras, "remat", raising=False)
     model = StackedHourglass(num_keypoints=5, num_features=8, depth=1, input_shape=(32, 16, 3))
     recompute(model, False)
     with pytest.raises(UserError, match=r"Keras 3\.9 or newer"):

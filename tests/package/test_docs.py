@@ -8,6 +8,7 @@ import pathlib
 import re
 import warnings
 
+import keras
 import pytest
 import reference
 from reference import REFERENCE
@@ -158,6 +159,8 @@ def test_names_of_the_package_are_in_the_reference():
 @pytest.mark.parametrize("name", FILES)
 def test_examples_run(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    if name.endswith("recomputation") and not hasattr(keras, "remat"):
+        pytest.skip("Keras before 3.9 has no keras.remat")
     failed, _ = doctest.testmod(_load(name), optionflags=doctest.ELLIPSIS)
     assert not failed
     assert not list(tmp_path.iterdir()), "an example leaves files behind"
