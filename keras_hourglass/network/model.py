@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_hourglass.compat import BATCHES, policy_config, policy_named
+from keras_hourglass.compat import BATCHES, IN_KERAS_3, policy_config, policy_named
 from keras_hourglass.errors import UserError, refuse_unknown
 from keras_hourglass.layers.block import freeze_inside, frozen_inside, make_layer
 from keras_hourglass.network.compiling import (
@@ -22,6 +22,11 @@ from keras_hourglass.network.graph import Graph, Snapshot
 from keras_hourglass.network.variables import arrays_of
 from keras_hourglass.skeletons import Skeleton
 from keras_hourglass.typing import Path, Size
+
+# Attributes that Keras would look through for variables and layers: after every step of `fit` on
+# JAX, a thousand arrays, in the time of Python that readers of pictures want; and a teacher, whose
+# layers are none of the network's.
+_NOT_TRACKED = ("_jax_state", "_distillation")
 
 
 class _Presets:
@@ -143,11 +148,10 @@ class StackedHourglass(keras.Model):
         super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
         self._graph = graph
         self._own_policy = policy
+        self._distillation: Any = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "_jax_state":
-            # After every step of `fit` on JAX, a thousand arrays, through which Keras would look
-            # for variables and layers in the time of Python that readers of pictures want.
+        if name in _NOT_TRACKED:
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
@@ -279,6 +283,66 @@ class StackedHourglass(keras.Model):
             optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics, **options
         )
         trace_once(self, loss, metrics)
+
+    def distill_from(
+        self, teacher: "StackedHourglass | Path | None", weight: float = 1.0, scale: float = 1.0
+    ) -> None:
+        """Let a trained network teach this one in `fit`, beside the labels.
+
+        From now on the loss of a training step also has the squared error to the teacher's
+        heatmaps of the same crops, the mean of each and its mirror image, in every stack and for
+        the joints that both know. Losses of `evaluate` and of validation stay as they are.
+
+        Args:
+            teacher: a `StackedHourglass`, or what `from_preset` takes; `None` for no teacher.
+            weight: of this error beside that to the labels.
+            scale: factor on the error, that of the `HeatmapMSE` the model is compiled with.
+
+        Raises:
+            UserError: if the teacher knows none of the joints, its input has another shape, or a
+                number is not positive.
+
+        Example:
+
+        >>> teacher = StackedHourglass(5, 1, 16, depth=2, input_shape=(64, 64, 3))
+        >>> model = StackedHourglass(5, 2, 8, depth=2, input_shape=(32, 32, 3))
+        >>> model.distill_from(teacher, weight=0.5)
+
+        Reference:
+            [Zhang et al., 2019](https://arxiv.org/abs/1811.05419).
+        """
+        if teacher is not None:
+            from keras_hourglass.network.distillation import Distillation
+
+            if not isinstance(teacher, StackedHourglass):
+                teacher = type(self).from_preset(teacher)
+            teacher = Distillation(self, teacher, weight, scale)
+        self._distillation = teacher
+        # What was traced without it is made anew.
+        self.train_function = None
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """As in Keras, and in training the error to a teacher's heatmaps, see `distill_from`.
+
+        Args:
+            x, y, y_pred, sample_weight: as in Keras.
+            training: whether this is a step of a training; Keras 2.15 does not say.
+
+        Returns:
+            The loss, a scalar.
+        """
+        options = {"training": training} if IN_KERAS_3 else {}
+        loss = super().compute_loss(x, y, y_pred, sample_weight, **options)
+        if self._distillation is None or not training:
+            return loss
+        return loss + self._distillation(x, y_pred)
 
     def compile_from_config(self, config: dict) -> None:
         """Compile as a saved model was.

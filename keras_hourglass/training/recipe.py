@@ -120,6 +120,7 @@ _Workers = Annotated[
     _rule(lambda value: value == "auto" or value <= 256, "must be at most 256"),
 ]
 _Weight = Annotated[float, pydantic.Field(ge=0, le=1e9, allow_inf_nan=False)]
+_Factor = Annotated[_Number, pydantic.Field(ge=0, le=1e9, allow_inf_nan=False)]
 _Share = Annotated[_Number, pydantic.Field(ge=0, le=1, allow_inf_nan=False)]
 _Weights = Annotated[list[_Weight], pydantic.BeforeValidator(_numbers)]
 _Free = Annotated[dict, pydantic.BeforeValidator(_numbers)]
@@ -240,7 +241,9 @@ class TrainingSection(_Section):
     some layers stay as they are, `frozen`: their names, by default the stem; `devices`: `one`, or
     `all` for every accelerator of the machine (JAX: of all processes); `deterministic`: refuse
     operations whose result varies from run to run; `recompute`: keep less for the gradient and
-    compute it again, for larger batches in the same memory (Keras 3.9 or newer)."""
+    compute it again, for larger batches in the same memory (Keras 3.9 or newer); `distillation`:
+    weight of the squared error to the heatmaps of `data.teacher`, the mean of each crop and its
+    mirror image, beside that to the labels."""
 
     epochs: _Count = 100
     batch_size: Annotated[_CountOrAuto, _rule(_not_none, "needs a positive int, or auto")] = 6
@@ -256,6 +259,7 @@ class TrainingSection(_Section):
     devices: Literal["one", "all"] = "one"
     deterministic: bool = False
     recompute: bool = False
+    distillation: _Factor = 0.0
 
 
 class MonitoringSection(_Section):
@@ -637,6 +641,11 @@ def _check_combinations(recipe, outputs):
             "training.widen: is where the network starts from. Received: "
             f"{_shown(training.widen)} beside other weights. "
             "Leave out training.weights and model.preset."
+        )
+    if training.distillation and recipe.data.teacher is None:
+        raise RecipeError(
+            "training.distillation: needs a network to learn from. Received: "
+            f"{training.distillation:g} without data.teacher. Name one, or leave the key out."
         )
     if training.frozen and not training.frozen_epochs:
         raise RecipeError(

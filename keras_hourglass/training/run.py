@@ -47,7 +47,7 @@ from keras_hourglass.training.callbacks.monitoring import (
 from keras_hourglass.training.distribution import Layout, layout
 from keras_hourglass.training.optimizers import make_optimizer, try_optimizer
 from keras_hourglass.training.recipe import Recipe, load_recipe
-from keras_hourglass.training.teacher import ANSWERS
+from keras_hourglass.training.teacher import ANSWERS, learn_from_teacher
 from keras_hourglass.typing import Path
 from keras_hourglass.zoo.store import joints_of, load_model, load_snapshot, resolve, save_thresholds
 from keras_hourglass.zoo.transfer import match_heads, widen
@@ -196,6 +196,7 @@ class Run:
             if self.devices.chief and self.devices.processes == 1:
                 _calibrate(self)
         self.model.trainable = True
+        self.model.distill_from(None)
         return self.model, self.history
 
     def _take_folder(self):
@@ -251,6 +252,8 @@ class Run:
         )
         with self.devices.scope():
             self.model = build_model(self.recipe, self.train_data.records.skeleton)
+            if training.distillation:
+                learn_from_teacher(self.model, self.recipe)
         names = [layer.name for layer in self.model.layers if layer.weights]
         unknown = sorted(set(self.frozen) - set(names))
         if unknown:

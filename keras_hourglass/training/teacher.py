@@ -18,6 +18,8 @@ from keras_hourglass.evaluation.predictions import predict_records
 from keras_hourglass.inference.engines import make_engine
 from keras_hourglass.io.files import atomic_path
 from keras_hourglass.network.config import stack_names
+from keras_hourglass.network.model import StackedHourglass
+from keras_hourglass.training.recipe import Recipe
 from keras_hourglass.typing import Array, Path
 from keras_hourglass.zoo.store import load_snapshot, resolve
 
@@ -199,3 +201,20 @@ def look_over(records: PoseRecords, data, folder: Path | None = None) -> PoseRec
         flush=True,
     )
     return lesson.records
+
+
+def learn_from_teacher(model: StackedHourglass, recipe: Recipe) -> None:
+    """Let the teacher of a recipe stand beside the labels in every step, see `distill_from`.
+
+    Args:
+        model: the network that is trained.
+        recipe: a `Recipe` with `data.teacher` and `training.distillation`.
+
+    Raises:
+        RecipeError: if the teacher cannot be used.
+    """
+    weight, scale = recipe.training.distillation, recipe.optimizer.loss_scale
+    try:
+        model.distill_from(recipe.data.teacher, weight, scale)
+    except UserError as error:
+        raise RecipeError(f"data.teacher: {error}") from error
