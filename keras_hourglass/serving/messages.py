@@ -20,6 +20,7 @@ from keras_hourglass.serving.backends import PICTURES
 JSON, BINARY = "application/json", "application/octet-stream"
 # KServe's header that says how many bytes of the body are JSON; tensors follow as they lie.
 LENGTH_HEADER = "inference-header-content-length"
+_MOST_AXES = 32  # of a tensor, as of NumPy's arrays
 _V1_KEYS = ("signature_name", "instances", "inputs")
 _DATATYPES = {
     "BOOL": "bool", "UINT8": "uint8", "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64",
@@ -249,7 +250,7 @@ def _numbers(values, name, spec):
     if not spec.takes(array.shape):
         raise refuse(
             f"{name} is an array of numbers of shape {_shape(spec)}.",
-            f"{array.shape}",
+            shorten(str(array.shape), 80),
             "Correct its sizes.",
         )
     return array
@@ -386,6 +387,8 @@ def _is_tensor(entry):
         and isinstance(entry.get("name"), str)
         and isinstance(entry.get("datatype"), str)
         and isinstance(entry.get("shape"), list)
+        # Their product is a number without bounds, whose digits take hours of a long list.
+        and len(entry["shape"]) <= _MOST_AXES
         and all(type(size) is int and 0 <= size < 2**31 for size in entry["shape"])
         and isinstance(entry.get("parameters", {}), dict)
     )
@@ -414,7 +417,7 @@ def _tensor_v2(entry, rest):
     if len(values) != count:
         raise refuse(
             f"{name} has as many values as its shape.",
-            f"{len(values)} for {list(shape)}",
+            f"{len(values)} for {shorten(list(shape), 80)}",
             "Correct the shape.",
         )
     return (values if kind == "BYTES" else np.reshape(values, shape)), rest

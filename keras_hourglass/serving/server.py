@@ -55,9 +55,11 @@ class Limits:
         max_queue: most people accepted and not yet answered; more are refused with 429, and so are
             those who could not be answered in time.
         max_request: bytes of one request.
-        max_bytes: bytes of all requests that are being received or answered.
+        max_bytes: bytes of all requests that are being received or answered, and of answers that
+            are not taken yet.
         max_pixels: of one picture; of larger ones only the header is read.
-        timeout: seconds for receiving a request, and again for answering it.
+        timeout: seconds for receiving a request, and again for answering it. Five more are given
+            to whoever takes the answer.
 
     Raises:
         UserError: if one is not positive.
@@ -194,6 +196,7 @@ class Server:
         self._pool = concurrent.futures.ThreadPoolExecutor(max(2, os.cpu_count() or 2))
         self._large = concurrent.futures.ThreadPoolExecutor(1)
         self._bytes, self._stopping = 0, False
+        self.unsent: Callable[[], int] = lambda: 0  # bytes of answers that nobody took yet
 
     # What is asked
 
@@ -422,6 +425,8 @@ class Server:
         )
         if announced.isdigit() and int(announced) > most:
             raise too_long
+        if self._bytes + self.unsent() > self.limits.max_bytes:
+            raise self._busy("bytes")
         parts = []
 
         async def read():
@@ -544,7 +549,7 @@ def serve(
     _require("httptools", "uvicorn")
     import uvicorn
 
-    from keras_hourglass.serving.connections import timed_protocol
+    from keras_hourglass.serving.connections import timed_protocol, unsent
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -566,6 +571,7 @@ def serve(
         timeout_graceful_shutdown=int(seconds) + 5,
     )
     server = uvicorn.Server(config)
+    app.state.server.unsent = lambda: unsent(server.server_state.connections)
     app.state.stop = lambda: setattr(server, "should_exit", True)
     before = {}
     if threading.current_thread() is threading.main_thread():

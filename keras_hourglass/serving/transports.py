@@ -21,6 +21,8 @@ from keras_hourglass.errors import (
 from keras_hourglass.io.structured import parse_json
 
 MAX_ANSWER = 256 * 2**20  # bytes; heatmaps of a large batch are the largest answers
+# Of JSON: numbers and lists take up to thirty times their length in memory, texts do not.
+MAX_VALUES = 2**24
 
 
 class RestTransport:
@@ -111,6 +113,11 @@ class RestTransport:
         if len(content) > MAX_ANSWER:
             raise ServingError(
                 f"Answers may have at most {MAX_ANSWER:,} bytes. Received: a longer one. "
+                "Send smaller batches."
+            )
+        if (values := content.count(b",")) > MAX_VALUES:
+            raise ServingError(
+                f"Answers in JSON may have at most {MAX_VALUES:,} values. Received: {values:,}. "
                 "Send smaller batches."
             )
         try:

@@ -173,7 +173,10 @@ MATLAB = list(matlab_files())
 def test_matlab_files_pass_unchanged(tmp_path):
     for data in MATLAB:
         (tmp_path / "a.mat").write_bytes(data)
-        ours, theirs = arrays.read_mat(tmp_path / "a.mat"), scipy.io.loadmat(io.BytesIO(data))
+        ours, theirs = (
+            arrays.read_mat(tmp_path / "a.mat"),
+            scipy.io.loadmat(io.BytesIO(data)),
+        )
         assert ours.keys() == theirs.keys()
         for name, value in theirs.items():
             if scipy.sparse.issparse(value):
@@ -247,6 +250,15 @@ def mutated(data, draw):
             del data[place:]
         data = data or bytearray(4)
     return bytes(data)
+
+
+def test_matlab_variables_unpack_to_no_more_than_the_limit(tmp_path, monkeypatch):
+    # 200 numbers of 8 bytes, and 56 of tags; zlib makes a few of them.
+    scipy.io.savemat(tmp_path / "a.mat", {"a": np.zeros(200)}, do_compression=True)
+    assert arrays.read_mat(tmp_path / "a.mat")["a"].shape == (1, 200)
+    monkeypatch.setattr("keras_hourglass.io.matlab._MAX_UNPACKED", 1500)
+    with pytest.raises(DataError, match="more than 1,500 bytes"):
+        arrays.read_mat(tmp_path / "a.mat")
 
 
 def test_what_passes_is_read_by_scipy():

@@ -1,15 +1,24 @@
 """What the client does between its requests, without a server and without TensorFlow."""
 
+import itertools
+import socket
 import subprocess
 import sys
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from keras_hourglass.errors import UserError
 from keras_hourglass.io.images import encode_image
-from keras_hourglass.serving import Client, RequestRejected, ServerUnavailable, ServingError
+from keras_hourglass.serving import (
+    Client,
+    RequestRejected,
+    ServerUnavailable,
+    ServingError,
+    transports,
+)
 from keras_hourglass.serving.transports import RestTransport
 
 CROPS = np.zeros((1, 8, 8, 3))
@@ -104,9 +113,10 @@ def test_addresses_of_servers(url):
 
 
 def test_neither_proxies_nor_passwords_of_the_machine_are_used(monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
-    with pytest.raises(ServerUnavailable, match=r"ConnectError .* from localhost:1\."):
-        RestTransport("http://me:secret@localhost:1/prefix/", "pose").status(5)
+    with socket.create_server(("localhost", 0)) as proxy:  # takes connections, answers nothing
+        monkeypatch.setenv("HTTP_PROXY", f"http://localhost:{proxy.getsockname()[1]}")
+        with pytest.raises(ServerUnavailable, match=r"ConnectError .* from localhost:1\."):
+            RestTransport("http://me:secret@localhost:1/prefix/", "pose").status(1)
 
 
 def test_the_client_needs_neither_tensorflow_nor_keras():
@@ -175,3 +185,23 @@ def test_answers_of_rest_that_are_no_object(content):
     with pytest.raises(ServingError, match="HTTP 200") as caught:
         transport._parse(200, content, {})
     assert len(str(caught.value)) < 300
+
+
+def test_answers_of_too_many_values_are_not_unpacked():
+    transport = RestTransport("http://localhost:1", "pose")
+    # 51 MB that are 1.2 GB as Python's lists.
+    content = b'{"outputs": [' + b"[]," * (2**24 + 1) + b"[]]}"
+    tracemalloc.start()
+    with pytest.raises(ServingError, match=r"at most 16,777,216 values. Received: 16,777,217"):
+        transport._parse(200, content, {})
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+def test_answers_without_end_are_not_kept(monkeypatch):
+    class Endless:
+        def iter_raw(self):
+            return itertools.repeat(bytes(1000))
+
+    monkeypatch.setattr(transports, "MAX_ANSWER", 5_000)
+    assert len(transports._read(Endless(), transports._TimeLeft(2.0))) == 6_000

@@ -2,7 +2,9 @@
 
 import base64
 import concurrent.futures
+import contextlib
 import json
+import logging
 import os
 import pickle
 import re
@@ -366,6 +368,18 @@ def test_bad_inferences(addresses, name):
     assert reply.status_code == 400 and re.search(message, said), said
 
 
+def test_a_shape_of_many_axes_costs_nothing(addresses):
+    tensor = {"name": "images", "datatype": "FP32", "data": [1], "shape": [2**31 - 1] * 80_000}
+    start = time.monotonic()
+    reply = post(addresses["network"], "/v2/models/pose/infer", {"inputs": [tensor]})
+    assert reply.status_code == 400 and "name, shape and datatype" in reply.json()["error"]
+    assert time.monotonic() - start < 2  # the product of these has 746,000 digits
+    tensor["shape"] = [2**31 - 1] * 32
+    reply = post(addresses["network"], "/v2/models/pose/infer", {"inputs": [tensor]})
+    assert "images has as many values as its shape" in reply.json()["error"]
+    assert len(reply.json()["error"]) < 300
+
+
 def test_binary_tensors_that_do_not_come_out_even(addresses):
     given = {"name": "image_bytes", "shape": [1], "datatype": "BYTES"}
     for tail, message in (
@@ -601,6 +615,75 @@ def test_too_many_connections(folder, monkeypatch):
             connection.close()
         time.sleep(0.3)
         assert get(address, "/v2/health/ready").status_code == 200
+
+
+def test_bytes_of_all_requests_together(folder):
+    with running(folder / "network" / "pose", limits=Limits(max_bytes=500_000)) as (address, app):
+        host, port = address.removeprefix("http://").split(":")
+        head = b"POST /v1/models/pose:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n"
+        with socket.create_connection((host, int(port))) as slow:
+            slow.sendall(head + b" " * 300_000)
+            end = time.monotonic() + 20
+            while app.state.server._bytes < 300_000 and time.monotonic() < end:
+                time.sleep(0.01)
+            reply = post(address, "/v1/models/pose:predict", b" " * 300_000)
+            assert reply.status_code == 429 and "500,000 bytes wait" in reply.json()["error"]
+        # They count no longer than the connection lasts; the body is no JSON.
+        while app.state.server._bytes and time.monotonic() < end:
+            time.sleep(0.01)
+        assert post(address, "/v1/models/pose:predict", b" " * 300_000).status_code == 400
+        start = time.monotonic()  # headers without end, long before their ten seconds are over
+        with socket.create_connection((host, int(port))) as endless:
+            endless.settimeout(30)
+            endless.sendall(b"GET / HTTP/1.1\r\nA: " + b"b" * 40_000)
+            with contextlib.suppress(ConnectionError):
+                assert endless.recv(4096) == b""
+        assert time.monotonic() - start < 5
+
+
+def test_answers_that_nobody_takes_are_given_up(folder, monkeypatch):
+    from keras_hourglass.serving import connections
+
+    limited = connections.timed_protocol
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(connections, "timed_protocol", lambda _: limited(1.5))
+    limits = Limits(max_bytes=2**20)
+    with running(folder / "network" / "pose", limits=limits) as (address, app):
+        host, port = address.removeprefix("http://").split(":")
+        told: list = []
+        handler = logging.Handler()
+        handler.emit = told.append
+        logging.getLogger("uvicorn.error").addHandler(handler)
+        # Each of 128 rows is the description: a quarter of a megabyte an answer.
+        rows = json.dumps({"signature_name": "metadata", "inputs": [b64(b"")] * 128}).encode()
+        head = "POST /v1/models/pose:predict HTTP/1.1\r\nHost: a\r\nContent-Length: "
+        asked = f"{head}{len(rows)}\r\n\r\n".encode() + rows
+        with socket.socket() as greedy:
+            greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            greedy.connect((host, int(port)))
+            greedy.settimeout(30)
+            greedy.sendall(asked * 60)
+            end = time.monotonic() + 20
+            while app.state.server.unsent() < 2**16 and time.monotonic() < end:
+                time.sleep(0.01)
+            assert app.state.server.unsent() >= 2**16
+            # What waits counts as the bytes of a request do.
+            monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
+            app.state.server.unsent = lambda: 2**20 + 1
+            reply = post(address, "/v1/models/pose:predict", {"instances": [PICTURE]})
+            assert reply.status_code == 429 and "1,048,576 bytes wait" in reply.json()["error"]
+            monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1)
+            assert get(address, "/v2/health/live").status_code == 503
+            end = time.monotonic() + 20
+            while get(address, "/v2/health/live").status_code == 503 and time.monotonic() < end:
+                time.sleep(0.1)
+            assert get(address, "/v2/health/live").status_code == 200
+            taken = b""
+            with contextlib.suppress(ConnectionError):
+                while part := greedy.recv(2**16):
+                    taken += part
+            assert 0 < taken.count(b"HTTP/1.1 200 OK") < 60  # the others were never written
+    assert [record.getMessage() for record in told] == []  # nothing of the requests behind it
 
 
 def test_a_failing_engine_is_told_of_and_survived(folder, monkeypatch, caplog):
