@@ -10,6 +10,7 @@ import errno
 import importlib
 import logging
 import os
+import re
 import sys
 
 from keras_hourglass.cli.quiet import QuietTensorFlow
@@ -115,7 +116,7 @@ def _run(args):
         return args.run(args) or 0
     except UserError as error:
         reason = " ".join(str(error).split())
-        print(f"keras-hourglass {args.command}: {reason}", file=sys.stderr)
+        print(f"keras-hourglass {args.command}: {_shown(reason)}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         return 1
@@ -128,8 +129,13 @@ def _run(args):
             reason = _smaller(args)
         else:
             raise
-        print(f"keras-hourglass {args.command}: {reason}", file=sys.stderr)
+        print(f"keras-hourglass {args.command}: {_shown(reason)}", file=sys.stderr)
         return 2
+
+
+def _shown(text):
+    """A message without control characters: names in files of others may command a terminal."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 # How operating systems, and libraries that repeat them, say that nothing more can be written.

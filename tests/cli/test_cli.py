@@ -175,3 +175,11 @@ def test_hints_come_without_a_loggers_prefix():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr == "first\na hint\n"
+
+
+def test_names_in_files_do_not_command_the_terminal(tmp_path, capsys):
+    # A key that sets the title of the window, as YAML writes it.
+    (tmp_path / "a.yaml").write_text('"\\e]0;title\\a": 1\n')
+    assert cli.main(["train", str(tmp_path / "a.yaml"), "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err
+    assert "\\x1b]0;title\\x07" in told and "\x1b" not in told and "\x07" not in told
