@@ -9,7 +9,7 @@ import threading
 
 from keras_hourglass.errors import UserError, optional
 from keras_hourglass.io.files import atomic_path, only_one
-from keras_hourglass.io.structured import boundary, check_depth
+from keras_hourglass.io.structured import boundary, check_depth, existing
 from keras_hourglass.prediction.picture_poses import cell, columns_of
 
 NAME = ".unfinished-predict.jsonl"
@@ -61,7 +61,7 @@ class Journal:
     def _read(self):
         """Places of what is done; a last line that was cut off is forgotten."""
         what = ("journal of an unfinished run", "Begin anew with --overwrite")
-        with open(self.path, "rb+") as file, boundary(self.path, *what):
+        with open(existing(self.path, what[0]), "rb+") as file, boundary(self.path, *what):
             place = 0
             for line in file:
                 if not line.endswith(b"\n"):
@@ -72,6 +72,9 @@ class Journal:
                     self._compare(entry["options"])
                 elif "names" in entry:
                     self.stems.update(entry["names"])
+                    for stem in entry["names"].values():
+                        if os.path.basename(stem) != stem:  # results stay in their folder
+                            raise ValueError(f"{stem!r} is no name of a file")
                 else:
                     self._places[entry["stem"]] = place
                 place += len(line)

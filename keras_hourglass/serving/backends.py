@@ -15,6 +15,7 @@ from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.geometry import apply_affine, boxes_from_xywh, crop_affine, invert_affine
 from keras_hourglass.io.headers import read_header
 from keras_hourglass.io.images import MAX_PIXELS, read_image, warp
+from keras_hourglass.io.structured import read_json
 
 PICTURES = "image_bytes"
 ONE_PERSON = ("serving_default", "predict_boxes")  # what `run` stands for
@@ -223,10 +224,8 @@ class SavedModelBackend:
         self._tf = tf
         self.name, self.version, self.max_pixels = name, int(pathlib.Path(folder).name), max_pixels
         try:
-            document = pathlib.Path(folder, METADATA).read_text(encoding="utf-8")
-            self.description = {
-                key: value for key, value in json.loads(document).items() if key != "sha256"
-            }
+            document = read_json(pathlib.Path(folder, METADATA), "description of a version")
+            self.description = {key: value for key, value in document.items() if key != "sha256"}
             self._model = tf.saved_model.load(str(folder))
             functions = dict(self._model.signatures)
             self.signatures = {key: _described(tf, value) for key, value in functions.items()}

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from keras_hourglass.errors import UserError
-from keras_hourglass.io.structured import parse_json
+from keras_hourglass.io.structured import read_json
 from keras_hourglass.serving.backends import METADATA
 
 LOG = logging.getLogger("keras_hourglass")
@@ -147,8 +147,10 @@ def what_is_missing(folder):
         folder: the version.
     """
     path = pathlib.Path(folder, METADATA)
+    if not path.exists():
+        return f"{METADATA}, which `export` writes, is not there"
     try:
-        document = parse_json(path.read_bytes(), path, "description of a version")
+        document = read_json(path, "description of a version")
         sums = dict(document["sha256"])
         if "saved_model.pb" not in sums:
             return f"{METADATA} names no saved_model.pb"
@@ -160,8 +162,6 @@ def what_is_missing(folder):
                 return f"{name} is not there"
             if hashlib.sha256(file.read_bytes()).hexdigest() != expected:
                 return f"{name} is not whole: its checksum is another"
-    except FileNotFoundError:
-        return f"{METADATA}, which `export` writes, is not there"
     except (OSError, UserError, KeyError, TypeError, ValueError) as error:
         return f"{METADATA} cannot be read ({' '.join(str(error).split())[:200]})"
     return None

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import pytest
 
@@ -101,6 +102,21 @@ def test_a_damaged_journal_is_a_sentence(lines, tmp_path):
     with pytest.raises(UserError) as caught:
         Journal(tmp_path, {} if "{}}" in lines else OPTIONS, resume=True)
     assert "\n" not in str(caught.value) and "--overwrite" in str(caught.value)
+
+
+def test_no_result_leaves_its_folder(tmp_path):
+    for stem in ("../elsewhere", "/tmp/elsewhere", 3):
+        lines = [{"options": OPTIONS}, {"names": {"a.jpg": "a", "b.jpg": stem}}]
+        (tmp_path / NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        with pytest.raises(UserError, match="journal of an unfinished run.*--overwrite"):
+            Journal(tmp_path, OPTIONS, resume=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_in_the_place_of_a_journal_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / NAME)
+    with pytest.raises(UserError, match="a pipe or a device"):
+        Journal(tmp_path, OPTIONS, resume=True)
 
 
 def test_an_empty_journal_is_a_beginning(tmp_path):

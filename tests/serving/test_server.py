@@ -829,6 +829,10 @@ def test_paths_in_a_description_stay_in_the_version(folder, tmp_path):
     about["sha256"]["../secret"] = "0" * 64
     path.write_text(json.dumps(about))
     assert "outside" in what_is_missing(tmp_path / "1")
+    path.unlink()
+    assert "is not there" in what_is_missing(tmp_path / "1")
+    os.mkfifo(path)  # which nobody writes, so that reading it would wait for ever
+    assert "a pipe or a device" in what_is_missing(tmp_path / "1")
 
 
 def started(*arguments):
