@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from keras_hourglass.prediction.predictor import Predictor
     from keras_hourglass.skeletons import Skeleton, get_skeleton
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __getattr__, __dir__, __all__ = _lazy(
     __name__,
     {
