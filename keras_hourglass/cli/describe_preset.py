@@ -1,10 +1,12 @@
-"""`keras-hourglass info`: one preset of the model zoo."""
+"""`keras-hourglass info`: one preset, of the model zoo or of one's own."""
 
 from keras_hourglass.cli.list_presets import input_size, joints, metric, show
 
 
 def add_arguments(parser):
-    parser.add_argument("name", help="name of a preset, see `keras-hourglass list`")
+    parser.add_argument(
+        "name", help="a preset of `keras-hourglass list`, or a folder or .keras file"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
@@ -38,8 +40,11 @@ def _details(preset):
 
 
 def _alternatives(name):
+    from keras_hourglass.zoo.presets import PRESETS
     from keras_hourglass.zoo.store import trained_as
 
+    if name not in PRESETS:
+        return "one's own"
     if trained := trained_as(name):
         return f"none under this name; trained: {', '.join(trained)}"
     return "none; train it, or convert a published checkpoint"

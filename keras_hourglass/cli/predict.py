@@ -323,10 +323,14 @@ class Job:
                 self._run_video(predictor, video, stem)
         except KeyboardInterrupt:
             interrupted = True
-        if self.tables:
+        if self.tables and not self._bare():
             self.journal.write_tables(self.tables, predictor.skeleton)
         self.finished = not interrupted
         return self._summary(interrupted)
+
+    def _bare(self):
+        """Whether nothing could be read, in this run and in those that it goes on with."""
+        return self.failed + self.lost == self.pictures + self.frames and not len(self.journal)
 
     def _rows(self, result):
         return result.to_rows() if self.tables else []
@@ -445,7 +449,7 @@ class Job:
         lines = [self._said_of_pictures()] if self.stills.count or not self.frames else []
         lines += [self._said_of_frames()] if self.frames else []
         none = self.failed + self.lost == self.pictures + self.frames
-        bare = none and self.new and not self.tables
+        bare = self._bare() and (self.new or self.tables)
         print(f"{'; '.join(lines)}: {'nothing written' if bare else self.folder}")
         if self.doubtful and not self.args.detect:
             self._report(self._doubt())

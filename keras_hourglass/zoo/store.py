@@ -120,25 +120,42 @@ def preset_named(text: str) -> str:
 
 
 def describe(name: str, records: dict | None = None) -> dict:
-    """What `keras-hourglass info` says of a preset `name`; see `list_presets`.
+    """What `keras-hourglass info` says of a preset; see `list_presets`.
+
+    Args:
+        name: of the zoo, or a preset's folder, `.keras` file or address, as `load_model` takes it.
+        records: the manifest of trained weights, if it has been read.
+
+    Returns:
+        A dict; `weights` is the record of the manifest, `None` where the zoo has none.
 
     Raises:
-        UserError: if there is no preset of that name.
+        UserError: if there is no such preset.
+
+    Example:
+
+    >>> describe("hourglass_tiny_lsp")["num_keypoints"]
+    14
     """
     records = read_manifest() if records is None else records
-    if name not in PRESETS and name not in records:
+    record, description = records.get(name), ""
+    if record or name in PRESETS:
+        base = PRESETS.get(record["architecture"], {}) if record else PRESETS[name]
+        description = (record or {}).get("description", base.get("description", ""))
+        arguments = _architecture(name, record)
+    elif re.fullmatch(r"[\w-]+", name) and not os.path.exists(name):  # a name, no path or address
         raise UserError(
             f"No such preset. Received: {name}.{did_you_mean(name, (*PRESETS, *records))} "
-            f"Choose one of {', '.join((*PRESETS, *records))}."
+            f"Choose one of {', '.join((*PRESETS, *records))}, or name a preset's folder."
         )
-    record = records.get(name)
-    graph = Graph(_architecture(name, record))
+    else:
+        arguments, _ = _open_source(name, load_weights=False)
+    graph = Graph({key: value for key, value in arguments.items() if key in DEFAULTS})
     config = graph.config
     skeleton = config["skeleton"]
-    base = PRESETS.get(record["architecture"], {}) if record else PRESETS[name]
     return {
         "name": name,
-        "description": (record or {}).get("description", base.get("description", "")),
+        "description": description,
         "input_size": tuple(config["input_shape"][:2]),
         "num_keypoints": config["num_keypoints"],
         "skeleton": skeleton["name"] if skeleton else None,

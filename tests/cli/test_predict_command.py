@@ -228,6 +228,15 @@ def test_broken_files_are_reported_and_the_rest_continues(predict, photos, tmp_p
     assert (tmp_path / "mine").is_dir()
 
 
+def test_a_table_of_nothing_readable_is_not_written(predict, photos, tmp_path, capsys):
+    assert predict(photos / "missing.png", "--save", "csv", out="none") == 2
+    assert capsys.readouterr().out.endswith("1 not readable: nothing written\n")
+    assert not (tmp_path / "none").exists()
+    # One that can be read makes the table, also beside one that cannot.
+    assert predict(photos / "missing.png", photos / "one.png", "--save", "csv", out="some") == 1
+    assert names(tmp_path / "some") == ["poses.csv"]
+
+
 def test_video_keeps_its_rate(predict, tmp_path):
     path = str(tmp_path / "film.avi")
     writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 12.5, (111, 81))

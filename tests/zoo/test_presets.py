@@ -309,3 +309,19 @@ def test_list_and_info(capsys):
     assert round(json.loads(capsys.readouterr().out)["gflops"], 1) == 16.7
     assert main(["info", "hourglass_9s"]) == 2
     assert "No such preset. Received: hourglass_9s" in capsys.readouterr().err
+
+
+def test_info_takes_what_predict_takes(tmp_path, capsys):
+    model = StackedHourglass(5, 1, 12, input_shape=(64, 128, 3), num_blocks=1, depth=2)
+    model.save_to_preset(tmp_path / "mine")
+    model.save(tmp_path / "mine.keras")
+    count = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    for source in (tmp_path / "mine", tmp_path / "mine.keras"):
+        assert main(["info", str(source)]) == 0
+        told = capsys.readouterr().out
+        assert "64×128" in told and f"{count:,} trainable" in told and "one's own" in told
+        assert main(["info", str(source), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["num_keypoints"] == 5
+    (tmp_path / "empty").mkdir()
+    assert main(["info", str(tmp_path / "empty")]) == 2
+    assert "without config.json" in capsys.readouterr().err
