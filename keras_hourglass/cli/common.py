@@ -2,9 +2,43 @@
 
 import argparse
 import shlex
+import signal
 import sys
+import threading
 
 from keras_hourglass.choices import DECODERS, MEANS
+
+
+class CtrlC:
+    """Remembers Ctrl-C, a context of the main thread.
+
+    Python drops the exception where it falls into a finaliser or a function that C code called;
+    a long run then went on for as long as it took.
+    """
+
+    def __init__(self):
+        self.asked, self._before = False, None
+
+    def __enter__(self):
+        own = threading.current_thread() is threading.main_thread()
+        # Whoever ignores it, as `nohup` may, goes on ignoring it.
+        if own and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_):
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+    def _note(self, number, frame):
+        self.asked = True
+        raise KeyboardInterrupt
+
+    def check(self):
+        """Raise `KeyboardInterrupt` if Ctrl-C was pressed."""
+        if self.asked:
+            raise KeyboardInterrupt
 
 
 def add_overrides(parser, what="the recipe"):

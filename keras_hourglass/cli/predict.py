@@ -7,7 +7,7 @@ import os
 import sys
 
 from keras_hourglass.choices import DEFAULT_MODEL
-from keras_hourglass.cli.common import add_decoder, add_flip
+from keras_hourglass.cli.common import CtrlC, add_decoder, add_flip
 from keras_hourglass.errors import UserError, listed
 
 SAVE = ("images", "json", "csv", "parquet", "video", "sheet")
@@ -221,6 +221,7 @@ class Job:
         self.pictures, self.people, self.failed, self.empty, self.doubtful = 0, 0, 0, 0, 0
         self.pale = 0  # people in pictures who are not sure
         self.frames, self.lost, self.nobody, self.ids = 0, 0, 0, {}
+        self.ctrl_c = CtrlC()
         self.unsure = None  # the first box in which no joint is present
 
     def _meet_boxes(self, paths):
@@ -317,10 +318,11 @@ class Job:
         """
         interrupted = False
         try:
-            if self.stills.count:
-                self._run_stills(predictor)
-            for video, stem in zip(self.videos, self.video_stems, strict=True):
-                self._run_video(predictor, video, stem)
+            with self.ctrl_c:
+                if self.stills.count:
+                    self._run_stills(predictor)
+                for video, stem in zip(self.videos, self.video_stems, strict=True):
+                    self._run_video(predictor, video, stem)
         except KeyboardInterrupt:
             interrupted = True
         if self.tables and not self._bare():
@@ -410,6 +412,7 @@ class Job:
 
     def _count(self, result):
         """Count, report, show; whether there is something to write."""
+        self.ctrl_c.check()
         frame = result.frame is not None
         self.pictures, self.frames = self.pictures + (not frame), self.frames + frame
         if result.error is not None:

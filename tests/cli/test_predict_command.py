@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import http.server
 import json
+import signal
 import threading
 
 import cv2
@@ -17,6 +18,7 @@ from keras_hourglass.cli import main
 from keras_hourglass.errors import listed
 from keras_hourglass.io.download import ALLOW_LOCAL
 from keras_hourglass.io.images import read_image, write_image
+from keras_hourglass.prediction.journal import NAME
 from keras_hourglass.prediction.predictor import Predictor
 from keras_hourglass.zoo import store as presets
 
@@ -426,6 +428,26 @@ def test_a_run_that_was_cut_off_goes_on(predict, photos, cut_off, tmp_path, caps
     assert names(out) == names(expected)
     for name in names(out):
         assert (out / name).read_text() == (expected / name).read_text()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_that_falls_into_a_finaliser_is_not_lost(predict, photos, tmp_path, monkeypatch):
+    class Pressed:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)  # Python drops what is raised here
+
+    def stream(self, *args, **kwargs):
+        for number, result in enumerate(whole(self, *args, **kwargs)):
+            if number == 1:
+                Pressed()
+            yield result
+
+    whole = Predictor.stream
+    monkeypatch.setattr(Predictor, "stream", stream)
+    before = signal.getsignal(signal.SIGINT)
+    assert predict(photos, "--save", "json", "--whole") == 130
+    assert names(tmp_path / "out") == [NAME, "one.json"]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_resume_after_the_end_does_what_is_new(predict, photos, cut_off, tmp_path, capsys):
