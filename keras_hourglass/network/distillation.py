@@ -66,7 +66,7 @@ class Distillation:
         ops = keras.ops
         crops = ops.cast(crops, "float32")
         if self._resized:
-            crops = ops.image.resize(crops, self._resized, antialias=True)
+            crops = _resize(crops, self._resized, antialias=True)
         maps = self._teacher(crops, training=False)[self._last]
         if self._mirrored:
             turned = self._teacher(ops.flip(crops, axis=2), training=False)[self._last]
@@ -82,9 +82,13 @@ class Distillation:
         for name in self.names:
             found = ops.take(outputs[name], own, axis=-1)
             size = tuple(found.shape[1:3])
-            wanted = maps if tuple(maps.shape[1:3]) == size else ops.image.resize(maps, size)
+            wanted = maps if tuple(maps.shape[1:3]) == size else _resize(maps, size)
             total = total + self._error(wanted, found)
         return self._factor * total
+
+
+def _resize(pictures, size, **options):
+    return keras.ops.image.resize(pictures, size, data_format="channels_last", **options)
 
 
 def _common_joints(student, teacher):

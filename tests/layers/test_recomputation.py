@@ -1,11 +1,8 @@
 """Training that recomputes gives what training that keeps everything gives."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from backends import run_on
 
 from keras_hourglass import StackedHourglass
 from keras_hourglass.errors import RecipeError, UserError
@@ -63,14 +60,7 @@ def test_the_same_training_in_half_precision():
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends(backend):
     pytest.importorskip(backend)
-    done = subprocess.run(
-        [sys.executable, __file__],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "KERAS_BACKEND": backend},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.splitlines()[-1] == f"{backend}: the same"
+    assert run_on(backend, __file__).splitlines()[-1] == f"{backend}: the same"
 
 
 @pytest.mark.full

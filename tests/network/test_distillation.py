@@ -1,12 +1,9 @@
 """A teacher's heatmaps as targets beside the labels."""
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
+from backends import run_on
 
 from keras_hourglass import StackedHourglass
 from keras_hourglass.errors import RecipeError, UserError
@@ -26,7 +23,7 @@ class Red:
 
     def __call__(self, crops, training):
         assert training is False
-        red = keras.layers.AveragePooling2D(4)(crops[..., :1])
+        red = keras.layers.AveragePooling2D(4, data_format="channels_last")(crops[..., :1])
         return {"stack_1": keras.ops.concatenate([red, keras.ops.zeros_like(red)], axis=-1)}
 
 
@@ -58,7 +55,15 @@ def test_the_error_by_hand():
     assert float(error(crops, outputs)) == pytest.approx(wanted)
 
 
-def test_a_teacher_of_another_size_sees_the_whole_crop():
+@pytest.fixture(params=["channels_last", "channels_first"])
+def data_format(request):
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format(request.param)
+    yield request.param
+    keras.config.set_image_data_format(before)
+
+
+def test_a_teacher_of_another_size_sees_the_whole_crop(data_format):
     class Large(Red):
         input_size = 64, 96
 
@@ -114,14 +119,7 @@ def test_without_labels_it_comes_closer_to_its_teacher():
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends(backend):
     pytest.importorskip(backend)
-    done = subprocess.run(
-        [sys.executable, __file__],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "KERAS_BACKEND": backend},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    name, first, last = done.stdout.split()[-3:]
+    name, first, last = run_on(backend, __file__).split()[-3:]
     assert name == backend and 0 < float(last) < 0.6 * float(first)
 
 
