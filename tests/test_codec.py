@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from keras_hourglass.choices import DECODERS
@@ -581,6 +581,7 @@ def test_least_scores_of_present_joints_by_hand():
         present_from(skeleton, own, {"tail": 0.3})
 
 
+@example([2.0, 1.9999999999999998], 0.12376946528384748, 1.0)
 @given(
     st.lists(st.floats(-1, 2), min_size=1, max_size=5),
     st.floats(0.001, 1.5),
@@ -594,7 +595,8 @@ def test_confidences_are_the_same_for_maps_of_any_height(scores, threshold, heig
     sure, unsure = np.array(scores) >= threshold * 1.001, np.array(scores) <= threshold * 0.999
     assert (found[sure] > 0.5).all() and (found[unsure] < 0.5).all()
     order = np.argsort(scores)
-    assert (np.diff(found[order]) >= 0).all()
+    # Scores that differ in their last bit may be rounded the other way round.
+    assert (np.diff(found[order]) >= -1e-15).all()
 
 
 def test_confidences_by_hand():
