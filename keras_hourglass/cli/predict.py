@@ -330,9 +330,12 @@ class Job:
         self.finished = not interrupted
         return self._summary(interrupted)
 
+    def _read_nothing(self):
+        return self.failed + self.lost == self.pictures + self.frames
+
     def _bare(self):
         """Whether nothing could be read, in this run and in those that it goes on with."""
-        return self.failed + self.lost == self.pictures + self.frames and not len(self.journal)
+        return self._read_nothing() and not len(self.journal)
 
     def _rows(self, result):
         return result.to_rows() if self.tables else []
@@ -451,7 +454,6 @@ class Job:
     def _summary(self, interrupted):
         lines = [self._said_of_pictures()] if self.stills.count or not self.frames else []
         lines += [self._said_of_frames()] if self.frames else []
-        none = self.failed + self.lost == self.pictures + self.frames
         bare = self._bare() and (self.new or self.tables)
         print(f"{'; '.join(lines)}: {'nothing written' if bare else self.folder}")
         if self.doubtful and not self.args.detect:
@@ -461,7 +463,7 @@ class Job:
             self._report(f"interrupted; what was predicted until then is written{more}")
             return 130
         if self.failed or self.lost:
-            return 2 if none else 1
+            return 2 if self._read_nothing() else 1
         return 0
 
     def _said_of_pictures(self):
