@@ -30,12 +30,16 @@ _NOT_TRACKED = ("_jax_state", "_distillation")
 
 
 class _Presets:
-    """The zoo as an attribute of the class, read when it is asked for."""
+    """Every preset by its name, read when it is asked for; see `zoo.list_presets`."""
 
     def __get__(self, model, owner):
         from keras_hourglass.zoo.store import preset_table
 
         return preset_table()
+
+    def __set__(self, model, value):
+        # Without it, documentation takes the attribute for a method.
+        raise AttributeError("presets is what comes with the package and cannot be set.")
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")

@@ -3,6 +3,7 @@
 import pathlib
 import re
 import sys
+import warnings
 
 _SETTINGS = (pathlib.Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
 # What users import, as the type checker is told. Whatever these modules offer has a full entry.
@@ -25,7 +26,10 @@ def write(folder):
     title = f"keras_hourglass {keras_hourglass.__version__}"
     pdoc.render.env.globals["title"] = title
     modules = (*REFERENCE, *(f"!{name}" for name in TWINS))
-    pdoc.pdoc(*modules, output_directory=pathlib.Path(folder))
+    with warnings.catch_warnings():
+        # Fields of sections that pydantic makes by call stand in no file.
+        warnings.filterwarnings("ignore", "Cannot determine where", UserWarning)
+        pdoc.pdoc(*modules, output_directory=pathlib.Path(folder))
 
 
 if __name__ == "__main__":

@@ -178,6 +178,8 @@ def test_pages_show_every_public_name(tmp_path):
         path = f"{name.replace('.', '/')}.html"
         page = (tmp_path / path).read_text(encoding="utf-8")
         assert f'<a href="{path}">{name}</a>' in first
+        assert not re.findall(r'<section id="_.*?"', page), "names of our own"
+        assert str(PACKAGE.parent) not in page and ">unknown<" not in page
         for public, value in _public(module):
             assert f'<section id="{public}">' in page, f"{name}.{public}"
             if inspect.isclass(value) and "__call__" in vars(value):
