@@ -37,8 +37,8 @@ def test_it_runs(tmp_path, monkeypatch):
     losses = names["history"].history["loss"]
     assert losses[-1] < losses[0]
     # It ends with a better picture than it began with.
-    before, after, worst = names["before"], names["after"], names["worst"]
-    assert after[worst].mean() < before[worst].mean()
+    before, after = names["before"], names["after"]
+    assert after[:6].mean() < before[:6].mean()  # those that are shown
     assert (after < 0.05).mean() > (before < 0.05).mean() + 0.05
     pose = names["poses"][0]
     # The served model and the predictor agree within half a pixel.
