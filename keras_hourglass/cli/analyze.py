@@ -25,7 +25,8 @@ def add_arguments(parser):
                 help="folder that evaluate or score wrote, instead of a model",
             )
         one.add_argument("--model", nargs=several, help="preset name, folder or .keras file")
-        one.add_argument("--data", metavar="KIND:DIR[#FIRST-LAST]", help="e.g. lsp:DIR#801-1000")
+        one.add_argument("--data", metavar="KIND:PATH[#FIRST-LAST]",
+                         help="e.g. lsp:DIR#801-1000, of one's own the path alone")  # fmt: skip
         one.add_argument("--data-root", help="folder that a relative data path starts from")
         one.add_argument("--out", required=True, help="new folder for table and figure")
         one.add_argument("--threshold", type=float, help="in reference lengths")
@@ -201,7 +202,16 @@ def _presence(args, out):
         rows, caption = tables.presence_table(chosen, PRESENT_FROM), tables.PRESENCE
     thresholds = {joint: round(row["threshold"], 4) for joint, row in chosen.items()}
     if args.save:
-        content["believed_from"] = _save_thresholds(args, predictions)
+        believed = content["believed_from"] = _save_thresholds(args, predictions)
+        print(f"from which score on joints are believed, saved in {args.save}:")
+        if result or args.cut:
+            print(", ".join(f"{joint} {value:.3g}" for joint, value in believed.items()) + "\n")
+        else:  # nothing to tell apart, and no table but this one
+            rows = [
+                ["joint", "believed from"],
+                *([k, tables.cell(v, 4)] for k, v in believed.items()),
+            ]
+            caption = "Scores from which on joints are believed"
     _write(out, "presence", {"thresholds": thresholds, **content}, rows, caption)
 
 
@@ -223,8 +233,6 @@ def _save_thresholds(args, predictions):
             f"{len(predictions)} people, nobody of whom has a reference length. Pass other data."
         )
     save_thresholds(args.save, thresholds)
-    print(f"from which score on joints are believed, saved in {args.save}:")
-    print(", ".join(f"{joint} {value:.3g}" for joint, value in thresholds.items()) + "\n")
     return thresholds
 
 

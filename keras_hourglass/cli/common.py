@@ -1,6 +1,7 @@
 """What several commands share: options, progress, tables, the data they read."""
 
 import argparse
+import os
 import shlex
 import signal
 import sys
@@ -123,7 +124,7 @@ def limited_records(
     """The records of a data set, or the first of them; its notes go to the error stream.
 
     Args:
-        spec: as in `load_records`.
+        spec: as in `load_records`; of data of one's own also the path alone.
         root: folder that a relative path starts from.
         limit: keep so many people; all by default.
         need_pictures: leave out people whose picture is missing.
@@ -132,12 +133,16 @@ def limited_records(
     Raises:
         UserError: if the limit is not positive.
     """
-    from keras_hourglass.data.load import load_records
+    from keras_hourglass.data.load import guess_spec, load_records
     from keras_hourglass.errors import UserError
 
     if limit is not None and limit < 1:
         raise UserError(f"The limit must be at least 1. Received: {limit}.")
-    records = load_records(spec, root, need_pictures, skeleton, images, pairs)
+    named = [
+        guess_spec(one, root) if os.path.exists(os.path.join(root or "", one)) else one
+        for one in ([spec] if isinstance(spec, str) else spec)
+    ]
+    records = load_records(named, root, need_pictures, skeleton, images, pairs)
     for note in (*records.remarks, *records.notes):
         print(f"note: {note}", file=sys.stderr)
     return records if limit is None else records.select(slice(limit))

@@ -27,8 +27,8 @@ from keras_hourglass.errors import UserError, optional
 # Names of an address at which every machine of the network reaches the page.
 _EVERYWHERE = ("0.0.0.0", "::", "")
 _INTRODUCTION = (
-    "## Stacked hourglass\nDrop a photo to see everybody in it. Drag a box over it to look at one "
-    "person; click once to forget the box. Nothing leaves this machine."
+    "## Stacked hourglass\nDrop a photo to see everybody in it. To look at one person drag a box "
+    "over it and press Predict; click once to forget the box. Nothing leaves this machine."
 )
 _LEGEND = (
     "Left is blue, right is orange (the person's own sides); joints below their threshold are left "

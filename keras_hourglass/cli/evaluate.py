@@ -13,7 +13,7 @@ from keras_hourglass.cli.common import (
     progress_bar,
     report_failures,
 )
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, listed
 
 
 def add_arguments(parser):
@@ -25,8 +25,9 @@ def add_arguments(parser):
     parser.add_argument(
         "--data",
         required=True,
-        metavar="KIND:DIR[#FIRST-LAST]",
-        help="e.g. lsp:DIR#801-1000; boxes:FILE.json measures how well people are found",
+        metavar="KIND:PATH[#FIRST-LAST]",
+        help="e.g. lsp:DIR#801-1000, of one's own the path alone as for train; boxes:FILE.json "
+        "measures how well people are found",
     )
     parser.add_argument("--data-root", help="folder that a relative data path starts from")
     parser.add_argument("--out", required=True, help="new folder for metrics, predictions, report")
@@ -89,6 +90,13 @@ def run(args):
     from keras_hourglass.zoo.store import load_model
 
     model = load_model(args.model)
+    if model.skeleton and (
+        unknown := [name for name in records.skeleton.joints if name not in model.skeleton.joints]
+    ):
+        print(
+            f"note: not measured, joints that {args.model} does not have: {listed(unknown, 6)}",
+            file=sys.stderr,
+        )
     engine = make_engine("fastest", model, stack_names(model.output), spinning=False)
     options = {"batch_size": args.batch_size, "workers": args.workers}
     with progress_bar(len(records), "people") as bar:

@@ -40,7 +40,7 @@ class Answer:
     """What the page shows of a photo.
 
     Attributes:
-        painted: path of the photo with everybody drawn.
+        painted: path of the photo with everybody drawn, and numbered where there are several.
         tiles: the heatmaps of one person, `(RGB array, label)` each.
         facts: a line: time, people, size.
         hint: what to think of the fit; empty where it is good.
@@ -177,7 +177,7 @@ class Demo:
         document = json.dumps(result.to_dict(), indent=1)
         with self._files(photo) as stem:
             painted, text = f"{stem}-poses.jpg", f"{stem}-poses.json"
-            result.save(painted, boxes=not result.alone)
+            _numbered(result).save(painted, boxes=not result.alone)
             result.save(text)
         return Answer(
             painted=painted,
@@ -319,13 +319,22 @@ def _tiles(result, person, input_size):
     return [(np.pad(picture, room), label) for label, picture in tiles]
 
 
+def _numbered(result):
+    """The same, each of several with a number, by which heatmaps are chosen."""
+    if len(result) < 2:
+        return result
+    numbers = enumerate(result, start=1)
+    poses = [dataclasses.replace(pose, id=number) for number, pose in numbers]
+    return dataclasses.replace(result, poses=poses)
+
+
 def _facts(result, seconds):
     height, width = result.image.shape[:2]
     facts = [f"**{seconds * 1000:.0f} ms** from file to joints", _who(result)]
     if len(result):
-        pose = result[0]
-        facts.append(f"{int(pose.present.sum())} of {len(pose.names)} joints present")
-        facts.append(f"mean score {pose.score:.2f}")
+        pose, whose = result[0], "of the surest " if len(result) > 1 else ""
+        there = f"{whose}{int(pose.present.sum())} of {len(pose.names)} joints present"
+        facts.append(f"{there}, mean score {pose.score:.2f}")
     return " · ".join([*facts, f"{width}×{height} pixels"])
 
 
@@ -335,7 +344,7 @@ def _who(result):
         return "nobody found"
     if result.alone:
         return "the whole photo taken for one person"
-    return "1 person" if len(result) == 1 else f"{len(result)} people, of the surest:"
+    return "1 person" if len(result) == 1 else f"{len(result)} people"
 
 
 def hint_of(result, input_size):

@@ -241,9 +241,11 @@ def _load_one(spec, root, need_pictures, own):
     """Records of one spec and their share in a mixture."""
     kind, colon, where = spec.partition(":")
     if not colon or kind not in _KINDS or not where:
+        there = bool(spec) and os.path.exists(spec if root is None else os.path.join(root, spec))
+        example = guess_spec(spec, root) if there else "lsp:lsp_dataset#1-800"
         raise UserError(
             f"A data set is named KIND:PATH[#FIRST-LAST] with KIND one of {', '.join(_KINDS)}. "
-            f"Received: {spec!r}. Write for example lsp:lsp_dataset#1-800."
+            f"Received: {spec!r}. Write for example {example}."
             f"{did_you_mean(kind, _KINDS) if colon else ''}"
         )
     share, span = 1.0, None

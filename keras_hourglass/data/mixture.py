@@ -132,7 +132,7 @@ def names_of(skeleton: Skeleton, names: Sequence[str]) -> list[str]:
     groups, found = dict(skeleton.groups), []
     for name in names:
         if name not in groups and name not in skeleton.joints:
-            known = (*groups, *skeleton.joints)
+            known = tuple(dict.fromkeys((*groups, *skeleton.joints)))
             raise UserError(
                 f"Skeleton {skeleton.name!r} has no such joint or group. Received: {name!r}. "
                 f"Choose of {', '.join(known)}.{did_you_mean(name, known)}"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from keras_hourglass.errors import RequestRejected, UserError, did_you_mean
-from keras_hourglass.io.structured import parse_json, shorten
+from keras_hourglass.io.structured import one_line, parse_json, shorten
 from keras_hourglass.serving.backends import PICTURES
 
 JSON, BINARY = "application/json", "application/octet-stream"
@@ -76,9 +76,8 @@ def _document(body):
     try:
         document = parse_json(body, "of the request", "JSON")
     except UserError as error:
-        raise refuse(
-            "A request is a JSON object.", shorten(str(error), 200), "Correct the body."
-        ) from error
+        reason = one_line(error.__cause__ or error)  # no advice for files
+        raise refuse("A request is a JSON object.", reason, "Correct the body.") from error
     if not isinstance(document, dict):
         raise refuse(
             "A request is a JSON object.", type(document).__name__, 'Send {"instances": […]}.'

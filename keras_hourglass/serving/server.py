@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from keras_hourglass.errors import RequestRejected, UserError, checks_arguments, optional
+from keras_hourglass.errors import RequestRejected, UserError, checks_arguments, listed, optional
 from keras_hourglass.export.saved_model import check_name
 from keras_hourglass.io.headers import read_header
 from keras_hourglass.io.images import MAX_PIXELS
@@ -163,8 +163,8 @@ def open_versions(model, name, flip, decoder, limits, poll):
         below = sorted(path for path in folder.iterdir() if path.is_dir() and version_numbers(path))
         if below:
             raise UserError(
-                f"One model is served at a time. Received: {folder}, which holds several. "
-                f"Name {below[0]}."
+                f"One model is served at a time. Received: {folder}, the folder of "
+                f"{listed([path.name for path in below], 4)}. Name {below[0]}."
             )
     return OneVersion(
         NetworkBackend(model, name, flip, decoder, limits.max_pixels, limits.max_batch)
@@ -360,6 +360,13 @@ class Server:
     def _backend(self, request, any_version=False):
         """The backend that is meant."""
         name, backend = request.path_params["name"], self.versions.current
+        if name == f"{self.name}:predict":  # a status is read there, which has no such name
+            raise messages.refuse(
+                "Joints are asked for by POST.",
+                request.method,
+                'Post {"instances": […]} there.',
+                404,
+            )
         if name != self.name:
             raise messages.refuse(
                 f"The model of this server is {self.name}.", name[:100], "Correct the address.", 404

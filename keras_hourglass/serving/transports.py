@@ -229,6 +229,12 @@ class GrpcTransport:
     """
 
     def __init__(self, url, model, version=None, tls=None):
+        # Which gRPC would take for a name, and look for until the time is over.
+        if str(url).lower().startswith(("http://", "https://")):
+            raise UserError(
+                "A gRPC server's address is host:port, as localhost:8500. "
+                f"Received: {url!r}. Correct it, or use protocol='rest'."
+            )
         self._grpc, self._apis = _import_grpc()
         self._model, self._version, self._url = model, version, url
         # The default of 4 MB is less than the heatmaps of one batch.

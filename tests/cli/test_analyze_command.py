@@ -130,6 +130,11 @@ def test_thresholds_are_saved_where_every_joint_is_annotated(stored, tmp_path, c
     assert main(found) == 0
     saved = json.loads((tmp_path / "faces" / "config.json").read_text())["thresholds"]
     assert set(saved) == {"left_eye", "nose", "right_eye"} and max(saved.values()) < 1
+    # No table without rows: that of what was found.
+    printed = capsys.readouterr().out
+    table = printed[printed.index("joint ") :].splitlines()
+    assert [row.split()[0] for row in table[2:5]] == ["left_eye", "nose", "right_eye"]
+    assert float(table[3].split()[1]) == pytest.approx(saved["nose"], abs=1e-4)
 
 
 @pytest.mark.full

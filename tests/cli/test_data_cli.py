@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keras_hourglass.cli import main
+from keras_hourglass.cli.common import limited_records
 from keras_hourglass.data.check import check_records, describe_records
 from keras_hourglass.data.figures import synthetic_records, write_dataset
 from keras_hourglass.data.load import load_records, open_image
@@ -126,6 +127,19 @@ def test_stats_table(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "50 people on 50 pictures" in out and "left_wrist" in out
     assert json.loads(path.read_text())["people"] == 50
+
+
+def test_the_path_alone_says_what_data_of_ones_own_is(figures, capsys, monkeypatch):
+    """As `train --data` and `data check` take it; in Python the remedy is what to write."""
+    monkeypatch.chdir(figures)
+    assert len(limited_records("person_keypoints.json")) == 6
+    assert len(limited_records("person_keypoints.json", str(figures), limit=2)) == 2
+    mixed = limited_records([str(figures), "synthetic:4@3x60"], skeleton="lsp")
+    assert len(mixed) == 10
+    with pytest.raises(UserError, match="Write for example coco:person_keypoints.json"):
+        load_records("person_keypoints.json")
+    with pytest.raises(UserError, match="Write for example lsp:lsp_dataset#1-800"):
+        limited_records("person_keypoint.json")
 
 
 def test_stats_by_hand():

@@ -14,7 +14,7 @@ from colour_engine import paint
 from networks import save_untrained
 
 from keras_hourglass.cli import main
-from keras_hourglass.cli.page_results import Demo, hint_of
+from keras_hourglass.cli.page_results import Demo, _numbered, hint_of
 from keras_hourglass.errors import UserError, optional
 from keras_hourglass.io.images import write_image
 from keras_hourglass.prediction.encoding import open_encoder
@@ -87,12 +87,26 @@ def test_examples_and_heatmaps_of_each_person(tmp_path):
     assert answer.people == 1 and answer.hint == "" and "14 of 14 joints" in answer.facts
     first, second = (demo.predict(three, person=person) for person in (1, 2))
     assert first.people == second.people == 3
+    assert "· 3 people · of the surest 14 of 14 joints present, mean score" in first.facts
+    assert "of the surest" not in answer.facts
+    # Nobody is followed in a photo: the numbers are the picture's, by which heatmaps are chosen.
+    assert not any("id" in person for person in json.loads(first.document)["people"])
     assert (first.person, second.person) == (1, 2)
     assert demo.predict(three, person=9).person == 3
     assert not np.array_equal(first.tiles[0][0], second.tiles[0][0])
     # Each map is as bright as it can be, however low.
     assert all(tile.max() > 200 for tile, _ in first.tiles)
     assert "guess" in demo.predict(doubtful).hint
+
+
+def test_people_are_numbered_where_heatmaps_are_chosen_by_number():
+    picture = np.full((120, 240, 3), 90, np.uint8)
+    people = [_pose(0.5, 14, side) for side in (30.0, 60.0)]
+    several = _numbered(PicturePoses("a.jpg", people, picture))
+    assert several.ids == [1, 2] and [pose.id for pose in people] == [None, None]
+    assert (several.draw() != PicturePoses("a.jpg", people, picture).draw()).any()
+    for few in (people[:1], []):
+        assert _numbered(PicturePoses("a.jpg", few, picture)).ids == [None] * len(few)
 
 
 def test_the_best_small_model_comes_first():
@@ -402,6 +416,35 @@ def test_a_photo_and_a_dragged_box(tab, photo, tmp_path):
     tab.locator("#photo img").click()
     assert _box(tab) == ""
     tab.screenshot(path=str(tmp_path / "page.png"), full_page=True)
+
+
+def _place_on_photo(tab):
+    """Left and top of the dragged box, from those of the photo, in pixels of the screen."""
+    box, photo = (tab.locator(one).bounding_box() for one in ("#dragged", "#photo img"))
+    return box["x"] - photo["x"], box["y"] - photo["y"]
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")
+def test_a_dragged_box_stays_on_its_photo_and_goes_with_it(tab, photo):
+    tab.set_viewport_size({"width": 390, "height": 700})
+    tab.set_input_files("#photo input[type=file]", photo)
+    _wait_for(tab, "#facts", "110×80 pixels")
+    tab.locator("#photo img").scroll_into_view_if_needed()
+    _drag(tab, 110, 80, 0.5)
+    before, scrolled = _place_on_photo(tab), tab.evaluate("scrollY")
+    tab.mouse.wheel(0, 150)
+    tab.wait_for_function("before => scrollY > before + 50", arg=scrolled)
+    np.testing.assert_allclose(_place_on_photo(tab), before, atol=1)
+    # Who types another one does not see that which was dragged.
+    tab.locator("#box textarea, #box input").press_sequentially("1")
+    assert tab.locator("#dragged").count() == 0
+    tab.locator("#photo img").scroll_into_view_if_needed()
+    _drag(tab, 110, 80, 0.5)
+    assert tab.locator("#dragged").count() == 1
+    tab.locator("#examples button, #examples .gallery-item").nth(1).click()
+    _wait_for(tab, "#facts", "3 people")
+    assert tab.locator("#dragged").count() == 0 and _box(tab) == ""
 
 
 @pytest.mark.full

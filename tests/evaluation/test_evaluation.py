@@ -11,6 +11,7 @@ from dots import FACE, DotNetwork, face_records
 from keras_hourglass.choices import DECODERS
 from keras_hourglass.cli import main
 from keras_hourglass.codec import HeatmapCodec
+from keras_hourglass.data.figures import write_dataset
 from keras_hourglass.data.load import load_records
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.evaluation import (
@@ -281,6 +282,10 @@ def test_the_command_writes_the_promised_files(preset, tmp_path, capsys):
         (["--model", "no_such_preset"], "no_such_preset"),
         (["--stack", "7"], "stacks 1 to 2"),
         (["--joints", "neck", "wirst"], "Did you mean 'wrist'?"),
+        (
+            ["--joints", "wirst"],
+            "Choose of head, shoulder, elbow, wrist, hip, knee, ankle, right_ank",
+        ),
     ],
 )
 def test_mistakes_end_in_one_line(preset, tmp_path, capsys, change, message):
@@ -288,6 +293,22 @@ def test_mistakes_end_in_one_line(preset, tmp_path, capsys, change, message):
     assert main([*words, "--out", str(tmp_path / "out"), *change]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_joints_that_are_not_measured_are_told(preset, tmp_path, capsys):
+    """A network of other joints measures those that it shares with the data, and says so."""
+    write_dataset(tmp_path / "data", 3, seed=5, size=72)
+    path = tmp_path / "data" / "person_keypoints.json"
+    content = json.loads(path.read_text())
+    names = content["categories"][0]["keypoints"]
+    content["categories"][0]["keypoints"] = ["tail" if n == "neck" else n for n in names]
+    path.write_text(json.dumps(content))
+    words = ["evaluate", "--model", str(preset), "--data", str(path), "--gallery", "0"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert (
+        f"note: not measured, joints that {preset} does not have: tail" in capsys.readouterr().err
+    )
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["num_people"] == 3
 
 
 def test_equal_maxima_are_decoded_to_the_first_in_reading_order():

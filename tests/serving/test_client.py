@@ -112,6 +112,11 @@ def test_addresses_of_servers(url):
         RestTransport(url, "pose")
 
 
+def test_addresses_of_rest_are_none_of_grpc():
+    with pytest.raises(UserError, match=r"host:port, .* Received: 'http://localhost:8501'"):
+        Client("http://localhost:8501")
+
+
 def test_neither_proxies_nor_passwords_of_the_machine_are_used(monkeypatch):
     with socket.create_server(("localhost", 0)) as proxy:  # takes connections, answers nothing
         monkeypatch.setenv("HTTP_PROXY", f"http://localhost:{proxy.getsockname()[1]}")

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import pathlib
 import pickle
 import re
 import shutil
@@ -245,6 +246,7 @@ def test_a_bad_picture_costs_its_own_answer_only(addresses, kind):
 PICTURE = b64(b"x")
 BAD_REQUESTS = {
     "not JSON": (b"{", "is a JSON object"),
+    "a picture": (b"\xff\xd8\xff\xe0", "invalid start byte. Correct the body."),
     "not text": (b"\xff\xfe\x00", "is a JSON object"),
     "a pickle": (pickle.dumps({"instances": [1]}), "is a JSON object"),
     "a list": ([], "is a JSON object. Received: list"),
@@ -398,6 +400,23 @@ def test_binary_tensors_that_do_not_come_out_even(addresses):
         assert more.status_code == 400
 
 
+def test_curl_as_the_readme_has_it(addresses, tmp_path):
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    [command] = re.findall(r"```sh\n(.*?curl.*?)```", readme, re.DOTALL)
+    command = command.replace("http://127.0.0.1:8501", addresses["network"])
+    command = command.replace("hourglass_tiny_people", "pose")
+    (tmp_path / "photo.jpg").write_bytes(random_picture(0, ".jpg"))
+    run = {"shell": True, "cwd": tmp_path, "capture_output": True, "timeout": 60}
+    answer = json.loads(subprocess.run(command, **run).stdout)
+    [row] = answer["predictions"]
+    assert set(row) == {"keypoints", "scores", "present", "valid"} and row["valid"]
+    (tmp_path / "photo.jpg").write_bytes(b"no picture")
+    [row] = json.loads(subprocess.run(command, **run).stdout)["predictions"]
+    assert not row["valid"] and np.isnan(row["keypoints"]).all()
+
+
 def test_addresses_that_are_not_there(addresses):
     address, request = addresses["network"], {"instances": [PICTURE]}
     for path, status, message in (
@@ -411,7 +430,8 @@ def test_addresses_that_are_not_there(addresses):
     ):
         reply = post(address, path, request)
         assert reply.status_code == status and message in reply.json()["error"], reply.text
-    assert get(address, "/v1/models/pose:predict").status_code == 404
+    reply = get(address, "/v1/models/pose:predict")
+    assert reply.status_code == 404 and "by POST. Received: GET" in reply.json()["error"]
     assert get(address, "/v1/models/pose/versions/7").status_code == 404
 
 
@@ -800,7 +820,7 @@ def test_what_cannot_be_served_is_said_at_once(folder, tmp_path):
     for model, message in (
         ("no_such_model", "No such|preset"),
         (folder / "versions" / "pose" / "1", "One|one version. Name .*pose"),
-        (folder / "versions", "One model is served at a time.*Name .*pose"),
+        (folder / "versions", "One model is served at a time.*the folder of pose.*Name .*pose"),
     ):
         with pytest.raises(UserError, match=message):
             create_app(model)

@@ -1,6 +1,6 @@
 // Dragging over the photo fills the box field, in pixels of the photo.
 (() => {
-  let image = null, start = null, frame = null;
+  let image = null, start = null, frame = null, drawn = null, watcher = null;
   const clamp = (value, most) => Math.min(Math.max(value, 0), most);
   const inside = (event) => {
     const edge = image.getBoundingClientRect();
@@ -20,7 +20,28 @@
     Object.getOwnPropertyDescriptor(proto.prototype, 'value').set.call(field, text);
     field.dispatchEvent(new Event('input', { bubbles: true }));
   };
-  const clear = () => { if (frame) frame.remove(); frame = null; };
+  const clear = () => {
+    if (frame) frame.remove();
+    if (watcher) watcher.disconnect();
+    frame = drawn = watcher = null;
+  };
+  // Where the box is in the page now: it stays on the photo when something scrolls.
+  const place = () => {
+    if (!frame || !drawn) return;
+    const { left, top, scale } = inside({ clientX: 0, clientY: 0 }), [x, y, width, height] = drawn;
+    Object.assign(frame.style, { left: `${left + x * scale + scrollX}px`,
+      top: `${top + y * scale + scrollY}px`, width: `${width * scale}px`,
+      height: `${height * scale}px` });
+  };
+  // Another photo, or none, has no box.
+  const watch = (photo) => {
+    const source = photo.src;
+    watcher = new MutationObserver(() => {
+      if (!photo.isConnected || photo.src !== source) clear();
+    });
+    watcher.observe(document.querySelector('#photo'),
+      { childList: true, subtree: true, attributes: true, attributeFilter: ['src'] });
+  };
   document.addEventListener('dragstart', (event) => {
     if (event.target.closest && event.target.closest('#photo img')) event.preventDefault();
   });
@@ -34,13 +55,12 @@
     frame = document.createElement('div');
     frame.id = 'dragged';
     document.body.appendChild(frame);
+    watch(image);
   });
   document.addEventListener('pointermove', (event) => {
     if (!start) return;
-    const point = inside(event), [x, y, width, height] = rectangle(point);
-    Object.assign(frame.style, { left: `${point.left + x * point.scale + scrollX}px`,
-      top: `${point.top + y * point.scale + scrollY}px`, width: `${width * point.scale}px`,
-      height: `${height * point.scale}px` });
+    drawn = rectangle(inside(event));
+    place();
   });
   document.addEventListener('pointerup', (event) => {
     if (!start) return;
@@ -50,6 +70,10 @@
     if (values[2] < 4 || values[3] < 4) { clear(); write(''); } else write(values.join(', '));
   });
   document.addEventListener('pointercancel', () => { start = null; clear(); });
-  document.addEventListener('scroll', clear, true);
-  window.addEventListener('resize', clear);
+  // What is typed is no longer what was dragged.
+  document.addEventListener('input', (event) => {
+    if (event.isTrusted && event.target.closest && event.target.closest('#box')) clear();
+  }, true);
+  document.addEventListener('scroll', place, true);
+  window.addEventListener('resize', place);
 })();
