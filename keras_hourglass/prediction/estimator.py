@@ -1,5 +1,6 @@
 """Joints straight from pictures as a task of Keras: train, evaluate and predict on raw pictures."""
 
+import os
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ from keras_hourglass.codec import HeatmapCodec
 from keras_hourglass.errors import UserError, checks_arguments, refuse_unknown
 from keras_hourglass.geometry import apply_affine
 from keras_hourglass.io.images import warp
+from keras_hourglass.io.structured import one_line
 from keras_hourglass.network.compiling import loss_and_metrics
 from keras_hourglass.network.model import StackedHourglass
 from keras_hourglass.prediction.boxes import check_overlap, person_affines
@@ -16,6 +18,8 @@ from keras_hourglass.prediction.pictures import open_pictures
 from keras_hourglass.prediction.predictor import Predictor
 from keras_hourglass.skeletons import Skeleton
 from keras_hourglass.typing import Path, Size
+
+FURTHEST = 1e6  # that a joint may lie from the corner of its picture, in pixels
 
 
 @keras.saving.register_keras_serializable(package="keras_hourglass")
@@ -29,7 +33,8 @@ class PosePreprocessor(keras.layers.Layer):
         **kwargs: `name`, `dtype` and `trainable` of `keras.layers.Layer`.
 
     Call arguments:
-        x: pictures: an array `(N, height, width, 3)`, or a list of arrays, paths, PIL images.
+        x: pictures: an array `(N, height, width, 3)`, or a list of arrays, paths, PIL images; one
+            alone counts as a list of one.
         y: `(N, K, 2)` joints `x, y` in pixels of the pictures, NaN where one is not labelled, or
             `(N, K, 3)` with its visibility, above 0 where it is labelled; `None` for none.
         boxes: `(N, 4)` rectangles `x, y, w, h` of the people, taken as they are; by default each
@@ -40,7 +45,7 @@ class PosePreprocessor(keras.layers.Layer):
         `HeatmapCodec.targets`.
 
     Raises:
-        UserError: if there are not as many joints or boxes as pictures, or of another shape.
+        UserError: if there are no pictures, or not as many joints or boxes, or of another shape.
 
     Example:
 
@@ -62,7 +67,7 @@ class PosePreprocessor(keras.layers.Layer):
         self.built = True
 
     def __call__(self, x: Any, y: Any = None, boxes: Any = None) -> Any:
-        opened = open_pictures(list(x))
+        opened = open_pictures(_listed(x))
         size = self.codec.input_size
         boxes = None if boxes is None else _rows(boxes, "boxes", (4,))
         crops, matrices = [], []
@@ -75,6 +80,8 @@ class PosePreprocessor(keras.layers.Layer):
             [matrix] = person_affines(shown, size)
             crops.append(warp(image, matrix, size))
             matrices.append(matrix)
+        if not crops:
+            raise UserError("There must be a picture at least. Received: none. Give some.")
         _same_number(len(crops), boxes, "boxes")
         if y is None:
             return np.stack(crops)
@@ -83,7 +90,13 @@ class PosePreprocessor(keras.layers.Layer):
         seen = np.isfinite(y[..., :2]).all(axis=-1)
         if y.shape[-1] == 3:
             seen &= y[..., 2] > 0
-        pairs = zip(matrices, y[..., :2], strict=True)
+        if (np.abs(y[..., :2][seen]) > FURTHEST).any():
+            raise UserError(
+                f"Joints lie in pixels of their pictures, at most {FURTHEST:g} from their corner. "
+                f"Received: {np.abs(y[..., :2][seen]).max():g}. Correct it, or say NaN for a joint "
+                "that is not labelled."
+            )
+        pairs = zip(matrices, np.where(seen[..., None], y[..., :2], np.nan), strict=True)
         points = np.stack([apply_affine(matrix, joints) for matrix, joints in pairs])
         return np.stack(crops), self.codec.targets(points, seen)
 
@@ -109,7 +122,8 @@ class PoseEstimator:
         preprocessor: a `PosePreprocessor`; by default one as the backbone's `preprocessing` says.
 
     Raises:
-        UserError: if the preprocessor makes crops of another size than the backbone takes.
+        UserError: if the backbone is something else, or the preprocessor makes crops of another
+            size than it takes.
 
     Example:
 
@@ -122,6 +136,11 @@ class PoseEstimator:
     """
 
     def __init__(self, backbone: StackedHourglass, preprocessor: PosePreprocessor | None = None):
+        if not isinstance(backbone, StackedHourglass):
+            raise UserError(
+                f"The backbone is a StackedHourglass. Received: {one_line(repr(backbone))}. Of a "
+                "name or a folder, PoseEstimator.from_preset(...) makes an estimator."
+            )
         if preprocessor is None:
             sigma = backbone.preprocessing.get("sigma", 1.0)
             preprocessor = PosePreprocessor(backbone.input_size, sigma, backbone.stride)
@@ -181,7 +200,14 @@ class PoseEstimator:
         """
         crops, targets = self._prepared(x, y, boxes)
         if validation_data is not None:
-            validation_data = self._prepared(*validation_data)
+            parts = validation_data if isinstance(validation_data, (tuple, list)) else ()
+            if len(parts) not in (2, 3):
+                raise UserError(
+                    "validation_data is (pictures, joints) or (pictures, joints, boxes). Received: "
+                    f"{type(validation_data).__name__}"
+                    f"{f' of {len(parts)} parts' if parts else ''}. Give these."
+                )
+            validation_data = self._prepared(*parts)
         return self.backbone.fit(crops, targets, validation_data=validation_data, **options)
 
     def evaluate(self, x: Any, y: Any, boxes: Any = None, **options) -> Any:
@@ -203,15 +229,18 @@ class PoseEstimator:
             x, boxes: see `PosePreprocessor`.
 
         Returns:
-            `(N, K, 3)` float64: x, y in pixels of the picture, and the score.
+            `(N, K, 3)` float64: x, y in pixels of the picture, and the score; of no pictures
+            `(0, K, 3)`.
         """
         if self._predictor is None:
             mirrors = self.skeleton is not None and self.skeleton.mirrors
             self._predictor = Predictor(self.backbone, flip=mirrors, whole=True)
-        pictures = list(x)
+        pictures = _listed(x)
         if boxes is not None:
             boxes = _rows(boxes, "boxes", (4,))
             _same_number(len(pictures), boxes, "boxes")
+        if not pictures:
+            return np.zeros((0, self.backbone.num_keypoints, 3))
         poses = self._predictor(pictures, None if boxes is None else list(boxes))
         return np.stack([np.column_stack([pose.keypoints, pose.scores]) for pose in poses])
 
@@ -234,6 +263,8 @@ class PoseEstimator:
         self.backbone.save_to_preset(folder, **{"preprocessing": settings, **options})
 
     def _prepared(self, x, y, boxes=None):
+        if y is None:
+            raise UserError("Training and measuring need joints. Received: None. Give them as `y`.")
         crops, targets = self.preprocessor(x, y, boxes)
         if targets.shape[1] != self.backbone.num_keypoints:
             raise UserError(
@@ -242,6 +273,20 @@ class PoseEstimator:
                 "Give as many, or load the network with their skeleton=[...]."
             )
         return crops, dict.fromkeys(self.backbone.output_names, targets)
+
+
+def _listed(x):
+    """Pictures as a list; a path or a picture alone as one of them, never its letters or rows."""
+    alone = isinstance(x, (str, bytes, os.PathLike)) or hasattr(x, "getexif")
+    if alone or getattr(x, "ndim", None) == 3:
+        return [x]
+    try:
+        return list(x)
+    except TypeError:
+        raise UserError(
+            "Pictures are an array (N, height, width, 3) or a list of arrays, paths or PIL images. "
+            f"Received: {one_line(repr(x))}. Give these."
+        ) from None
 
 
 def _rows(values, what, *shapes):
