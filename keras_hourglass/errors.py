@@ -7,6 +7,7 @@ into one line and exit status 2.
 import difflib
 import functools
 import importlib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -70,6 +71,22 @@ def optional(name: str) -> Any:
         raise
     except Exception as error:
         raise ImportError(f"{name} is broken: {type(error).__name__}: {error}") from error
+
+
+def printable(text: str) -> str:
+    """A line for a terminal with its control characters written out.
+
+    Names of files, and in files of others, may command a terminal or begin a line of their own.
+
+    Args:
+        text: one line.
+
+    Example:
+
+    >>> print(printable("a\\x1b]0;title\\x07\\n.png"))
+    a\\x1b]0;title\\x07\\x0a.png
+    """
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 _LONGEST = 200  # characters of a name in a message: files of others have longer ones

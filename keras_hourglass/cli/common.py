@@ -172,8 +172,10 @@ def report_failures(failures, shown=5):
         failures: path -> reason.
         shown: how many to name where `metrics.json` names the rest; `None` for all.
     """
+    from keras_hourglass.errors import printable
+
     for path, reason in list(failures.items())[:shown]:
-        print(f"skipped: {path}: {' '.join(reason.split())}", file=sys.stderr)
+        print(printable(f"skipped: {path}: {' '.join(reason.split())}"), file=sys.stderr)
     if shown is not None and len(failures) > shown:
         print(f"skipped: {len(failures) - shown} more, see metrics.json", file=sys.stderr)
     return 1 if failures else 0

@@ -3,7 +3,7 @@
 import functools
 
 from keras_hourglass.cli.common import add_own_data, limited_records, report_failures
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, printable
 
 _OCCLUDED = (250, 220, 60)  # RGB of the ring around an occluded joint
 _SPEC = "data set, e.g. lsp:DIR#1-800, mpii:FILE, coco:FILE, synthetic:100@7"
@@ -93,7 +93,7 @@ def _check(args, progress):
     for name, found in findings.items():
         print(f"{name.replace('_', ' '):18} {len(found)}")
         for row, what in found[:3]:
-            print(f"    {records.ids[row]} in {records.images[row]}: {what}")
+            print(printable(f"    {records.ids[row]} in {records.images[row]}: {what}"))
         suspicious += [row for row, _ in found if name not in ("unreadable", "no_reference")]
     content = {
         name: [{"id": records.ids[row], "image": records.images[row], "what": what}

@@ -8,7 +8,7 @@ import sys
 
 from keras_hourglass.choices import DEFAULT_MODEL
 from keras_hourglass.cli.common import CtrlC, add_decoder, add_flip
-from keras_hourglass.errors import UserError, listed
+from keras_hourglass.errors import UserError, listed, printable
 
 SAVE = ("images", "json", "csv", "parquet", "video", "sheet")
 TABLES = ("csv", "parquet")
@@ -449,7 +449,7 @@ class Job:
     def _report(self, message):
         from tqdm import tqdm
 
-        tqdm.write(f"keras-hourglass predict: {message}", file=sys.stderr)
+        tqdm.write(f"keras-hourglass predict: {printable(message)}", file=sys.stderr)
 
     def _summary(self, interrupted):
         lines = [self._said_of_pictures()] if self.stills.count or not self.frames else []

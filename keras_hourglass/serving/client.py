@@ -177,8 +177,9 @@ class Client:
         ):
             name = _name(images[index])
             with self._understood():
+                truths = _truths(present)
                 pose = Pose(
-                    keypoints, scores, box, skeleton, present, name, data, thresholds=thresholds
+                    keypoints, scores, box, skeleton, truths, name, data, thresholds=thresholds
                 )
             results[index].append(pose)
         return results
@@ -331,6 +332,17 @@ def _credentials(protocol):
     import grpc
 
     return grpc.ssl_channel_credentials()
+
+
+def _truths(values):
+    """True and false (or 1 and 0) of an answer; the text "false" would count as true."""
+    truths = np.asarray(values)
+    if truths.dtype.kind not in "biuf" or not np.isin(truths, (0, 1)).all():
+        raise ServingError(
+            "Whether joints are present is said by true and false. Received: "
+            f"{str(values)[:100]}. Check the model's name and server."
+        )
+    return truths.astype(bool)
 
 
 def _name(image):

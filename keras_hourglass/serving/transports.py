@@ -177,7 +177,16 @@ class KServeTransport(RestTransport):
 
     def status(self, timeout):
         """See `GrpcTransport.status`."""
-        versions = self._request("GET", self._model, None, timeout).get("versions") or ["1"]
+        versions = self._request("GET", self._model, None, timeout).get("versions")
+        if versions in (None, []):  # which a server need not say
+            versions = ["1"]
+        if not isinstance(versions, list) or not all(
+            isinstance(version, str) and version.isdecimal() for version in versions
+        ):
+            raise ServingError(
+                "The versions of a model are a list of numbers as text. Received: "
+                f"{str(versions)[:100]!r}. Check that the server speaks KServe's v2 protocol."
+            )
         try:
             self._request("GET", f"{self._model}/ready", None, timeout)
             state = "AVAILABLE"

@@ -1,6 +1,7 @@
 """The command line as a whole: help, usage mistakes, exit statuses."""
 
 import io
+import logging
 import os
 import pathlib
 import subprocess
@@ -183,3 +184,8 @@ def test_names_in_files_do_not_command_the_terminal(tmp_path, capsys):
     assert cli.main(["train", str(tmp_path / "a.yaml"), "--out", str(tmp_path / "run")]) == 2
     told = capsys.readouterr().err
     assert "\\x1b]0;title\\x07" in told and "\x1b" not in told and "\x07" not in told
+
+
+def test_hints_do_not_command_the_terminal():
+    record = logging.makeLogRecord({"msg": "a\x1b[2Jb\nc\x9bd"})
+    assert cli._Lines("%(message)s").format(record) == "a\\x1b[2Jb\nc\\x9bd"

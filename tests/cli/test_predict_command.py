@@ -487,3 +487,14 @@ def test_what_cannot_go_on(words, reason, predict, photos, capsys):
     assert predict(photos, *words) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     assert reason in line
+
+
+def test_names_of_pictures_do_not_command_the_terminal(predict, photos, capsys):
+    # Names that set the title of the window and begin a line of their own.
+    (photos / "a\x1b]0;title\x07.png").write_bytes(b"no picture")
+    (photos / "b\x9b2J\nall is well.txt").write_text("no picture")
+    assert predict(photos) == 1
+    told = capsys.readouterr().err
+    assert "a\\x1b]0;title\\x07.png" in told
+    assert not set(told) & {"\x1b", "\x07", "\x9b"}
+    assert not any(line.startswith("all is well") for line in told.splitlines())

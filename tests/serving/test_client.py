@@ -19,7 +19,7 @@ from keras_hourglass.serving import (
     ServingError,
     transports,
 )
-from keras_hourglass.serving.transports import RestTransport
+from keras_hourglass.serving.transports import KServeTransport, RestTransport
 
 CROPS = np.zeros((1, 8, 8, 3))
 
@@ -167,6 +167,11 @@ _GOOD = '{"skeleton": null, "joints": ["a", "b"], "thresholds": {}}'
         (_GOOD, {"keypoints": [["x"]], "scores": [[1]], "present": [[True]]}),
         (_GOOD, {"keypoints": [[[1, 2]]], "scores": [["y", {}]], "present": [[True]]}),
         (_GOOD, {"keypoints": 7, "scores": 7, "present": 7}),
+        (_GOOD, {"keypoints": [[[1, 2]] * 2], "scores": [[1, 1]], "present": ["false"]}),
+        (_GOOD, {"keypoints": [[[1, 2]] * 2], "scores": [[1, 1]], "present": [["false", "true"]]}),
+        (_GOOD, {"keypoints": [[[1, 2]] * 2], "scores": [[1, 1]], "present": [[True, "false"]]}),
+        (_GOOD, {"keypoints": [[[1, 2]] * 2], "scores": [[1, 1]], "present": [[1, 2]]}),
+        (_GOOD, {"keypoints": [[[1, 2]] * 2], "scores": [[1, 1]], "present": [[True, None]]}),
         (_GOOD, {}),
         (_GOOD, None),
     ],
@@ -180,6 +185,21 @@ def test_whatever_a_server_answers_is_understood_or_refused_in_one_line(document
     assert len(str(caught.value)) < 300
     with pytest.raises(ServingError, match="localhost:1.*invalid literal"):
         client.status()
+
+
+@pytest.mark.parametrize("versions", ["123", 123, {"1": 2}, [1.5], [True], ["x"], [["1"]], "", 0])
+def test_versions_that_are_no_list_of_numbers(monkeypatch, versions):
+    transport = KServeTransport("http://localhost:1", "pose")
+    monkeypatch.setattr(transport, "_request", lambda *_: {"versions": versions})
+    with pytest.raises(ServingError, match="list of numbers"):
+        transport.status(1.0)
+
+
+@pytest.mark.parametrize(("said", "numbers"), [(["123", "7"], [123, 7]), ([], [1]), (None, [1])])
+def test_versions_that_a_server_says(monkeypatch, said, numbers):
+    transport = KServeTransport("http://localhost:1", "pose")
+    monkeypatch.setattr(transport, "_request", lambda *_: {"versions": said})
+    assert transport.status(1.0) == dict.fromkeys(numbers, "AVAILABLE")
 
 
 @pytest.mark.parametrize(
