@@ -1,7 +1,6 @@
 """What several commands share: options, progress, tables, the data they read."""
 
 import argparse
-import os
 import shlex
 import signal
 import sys
@@ -133,15 +132,13 @@ def limited_records(
     Raises:
         UserError: if the limit is not positive.
     """
-    from keras_hourglass.data.load import guess_spec, load_records
+    from keras_hourglass.data.load import load_records, spec_of_path
     from keras_hourglass.errors import UserError
 
     if limit is not None and limit < 1:
         raise UserError(f"The limit must be at least 1. Received: {limit}.")
-    named = [
-        guess_spec(one, root) if os.path.exists(os.path.join(root or "", one)) else one
-        for one in ([spec] if isinstance(spec, str) else spec)
-    ]
+    specs = [spec] if isinstance(spec, str) else spec
+    named = [spec_of_path(one, root) for one in specs]
     records = load_records(named, root, need_pictures, skeleton, images, pairs)
     for note in (*records.remarks, *records.notes):
         print(f"note: {note}", file=sys.stderr)

@@ -241,8 +241,8 @@ def _load_one(spec, root, need_pictures, own):
     """Records of one spec and their share in a mixture."""
     kind, colon, where = spec.partition(":")
     if not colon or kind not in _KINDS or not where:
-        there = bool(spec) and os.path.exists(spec if root is None else os.path.join(root, spec))
-        example = guess_spec(spec, root) if there else "lsp:lsp_dataset#1-800"
+        guessed = spec_of_path(spec, root)
+        example = guessed if guessed != spec else "lsp:lsp_dataset#1-800"
         raise UserError(
             f"A data set is named KIND:PATH[#FIRST-LAST] with KIND one of {', '.join(_KINDS)}. "
             f"Received: {spec!r}. Write for example {example}."
@@ -288,6 +288,25 @@ def _read(kind, where, root, own):
         where = match["rest"]
         options.insert(0, match["option"])
     return reader(where if root is None else os.path.join(root, where), options)
+
+
+def spec_of_path(spec: str, root: Path | None = None) -> str:
+    """What `guess_spec` says of a path alone that is there; anything else as it is.
+
+    Args:
+        spec: a spec, or the path of data of one's own.
+        root: folder that a relative path starts from.
+
+    Returns:
+        A spec.
+
+    Example:
+
+    >>> spec_of_path("lsp:lsp_dataset")
+    'lsp:lsp_dataset'
+    """
+    there = bool(spec) and os.path.exists(spec if root is None else os.path.join(root, spec))
+    return guess_spec(spec, root) if there else spec
 
 
 def guess_spec(path: Path, root: Path | None = None) -> str:

@@ -1,6 +1,5 @@
 """Joints straight from pictures as a task of Keras: train, evaluate and predict on raw pictures."""
 
-import os
 from typing import Any
 
 import keras
@@ -14,7 +13,7 @@ from keras_hourglass.io.structured import one_line
 from keras_hourglass.network.compiling import loss_and_metrics
 from keras_hourglass.network.model import StackedHourglass
 from keras_hourglass.prediction.boxes import check_overlap, person_affines
-from keras_hourglass.prediction.pictures import open_pictures
+from keras_hourglass.prediction.pictures import Pictures, open_pictures
 from keras_hourglass.prediction.predictor import Predictor
 from keras_hourglass.skeletons import Skeleton
 from keras_hourglass.typing import Path, Size
@@ -67,7 +66,7 @@ class PosePreprocessor(keras.layers.Layer):
         self.built = True
 
     def __call__(self, x: Any, y: Any = None, boxes: Any = None) -> Any:
-        opened = open_pictures(_listed(x))
+        opened = open_pictures(x)
         size = self.codec.input_size
         boxes = None if boxes is None else _rows(boxes, "boxes", (4,))
         crops, matrices = [], []
@@ -235,13 +234,14 @@ class PoseEstimator:
         if self._predictor is None:
             mirrors = self.skeleton is not None and self.skeleton.mirrors
             self._predictor = Predictor(self.backbone, flip=mirrors, whole=True)
-        pictures = _listed(x)
+        pictures = list(open_pictures(x))
         if boxes is not None:
             boxes = _rows(boxes, "boxes", (4,))
             _same_number(len(pictures), boxes, "boxes")
         if not pictures:
             return np.zeros((0, self.backbone.num_keypoints, 3))
-        poses = self._predictor(pictures, None if boxes is None else list(boxes))
+        opened = Pictures(pictures, len(pictures), "list")
+        poses = self._predictor(opened, None if boxes is None else list(boxes))
         return np.stack([np.column_stack([pose.keypoints, pose.scores]) for pose in poses])
 
     def summary(self, **options) -> None:
@@ -273,20 +273,6 @@ class PoseEstimator:
                 "Give as many, or load the network with their skeleton=[...]."
             )
         return crops, dict.fromkeys(self.backbone.output_names, targets)
-
-
-def _listed(x):
-    """Pictures as a list; a path or a picture alone as one of them, never its letters or rows."""
-    alone = isinstance(x, (str, bytes, os.PathLike)) or hasattr(x, "getexif")
-    if alone or getattr(x, "ndim", None) == 3:
-        return [x]
-    try:
-        return list(x)
-    except TypeError:
-        raise UserError(
-            "Pictures are an array (N, height, width, 3) or a list of arrays, paths or PIL images. "
-            f"Received: {one_line(repr(x))}. Give these."
-        ) from None
 
 
 def _rows(values, what, *shapes):

@@ -140,6 +140,8 @@ def test_the_path_alone_says_what_data_of_ones_own_is(figures, capsys, monkeypat
         load_records("person_keypoints.json")
     with pytest.raises(UserError, match="Write for example lsp:lsp_dataset#1-800"):
         limited_records("person_keypoint.json")
+    with pytest.raises(UserError, match=r"named KIND:PATH.* Received: ''\. Write for example lsp:"):
+        limited_records("", str(figures))
 
 
 def test_stats_by_hand():

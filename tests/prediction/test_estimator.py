@@ -65,7 +65,7 @@ def test_one_picture_alone_is_a_list_of_one(estimator, pictures, tmp_path):
     ("x", "y", "boxes", "message"),
     [
         ([], [], None, "There must be a picture at least. Received: none"),
-        (None, JOINTS, None, "Pictures are an array .* Received: None"),
+        (None, JOINTS, None, "Pictures come from a path, .* Received: NoneType"),
         (2, None, None, "need joints. Received: None"),
         (2, JOINTS[:1], None, "a row of joints for each picture. Received: 1 for 2"),
         (2, JOINTS[:, :1], None, "The network has 2 joints. Received: 1"),
