@@ -432,6 +432,43 @@ def test_what_is_asked_of_people_at_the_edge_in_crowds_and_far_away():
     assert crowd[0, 0, 5] == 0 and crowd[6, 7, 5] > 1
     beside = codec.encode([[200, 8, 40, 40], [20, 80, 24, 40]])
     assert beside[..., 0].max() == 0 and (beside[..., 5] == 1).all()
+    # Left of the picture, above it, or of one pixel that is left: not even a place to be ignored.
+    gone = codec.encode([[-50, 8, 20, 40], [20, -80, 24, 40], [-9, 8, 10, 40]])
+    assert gone[..., 0].max() == 0 and (gone[..., 5] == 1).all()
+
+
+def test_two_of_one_size_keep_the_pixels_closer_to_each():
+    """40×40 each, middles at heatmap pixels (5, 7) and (7, 7), Gaussians of 1 pixel."""
+    maps = BoxCodec((64, 96)).encode([[2, 10, 40, 40], [10, 10, 40, 40]])
+    # At a middle the other's map is exp(-2), more than 0.1; between the two both are as high.
+    assert maps[7, 5:8, 3].tolist() == [0, -1, 0]
+    np.testing.assert_allclose(maps[7, 5:8, 5], [11, 1 + 10 * np.exp(-0.5), 11])
+    # The first one keeps the column between, and loses the pixel at the other's middle: of those
+    # 0, 1, 1.4 and 2 pixels away there are 1, 4, 4 and 4.
+    lost = np.exp(-2) / (1 + 4 * (np.exp(-0.5) + np.exp(-1) + np.exp(-2)))
+    by_place = [maps[:, :7, 6].sum(), maps[:, 7:, 6].sum()]
+    np.testing.assert_allclose(by_place, [1 - lost, 1], rtol=1e-6)
+
+
+def test_a_person_of_one_pixel_weighs_one():
+    """Of a Gaussian of 0.3 pixels only the nearest pixel, 0.4 away both ways, is above 0.1."""
+    codec = BoxCodec((32, 48), limits=(0.3, 0.3))
+    # The middle is at heatmap pixel (3.4, 2.4): (3.4 + 0.5) × 4 = 15.6 from the left.
+    maps = codec.encode([[5.6, 1.6, 20, 20]])
+    assert maps[..., 0].max() == pytest.approx(np.exp(-0.32 / 0.18))
+    assert maps[2, 3, 6] == pytest.approx(1) and maps[..., 6].sum() == pytest.approx(1)
+
+
+def test_no_more_than_300_people_and_no_size_beyond_all_bounds():
+    maps = np.zeros((1, 64, 64, 5), np.float32)
+    maps[0, ::3, ::3, 0] = 0.9
+    maps[..., 1:3] = -4
+    assert len(BoxCodec().decode(maps)[0]) == 300
+    assert len(BoxCodec().decode(maps, most=301)[0]) == 301
+    maps[0, ..., 0] = 0
+    maps[0, 5, 7] = [0.9, 8.5, -8.5, 0, 0]
+    [[box]] = BoxCodec().decode(maps)
+    np.testing.assert_allclose(box[2:4], [64 * np.exp(8), 64 * np.exp(-8)])
 
 
 def test_limits_of_who_is_asked_for_count():
@@ -498,8 +535,12 @@ def test_broken_maps_show_nobody():
         {"input_size": (30, 32)},
         {"spread": 0},
         {"limits": (2, 1)},
+        {"input_size": (0, 32)},
+        {"limits": (0, 1)},
         {"unit": -1},
+        {"unit": 0},
         {"overlap": 1.5},
+        {"overlap": 0},
         {"prior": -1},
     ],
 )
@@ -507,6 +548,12 @@ def test_box_codecs_that_cannot_be(wrong):
     with pytest.raises(UserError):
         BoxCodec(**wrong)
     assert BoxCodec.from_config(BoxCodec((32, 48)).get_config()).heatmap_size == (8, 12)
+
+
+def test_the_least_that_box_codecs_take():
+    assert BoxCodec((1, 3), stride=1).heatmap_size == (1, 3)
+    assert BoxCodec(unit=0.5, limits=(2, 2)).limits == (2, 2)
+    assert BoxCodec().input_size == (256, 256)
 
 
 def test_box_codecs_by_default():
