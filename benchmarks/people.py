@@ -325,7 +325,7 @@ def main():
     found = measure_detectors(detectors, scenes)
     text = detector_table(found, scenes)
     print(text, flush=True)
-    models = args.model or ["hourglass_tiny_lsp", "hourglass_small_lsp", "hourglass_2s_lsp"]
+    models = args.model or [f"hourglass_{size}_people" for size in ("tiny", "small", "2s")]
     joints = measure_joints(models, scenes, args.detector)
     text += f"\n\n{joint_table(joints)}"
     print(text)

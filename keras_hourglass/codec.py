@@ -503,7 +503,8 @@ class BoxCodec:
         spread = np.clip(self.spread * size / self.stride, *self.limits)
         steps = [centre[axis] - np.arange(maps.shape[1 - axis]) for axis in (0, 1)]
         along_x, along_y = (np.exp(-((steps[a] / spread[a]) ** 2) / 2) for a in (0, 1))
-        height = along_y[:, None] * along_x
+        # As exact as what it is compared with, so that a pixel as close to both stays the first's.
+        height = (along_y[:, None] * along_x).astype(np.float32)
         closer = height > maps[..., 0]
         near = closer & (height > 0.1)
         # The same at every size: what weighs more where it is small is thought likelier there.

@@ -79,7 +79,8 @@ def read_mpii(path: Path, split: str | None = None, images: Path | None = None) 
     if names and suffix not in _ADJUSTED:
         centre, scale = adjust(centre, scale)
     if not names:
-        raise DataError(f"{path} holds nobody with annotated joints. Is it the whole file?")
+        part = "" if split is None else f" of the split {split}"
+        raise DataError(f"{path} holds nobody{part} with annotated joints. Is it the whole file?")
     pictures, first = PicturePaths(path, images, names).find_all(names), {}
     for name in names:
         first.setdefault(name, len(first) + 1)

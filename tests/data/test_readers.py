@@ -192,6 +192,12 @@ def test_mpii_split_of_the_official_file_is_listed_in_valid_h5(tmp_path):
     assert load_records(f"mpii:{tmp_path}@train", need_pictures=False).ids.tolist() == (
         ["mpii/a.jpg/0"]
     )
+    # The file is whole, but all of it is for validation.
+    with h5py.File(tmp_path / "valid.h5", "w") as file:
+        file["imgname"] = np.array([b"a.jpg", b"d.jpg"])
+        file["person"] = np.array([0.0, 0.0])
+    with pytest.raises(DataError, match="holds nobody of the split train with annotated joints"):
+        read_mpii(path, "train")
 
 
 @pytest.mark.parametrize("inner", ["", "mpii_human_pose_v1_u12_2"])

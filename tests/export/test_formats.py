@@ -151,6 +151,18 @@ def test_formats_agree_with_keras_after_reloading(model, crops, tmp_path, format
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
 
 
+def test_openvino_writes_files_without_its_reporting_converter(monkeypatch, tmp_path):
+    openvino = pytest.importorskip("openvino")
+
+    def report(*_, **__):
+        raise AssertionError("the conversion is reported to OpenVINO's makers")
+
+    monkeypatch.setattr(openvino, "convert_model", report)
+    model = make(num_stacks=1)
+    [path, _] = export_format(model, tmp_path, "openvino")
+    assert path.stat().st_size > 1000 and path.with_suffix(".bin").stat().st_size > 1000
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("seed", [0, 1])
 def test_int8_is_smaller_and_close(crops, tmp_path, seed):

@@ -15,9 +15,18 @@ SIZE = (16, 24)
 
 
 def small_model():
-    """One stack for three joints whose every weight makes a difference."""
+    """One stack for three joints whose every weight makes a difference.
+
+    Residuals with and without a convolution beside them are among its layers, few of each kind,
+    since some engines are made anew for every weight.
+    """
     model = StackedHourglass(
-        num_stacks=1, num_features=4, depth=1, input_shape=(*SIZE, 3), num_keypoints=3
+        num_stacks=1,
+        num_features=4,
+        depth=1,
+        input_shape=(*SIZE, 3),
+        num_keypoints=3,
+        stem=(4, (), (6,)),
     )
     rng = np.random.default_rng(3)
     for variable in model.variables:
