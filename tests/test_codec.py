@@ -509,6 +509,15 @@ def test_maxima_that_overlap_are_one_person():
     assert len(codec.decode(maps, most=1)[0]) == 1
 
 
+def test_of_many_maxima_the_highest_stay():
+    """Also where there are more than are looked at, which are four times as many as are asked for."""
+    maps = np.zeros((1, 4, 40, 5), np.float32)
+    maps[0, 2, ::3, 0] = np.linspace(0.2, 0.8, 14)
+    maps[..., 1:3] = -4
+    [found] = BoxCodec((16, 160)).decode(maps, most=2)
+    np.testing.assert_allclose(found[:, 4], [0.8, 0.2 + 0.6 * 12 / 13], rtol=1e-6)
+
+
 def test_somebody_in_the_corner_is_found():
     maps = np.zeros((1, 8, 12, 5), np.float32)
     maps[0, 0, 0] = maps[0, 7, 11] = [0.9, 0, 0, 0, 0]
@@ -586,6 +595,11 @@ def test_a_prior_of_sizes_by_hand():
     assert len(BoxCodec((64, 96), prior=0.5).decode(maps, least=0.3)[0]) == 1
     # A score that the prior lifts above the limit: twice 0.04, of a person twice as large.
     maps[0, 8, 16] = [0.04, np.log(2), np.log(2), 0, 0]
+    # The least score itself is not enough, whether or not a prior makes the score.
+    even = np.zeros((1, 16, 24, 5), np.float32)
+    even[0, 4, 4, 0] = 0.5
+    for prior in (0, 0.5):
+        assert not len(BoxCodec((64, 96), prior=prior).decode(even, least=0.5)[0])
     found = BoxCodec((64, 96), prior=0.5).decode(maps, least=0.05)[0]
     np.testing.assert_allclose(found[:, 4], [0.6 * 0.125**0.5, 0.08], rtol=1e-6)
 
