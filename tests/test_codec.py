@@ -510,7 +510,7 @@ def test_maxima_that_overlap_are_one_person():
 
 
 def test_of_many_maxima_the_highest_stay():
-    """Also where there are more than are looked at, which are four times as many as are asked for."""
+    """Also where there are more than are looked at: four times as many as are asked for."""
     maps = np.zeros((1, 4, 40, 5), np.float32)
     maps[0, 2, ::3, 0] = np.linspace(0.2, 0.8, 14)
     maps[..., 1:3] = -4
