@@ -2,12 +2,14 @@
 
     python benchmarks/people.py --data DIR/coco_scenes/validation.json
         [--detector NAME=FILE,MB,LICENCE ...] [--model NAME ...] [--limit N]
+        [--only detectors|joints]
 
 Detectors are measured by the boxes of everybody, in turns, photograph by photograph, in one
 process.
 Joints are measured by COCO's average precision over the twelve joints of the limbs that all data
 sets share, in the boxes of the annotation and in those that are found; and by what `predict` is
-sure of. Results go to `benchmarks/results/people.json`, the tables into `benchmarks/README.md`.
+sure of. Results go to `benchmarks/results/people.json`, the tables into `benchmarks/README.md`; of
+joints, the rows of networks that are not measured anew stay.
 """
 
 import dataclasses
@@ -129,6 +131,7 @@ def measure_detectors(detectors, scenes):
         detect(scenes.images[0])  # what happens once only
     for image in scenes.images:
         for title, (detect, *_) in detectors.items():
+            time.sleep(common.PAUSE)
             start = time.perf_counter()
             found = detect(image)
             seconds[title].append(1000 * (time.perf_counter() - start))
@@ -319,17 +322,23 @@ def main():
     )  # fmt: skip
     parser.add_argument("--model", action="append", metavar="NAME", help="networks of joints")
     parser.add_argument("--limit", type=int, help="so many photographs")
+    parser.add_argument("--only", choices=("detectors", "joints"), help="the other part stays")
     args, load = parser.parse_args(), os.getloadavg()[0]
     scenes = read(args.data, args.limit)
-    detectors = own_detectors() | other_detectors(args.detector)
-    found = measure_detectors(detectors, scenes)
-    text = detector_table(found, scenes)
-    print(text, flush=True)
-    models = args.model or [f"hourglass_{size}_people" for size in ("tiny", "small", "2s")]
-    joints = measure_joints(models, scenes, args.detector)
-    text += f"\n\n{joint_table(joints)}"
+    path = pathlib.Path(args.out)
+    result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if args.only != "joints":
+        detectors = own_detectors() | other_detectors(args.detector)
+        result["detectors"] = measure_detectors(detectors, scenes)
+    if args.only != "detectors":
+        models = args.model or [f"hourglass_{size}_people" for size in ("tiny", "small", "2s")]
+        measured = measure_joints(models, scenes, args.detector)
+        result["joints"] = result.get("joints", {}) | measured
+    tables = [detector_table(result["detectors"], scenes), joint_table(result["joints"])]
+    text = "\n\n".join(tables)
     print(text)
-    common.write(args.out, {"detectors": found, "joints": joints}, load=load)
+    parts = {name: result[name] for name in ("detectors", "joints")}
+    common.write(args.out, parts, load=load)
     page = pathlib.Path(__file__).with_name("README.md")
     changed = common.replace_between(page.read_text(encoding="utf-8"), MARK, f"\n{text}\n")
     page.write_text(changed, encoding="utf-8")

@@ -127,7 +127,8 @@ class Skeleton:
             return (
                 "no joint is known as left or right, so nothing is mirrored, neither in training "
                 f"nor in prediction. Received: {_short(', '.join(self.joints))}. If some mirror "
-                "each other, say so by pairs, e.g. [[a, b], [c, d]]; if each is its own, by []."
+                "each other, say so by pairs, e.g. [[a, b], [c, d]], on the command line "
+                "--pairs a=b,c=d; if each is its own, by []."
             )
         order = self.flip_order
         pairs = [

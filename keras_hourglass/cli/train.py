@@ -2,7 +2,7 @@
 
 import json
 
-from keras_hourglass.cli.common import add_overrides, fit_verbosity
+from keras_hourglass.cli.common import add_overrides, add_own_data, fit_verbosity
 
 # The recipe for data of one's own.
 _FOR_OWN = "custom_finetune"
@@ -26,6 +26,7 @@ def add_arguments(parser):
         metavar="FILE",
         help="the same, to validate with (default: as the recipe says)",
     )
+    add_own_data(parser)
     parser.add_argument("--data-root", help="folder that the recipe's data paths start from")
     parser.add_argument("--out", required=True, help="new folder for weights and logs")
     add_overrides(parser)
@@ -66,13 +67,14 @@ def _recipe(args):
 
 
 def _own(args):
-    """What `--data` and `--validation` set in the recipe."""
+    """What the options about data of one's own set in the recipe."""
     from keras_hourglass.data.load import guess_spec
 
     given = {"train": args.data, "validation": args.validation}
+    given = {
+        key: guess_spec(path, args.data_root) for key, path in given.items() if path is not None
+    }
+    said = {"images": args.images, "pairs": args.pairs}
+    given |= {key: value for key, value in said.items() if value is not None}
     # As YAML text, whatever the path looks like.
-    return [
-        f"data.{key}={json.dumps(guess_spec(path, args.data_root), ensure_ascii=False)}"
-        for key, path in given.items()
-        if path is not None
-    ]
+    return [f"data.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]

@@ -295,6 +295,12 @@ class Run:
         validation = None
         if self.validation is not None:
             validation = self.feeder.feed(self.validation, model.output_names)
+        if phase.frozen:
+            # Keras counts to the end of the phase, as if that were the whole.
+            self._note(
+                f"{', '.join(self.frozen)} stays as it is in the first {phase.last} of "
+                f"{self.recipe.training.epochs} epochs (training.frozen_epochs)"
+            )
         try:
             with self.feeder.plain_errors():
                 model.fit(

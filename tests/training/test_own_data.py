@@ -110,3 +110,20 @@ def test_train_without_recipe_and_data_says_what_it_needs(capsys, tmp_path):
     assert main(["train", "--data", "nowhere.json", "--out", str(tmp_path / "run")]) == 2
     assert "nowhere.json" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_pictures_elsewhere_and_mirrored_joints_are_said_as_to_other_commands(
+    tmp_path, monkeypatch
+):
+    from keras_hourglass.training import run
+
+    asked = []
+    monkeypatch.setattr(run, "train", lambda recipe, *_, **__: asked.append(recipe.data))
+    (tmp_path / "mine.json").write_text("{}")
+    words = ["train", "--data", str(tmp_path / "mine.json"), "--out", str(tmp_path / "run")]
+    assert main([*words, "--images", "pictures: here", "--pairs", "gauche=droite,3=4"]) == 0
+    assert main(words) == 0
+    assert [(data.images, data.pairs) for data in asked] == [
+        ("pictures: here", "gauche=droite,3=4"),
+        (None, None),
+    ]

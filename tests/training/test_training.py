@@ -269,7 +269,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
 
 
 @pytest.mark.full
-def test_a_preset_with_frozen_layers_first(tmp_path):
+def test_a_preset_with_frozen_layers_first(tmp_path, capsys):
     network = {key: value for key, value in TINY.items() if key != "skeleton"}
     start = StackedHourglass(skeleton="lsp", **network)
     start.save_to_preset(tmp_path / "start")
@@ -281,6 +281,8 @@ def test_a_preset_with_frozen_layers_first(tmp_path):
     )
     values["model"] = {"preset": str(tmp_path / "start")}
     model, _ = train(values, tmp_path / "run", verbose=0, callbacks=[look])
+    told = "note: stem stays as it is in the first 1 of 2 epochs (training.frozen_epochs)."
+    assert capsys.readouterr().err.splitlines().count(told) == 1
     before, middle, after = arrays_of(start), seen[0], arrays_of(model)
     for name in before:
         same = np.array_equal(before[name], middle[name])
