@@ -218,7 +218,8 @@ class Job:
             raise
         for others in filter(None, (pictures.passed_over for pictures in opened)):
             self._report(f"no pictures, passed over: {listed(others)}")
-        self.pictures, self.people, self.failed, self.empty, self.doubtful = 0, 0, 0, 0, 0
+        self.pictures, self.people, self.failed, self.doubtful = 0, 0, 0, 0
+        self.empty, self.alone = 0, 0  # pictures without anybody, and those taken whole instead
         self.pale = 0  # people in pictures who are not sure
         self.frames, self.lost, self.nobody, self.ids = 0, 0, 0, {}
         self.ctrl_c = CtrlC()
@@ -423,14 +424,13 @@ class Job:
             if self.lost <= _NAMED or not frame:
                 self._report(" ".join(str(result.error).split()))
             return False
-        if not result.poses and result.frame is None:
-            self._report(f"nobody found in {result.name}")
-        if result.alone and result.frame is None:
+        if not result.poses and not frame:
+            self.empty += 1
+            self._report_nobody(result.name)
+        if result.alone and not frame:
+            self.alone += 1
             doubt = "" if result.poses[0].sure else ", who is not sure"
-            self._report(
-                f"nobody found in {result.name}: the whole picture is taken for one person{doubt}"
-            )
-        self.empty += not result.poses and not frame
+            self._report_nobody(f"{result.name}: the whole picture is taken for one person{doubt}")
         self.nobody += frame and not any(result.ids)
         if not frame:
             self.people += len(result.poses)
@@ -445,6 +445,14 @@ class Job:
         if self.window:
             self.window.show(result)
         return True
+
+    def _report_nobody(self, where):
+        """Name the first pictures without anybody; of a large folder the rest are counted."""
+        count = self.empty + self.alone
+        if count <= _NAMED:
+            self._report(f"nobody found in {where}")
+        elif count == _NAMED + 1:
+            self._report("further pictures in which nobody is found are counted at the end")
 
     def _report(self, message):
         from tqdm import tqdm
@@ -475,6 +483,8 @@ class Job:
             parts.append(f", {self.failed} not readable")
         if self.pale:
             parts.append(f", {_number(self.pale, 'skeleton', 'skeletons')} unsure and drawn pale")
+        if self.alone:
+            parts.append(f", {self.alone} taken whole, since nobody was found")
         return "".join(parts)
 
     def _said_of_frames(self):

@@ -142,6 +142,22 @@ def test_detection_says_when_it_finds_nobody(predict, photos, tmp_path, capsys):
     assert json.loads((tmp_path / "out/dark.json").read_text())["people"] == []
 
 
+def test_of_many_pictures_without_anybody_the_first_are_named(predict, tmp_path, capsys):
+    (tmp_path / "dark").mkdir()
+    for number in range(6):
+        write_image(tmp_path / "dark" / f"{number}.png", np.zeros((48, 64, 3), np.uint8))
+    for words, counted in (
+        (["--detect"], "6 without anybody"),
+        ([], "6 taken whole, since nobody was found"),
+    ):
+        assert predict(tmp_path / "dark", *words, "--overwrite") == 0
+        captured = capsys.readouterr()
+        named = [line for line in captured.err.splitlines() if "nobody found in" in line]
+        assert len(named) == 3 and all(f"{number}.png" in named[number] for number in range(3))
+        assert captured.err.count("further pictures in which nobody is found are counted") == 1
+        assert counted in captured.out
+
+
 def test_show_needs_a_display(predict, photos, monkeypatch, capsys):
     import matplotlib
 
