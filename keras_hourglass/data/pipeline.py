@@ -144,18 +144,27 @@ class CropDataset(abc.ABC):
 
     def _image(self, path, reduction):
         """A picture and the divisor of its size."""
-        if self._cache is not None and path in self._cache:
-            return self._cache[path], 1
+        cache = self._cache  # which another thread may forget meanwhile
+        if cache is not None and path in cache:
+            return cache[path], 1
         if path in self.failures:
             return None, 1
         try:
-            image, reduction = open_reduced(path, 1 if self._cache is not None else reduction)
+            image, reduction = open_reduced(path, 1 if cache is not None else reduction)
         except DataError as error:
             self.failures[path] = str(error)
             return None, 1
-        if self._cache is not None:
-            self._cache[path] = image
+        if cache is not None:
+            cache[path] = image
         return image, reduction
+
+    def forget_pictures(self) -> None:
+        """Let go of the pictures in memory; who is asked for again is read again.
+
+        TensorFlow keeps whatever a `tf.data.Dataset` calls until `keras.backend.clear_session()`.
+        """
+        if self._cache is not None:
+            self._cache = {}
 
     def batch(self, step: int, epoch: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """One batch.

@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 
+import keras
 import numpy as np
 
 from keras_hourglass.errors import RecipeError, UserError
@@ -55,6 +56,8 @@ def ablate(recipes, out, data_root=None, overrides=(), seeds=(1,), resume=False)
                 verbose=2,
             )
             runs.append(read_curve(folder))
+            # Keras would keep the graphs of every network in memory.
+            keras.backend.clear_session()
         curves[name] = np.array(runs)
     facts = {
         "differ_in": section,

@@ -191,7 +191,7 @@ class Feeder:
     """
 
     def __init__(self, data, *sets):
-        sets = [one for one in sets if one is not None]
+        self._sets = sets = [one for one in sets if one is not None]
         self.workers, self.processes = prepared_by(data, max(one.passes for one in sets)), None
         self._given = []
         if not self.workers.processes:
@@ -214,6 +214,9 @@ class Feeder:
             one.close()
         if self.processes is not None:
             self.processes.close()
+        # Or the next training of this process would have this one's pictures in memory, too.
+        for one in self._sets:
+            one.forget_pictures()
 
     def feed(self, batches, outputs, first=None):
         """Batches in the form that `fit` takes on this backend.

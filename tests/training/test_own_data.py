@@ -8,7 +8,13 @@ import pytest
 from keras_hourglass.cli import main
 from keras_hourglass.data.figures import synthetic_records
 from keras_hourglass.errors import RecipeError
-from keras_hourglass.training.batches import _sizes, build_data, held_out_share, hold_out
+from keras_hourglass.training.batches import (
+    Feeder,
+    _sizes,
+    build_data,
+    held_out_share,
+    hold_out,
+)
 from keras_hourglass.training.distribution import Layout
 from keras_hourglass.training.recipe import load_recipe, recipe_titles
 from keras_hourglass.training.run import Run
@@ -69,6 +75,25 @@ def test_nobody_is_trained_on_who_validates():
     assert (len(train.records), len(held.records)) == (12, 3)
     assert not set(train.records.images) & set(held.records.images)
     assert (train.batch_size, len(train), held.batch_size) == (4, 25, 3)
+
+
+def test_pictures_in_memory_go_when_a_training_ends():
+    """Of many trainings in one process, as `ablate` has them, each kept its own until then."""
+    recipe = load_recipe(
+        {
+            "model": {"num_stacks": 1, "num_features": 8, "depth": 1, "input_shape": [64, 64, 3]},
+            "data": {"train": "synthetic:10@1x64", "validation": "20%", "cache": True},
+            "training": {"batch_size": 4},
+        }
+    )
+    sets = build_data(recipe)
+    with Feeder(recipe.data, *sets):
+        for one in sets:
+            one.batch(0)
+        before = [len(one._cache) for one in sets]
+    assert before == [4, 2] and [len(one._cache) for one in sets] == [0, 0]
+    # They can be read again.
+    assert sets[1].batch(0)[0].shape == (2, 64, 64, 3) and len(sets[1]._cache) == 2
 
 
 @pytest.mark.parametrize(
