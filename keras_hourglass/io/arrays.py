@@ -20,8 +20,10 @@ from keras_hourglass.io.structured import boundary, existing, shorten
 from keras_hourglass.typing import Path
 
 MAX_BYTES = 4 * 2**30  # of all arrays of a file
-_RATIO = 1032  # bytes that one byte of a compressed file can stand for, in zlib and gzip
-_SLACK = 2**20  # small files may announce what lies in the memory anyway
+# Bytes that one byte of a compressed file may stand for. Annotations, predictions and weights are
+# packed to a fifth at best; zlib could make a thousand of it, and two megabytes fill the memory.
+_RATIO = 64
+_SLACK = 2**26  # what small files may unpack to, of zeros or the same name again and again
 _PART = 2**26  # bytes of a column of text that are read at once
 _NPY_HEADER = 10_000
 
@@ -66,9 +68,27 @@ def open_hdf5(
             if item.external or item.is_virtual:
                 raise ValueError(f"{shorten(key, 80)} lies in another file")
             total += item.nbytes
-        if total > min(MAX_BYTES, _RATIO * size + _SLACK):
+        if total > most_unpacked(size):
             raise ValueError(f"it announces {total:,} bytes and has {size:,}")
         yield file
+
+
+def most_unpacked(size: int, most: int = MAX_BYTES) -> int:
+    """The bytes that a file may unpack to.
+
+    Args:
+        size: of the file, in bytes.
+        most: the limit for a file of any size.
+
+    Returns:
+        64 times the file and 64 MB, at most `most`.
+
+    Example:
+
+    >>> most_unpacked(0) == 2**26, most_unpacked(2**20) == 2**27
+    (True, True)
+    """
+    return min(most, _RATIO * size + _SLACK)
 
 
 def _size(source):
@@ -216,7 +236,7 @@ def read_npz(
         if missing:
             raise ValueError(f"it lacks {shorten(', '.join(missing))}")
         total = sum(members[name].file_size for name in wanted)
-        if total > min(MAX_BYTES, _RATIO * os.path.getsize(path) + _SLACK):
+        if total > most_unpacked(os.path.getsize(path)):
             raise ValueError(f"its arrays would unpack to {total:,} bytes")
         arrays = {}
         for name in wanted:
@@ -295,7 +315,8 @@ def read_mat(path: Path, what: str = "MATLAB file", **options: Any) -> dict:
     path = existing(path, what)
     remedy = "It must be of version 7.2 or older and complete; fetch it again"
     with boundary(path, what, remedy), open(path, "rb") as file:
-        return scipy.io.loadmat(checked_mat(file), **options)
+        most = most_unpacked(_size(file))
+        return scipy.io.loadmat(checked_mat(file, most), **options)
 
 
 def _check_heaps(path):

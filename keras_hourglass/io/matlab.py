@@ -37,11 +37,12 @@ _HEAD = (
 _SCALAR = re.compile(rb"\x0e\0\0\0(?:" + b"|".join(_LITTLE).replace(b"%s", _HEAD) + b")", re.DOTALL)
 
 
-def checked_mat(file: BinaryIO) -> BinaryIO:
+def checked_mat(file: BinaryIO, most: int = _MAX_UNPACKED) -> BinaryIO:
     """A MATLAB file's variables as a file that SciPy can be given.
 
     Args:
         file: the open binary file.
+        most: bytes that its compressed variables may unpack to, together.
 
     Returns:
         A file in memory, without functions and objects of classes.
@@ -70,7 +71,7 @@ def checked_mat(file: BinaryIO) -> BinaryIO:
     version = data[125 if order == "<" else 124]
     if version != 1:
         raise ValueError("it is of version 7.3, which is HDF5" if version == 2 else "its version")
-    kept, position, unpacked = [data[:128]], 128, 0
+    kept, position, left = [data[:128]], 128, min(most, _MAX_UNPACKED)
     while position + 8 <= len(data):
         kind, length = struct.unpack_from(f"{order}II", data, position)
         end = position + 8 + length
@@ -78,19 +79,28 @@ def checked_mat(file: BinaryIO) -> BinaryIO:
             raise ValueError(f"a variable of type {kind} and {length} bytes at byte {position}")
         body = data[position + 8 : end]
         if kind == _COMPRESSED:
-            reader = zlib.decompressobj()
-            body = reader.decompress(body, _MAX_UNPACKED - unpacked)
-            unpacked += len(body)
-            if reader.unconsumed_tail or not reader.eof:
-                raise ValueError(f"a variable cut short, or of more than {_MAX_UNPACKED:,} bytes")
-            inner = struct.unpack_from(f"{order}II", body)
-            if inner[0] != _MATRIX or inner[1] + 8 > len(body):
-                raise ValueError(f"a compressed variable of type {inner[0]}, {inner[1]} bytes")
-            body = body[8 : 8 + inner[1]]
+            body = _unpacked(body, order, left)
+            left -= len(body)
         if _Walk(body, order).variable():
             kept.append(data[position:end])
         position = end
     return io.BytesIO(b"".join(kept))
+
+
+def _unpacked(packed, order, most):
+    """What a compressed variable holds behind its tag, which says how much that is."""
+    reader = zlib.decompressobj()
+    head = reader.decompress(packed, 8)
+    kind, length = struct.unpack_from(f"{order}II", head)
+    if kind != _MATRIX:
+        raise ValueError(f"a compressed variable of type {kind}, {length} bytes")
+    if length > most:  # before the memory is taken
+        raise ValueError(f"a variable of {length:,} bytes, more than {most:,}")
+    # A few more, to come to the checksum behind the compressed bytes.
+    body = reader.decompress(reader.unconsumed_tail, length + 64)
+    if len(body) < length or not reader.eof:
+        raise ValueError(f"a compressed variable cut short, or of more than {length:,} bytes")
+    return body if len(body) == length else body[:length]
 
 
 class _Walk:

@@ -226,12 +226,44 @@ def test_a_wrong_tag_never_reaches_scipy(tmp_path, monkeypatch, place, value, re
     refused(reason, arrays.read_mat, tmp_path / "a.mat")
 
 
-def test_matlab_bombs(tmp_path):
-    body = struct.pack("<II", 14, 2**31) + bytes(3 * 2**20)
-    packed = zlib.compress(body, 9)
-    header = MATLAB[0][:128]
-    (tmp_path / "a.mat").write_bytes(header + struct.pack("<II", 15, len(packed)) + packed)
-    refused("compressed variable", arrays.read_mat, tmp_path / "a.mat")
+def test_matlab_bombs(tmp_path, monkeypatch):
+    def write(announced, body):
+        packed = zlib.compress(struct.pack("<II", 14, announced) + body, 9)
+        header = MATLAB[0][:128]
+        (tmp_path / "a.mat").write_bytes(header + struct.pack("<II", 15, len(packed)) + packed)
+        return 128 + 8 + len(packed)
+
+    write(3 * 2**20 + 1, bytes(3 * 2**20))  # a byte less than it says
+    refused("compressed variable cut short", arrays.read_mat, tmp_path / "a.mat")
+    write(2**20, bytes(2**21))  # a megabyte more
+    refused("or of more than 1,048,576 bytes", arrays.read_mat, tmp_path / "a.mat")
+    # What is announced is refused before it is unpacked: 64 times the file and 64 MB are the limit.
+    size = write(2**31, bytes(3 * 2**20))
+    refused(f"2,147,483,648 bytes, more than {64 * size + 2**26:,}", arrays.read_mat,
+            tmp_path / "a.mat")  # fmt: skip
+
+
+def test_small_files_do_not_unpack_to_the_memory(tmp_path, monkeypatch):
+    """A file may unpack to 64 times its size and a little, however it is packed."""
+    monkeypatch.setattr(arrays, "_SLACK", 1000)
+    for kind, write, read in (
+        ("h5", lambda path, a: _write_hdf5(path, a), arrays.read_hdf5),
+        ("npz", lambda path, a: np.savez_compressed(path, preds=a), arrays.read_npz),
+        ("mat", lambda path, a: scipy.io.savemat(path, {"preds": a}, do_compression=True),
+         arrays.read_mat),
+    ):  # fmt: skip
+        path = tmp_path / f"a.{kind}"
+        # Zeros are packed to a thousandth, whole numbers up to 100 to less than an eighth.
+        write(path, np.random.default_rng(1).integers(0, 100, (1000, 16)).astype(float))
+        assert read(path)["preds"].shape == (1000, 16)
+        write(path, np.zeros((10**6, 4)))
+        assert path.stat().st_size < 10**5
+        refused("32,000,0[0-9]{2}|32,000,[0-9]{3} bytes", read, path)
+
+
+def _write_hdf5(path, array):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("preds", data=array, compression="gzip")
 
 
 def mutated(data, draw):
@@ -257,7 +289,7 @@ def test_matlab_variables_unpack_to_no_more_than_the_limit(tmp_path, monkeypatch
     scipy.io.savemat(tmp_path / "a.mat", {"a": np.zeros(200)}, do_compression=True)
     assert arrays.read_mat(tmp_path / "a.mat")["a"].shape == (1, 200)
     monkeypatch.setattr("keras_hourglass.io.matlab._MAX_UNPACKED", 1500)
-    with pytest.raises(DataError, match="more than 1,500 bytes"):
+    with pytest.raises(DataError, match="more than 1,500"):
         arrays.read_mat(tmp_path / "a.mat")
 
 
