@@ -35,6 +35,7 @@ LIMITS = {
     "depth": 10,
 }
 MAX_EDGE = 16_384  # of the input, in pixels
+_MAX_BLOCKS = 10_000  # residuals and convolutions of a network, of which each takes a millisecond
 
 DEFAULTS = {
     "num_keypoints": None,
@@ -332,6 +333,12 @@ def _check(config):
             f"Received: heads={_shown(heads)}. Give one tuple per stack."
         )
     filters, branches = hourglass_widths(config)
+    blocks = _count_blocks(config, branches)
+    if blocks > _MAX_BLOCKS:
+        raise UserError(
+            f"A network has at most {_MAX_BLOCKS:,} blocks. Received: {blocks:,} by num_stacks, "
+            "depth, num_blocks and the lists of hourglass, heads and stem. Make these smaller."
+        )
     for key in ("upper", "bottom", "after"):
         if branches[key][-1] != filters:
             raise UserError(
@@ -340,6 +347,15 @@ def _check(config):
             )
     residuals = [filters, config["num_features"], *(w for row in branches.values() for w in row)]
     residuals += [width for part in stem_widths(config)[1:] for width in part]
+    heads = [head_widths(config, stack)[1] for stack in range(1, config["num_stacks"] + 1)]
+    for width in (*residuals, stem_widths(config)[0], *(w for row in heads for w in row)):
+        if isinstance(width, int) and width > LIMITS["num_features"]:
+            raise UserError(
+                f"Layers have at most {LIMITS['num_features']:,} features. Received: "
+                f"{_shown(width)}. Use a smaller width."
+            )
+    for width in (width for row in heads for width in row):
+        check_positive("heads", width)
     for width in residuals:
         if isinstance(width, bool) or not isinstance(width, int) or width < 2 or width % 2:
             raise UserError(
@@ -352,6 +368,16 @@ def _check(config):
             f"Received: supervision='inner', depth={config['depth']}. Use a depth of 2 or more."
         )
     check_input_size(config["input_shape"], config["depth"])
+
+
+def _count_blocks(config, branches):
+    """Residuals and convolutions of all stacks, stem included."""
+    levels = sum(len(branches[key]) for key in ("upper", "lower", "after"))
+    stacks = range(1, config["num_stacks"] + 1)
+    heads = sum(count + len(widths) for count, widths in
+                (head_widths(config, stack) for stack in stacks))  # fmt: skip
+    stem = sum(map(len, stem_widths(config)[1:]))
+    return len(stacks) * (config["depth"] * levels + len(branches["bottom"])) + heads + stem
 
 
 def _check_stem(stem):

@@ -217,9 +217,13 @@ def load_model(
     if load_weights and weights is None:
         raise WeightsError(_without_weights(source))
     target = _with_joints(config, num_keypoints, skeleton)
+    if load_weights:
+        # Before Keras makes room for the network that a config of others asks for.
+        graph = Graph(config)
+        arrays = loading.read_arrays(graph, weights, str(source))
+        arrays = loading.checked(graph, arrays, str(source))
     model = StackedHourglass.from_config({**target, **overrides})
     if load_weights:
-        arrays = loading.read_arrays(model, weights, str(source))
         if target is not config:
             arrays = match_heads(model, arrays, joints_of(config), str(source))
         loading.assign_arrays(model, arrays, str(source))
@@ -616,6 +620,8 @@ def _open_archive(path, load_weights):
 
 def _member(archive, name, limit):
     size = archive.getinfo(name).file_size
+    # Weights are as good as not packed smaller, and Keras does not try.
+    limit = min(limit, 4 * archive.fp.seek(0, io.SEEK_END) + 2**20)
     if size > limit:
         raise ValueError(f"{name} would unpack to {size} bytes, more than {limit}")
     return archive.read(name)

@@ -211,6 +211,16 @@ def test_work_is_what_tensorflow_counts():
         ({"heads": ((8,),)}, "widths of each of the 2 stacks"),
         ({"hourglass": {"uper": (8,)}}, "Received: uper"),
         ({"hourglass": {"upper": (8, 6)}}, r"must end in 8 filters.*Received: upper=\[8, 6\]"),
+        # 4 × (2001 + 1 + 1) + 1 blocks in each of 2 hourglasses, 2 for each head, 2 in the stem.
+        (
+            {"hourglass": {"upper": (8,) * 2001}, "depth": 4, "stem": (6, (4,), (4,))},
+            "at most 10,000 blocks. Received: 16,032 by",
+        ),
+        ({"heads": ((8,) * 20_000, (8,))}, "at most 10,000 blocks"),
+        ({"heads": ((8,), (-2,))}, "`heads` to be a positive integer. Received: heads=-2"),
+        ({"heads": ((True,), (8,))}, "positive integer. Received: heads=True"),
+        ({"stem": (10**9, (4,), (4, None))}, "at most 16,384 features. Received: 1000000000"),
+        ({"heads": ((8,), (8, 16_386))}, "at most 16,384 features. Received: 16386"),
         ({"skeleton": "lsp"}, "has 14 joints. Received: num_keypoints=5"),
         ({"skeleton": "h36m"}, "Unknown skeleton"),
         ({"input_shape": (64, 96)}, r"\(height, width, channels\)"),

@@ -89,6 +89,29 @@ def test_weights_that_announce_terabytes(folder):
         presets.load_model(folder)
 
 
+def test_no_room_is_made_for_a_network_that_the_weights_are_not_of(folder, monkeypatch):
+    """A config may ask for any width; Keras would fill the memory before the weights are read."""
+    from keras_hourglass import StackedHourglass
+
+    config = json.loads((folder / "config.json").read_text())
+    config["architecture"]["num_features"] *= 2
+    config.pop("weights", None)
+    (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(StackedHourglass, "from_config", None)
+    for options in ({}, {"num_keypoints": 3}):
+        with pytest.raises(WeightsError, match="must be those of the network.* of another shape"):
+            presets.load_model(folder, **options)
+
+
+def test_packed_weights_stay_near_the_size_of_their_file(tmp_path):
+    """Four times the archive and a megabyte: floating-point numbers are not packed smaller."""
+    config = {"class_name": "StackedHourglass", "config": {"num_stacks": 1}}
+    path = archive(tmp_path / "bomb.keras", config, bytes(2**21))
+    limit = 4 * path.stat().st_size + 2**20
+    with pytest.raises(WeightsError, match=f"unpack to 2097152 bytes, more than {limit}"):
+        presets.load_model(path)
+
+
 def test_weights_that_lie_in_another_file(folder, tmp_path):
     secret = tmp_path / "secret"
     secret.write_bytes(np.arange(10**5, dtype="float32").tobytes())
