@@ -8,6 +8,7 @@ import difflib
 import functools
 import importlib
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -87,6 +88,19 @@ def printable(text: str) -> str:
     a\\x1b]0;title\\x07\\x0a.png
     """
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def note(text: str) -> None:
+    """Say something that is worth knowing and no error, in a line of the error stream.
+
+    Args:
+        text: what to say; names of files and in files of others are made `printable`.
+
+    Example:
+
+    >>> note("a.json: 2 people left out (crowd), the first is annotation 7")
+    """
+    print(f"note: {printable(text)}", file=sys.stderr, flush=True)
 
 
 _LONGEST = 200  # characters of a name in a message: files of others have longer ones

@@ -13,7 +13,7 @@ import os
 import sys
 
 from keras_hourglass.cli.quiet import QuietTensorFlow
-from keras_hourglass.errors import UserError, nearest, printable
+from keras_hourglass.errors import UserError, listed, nearest, printable
 
 # command -> (module, one line for --help)
 COMMANDS = {
@@ -182,5 +182,5 @@ def _smaller(args):
 
 def _describe(error):
     """An operating system's refusal in one line with the path it is about."""
-    name = f": {error.filename}" if error.filename else ""
+    name = f": {listed([error.filename])}" if error.filename else ""
     return f"{error.strerror or error}{name}. Check the path, permissions and free space."

@@ -133,15 +133,15 @@ def limited_records(
         UserError: if the limit is not positive.
     """
     from keras_hourglass.data.load import load_records, spec_of_path
-    from keras_hourglass.errors import UserError
+    from keras_hourglass.errors import UserError, note
 
     if limit is not None and limit < 1:
         raise UserError(f"The limit must be at least 1. Received: {limit}.")
     specs = [spec] if isinstance(spec, str) else spec
     named = [spec_of_path(one, root) for one in specs]
     records = load_records(named, root, need_pictures, skeleton, images, pairs)
-    for note in (*records.remarks, *records.notes):
-        print(f"note: {note}", file=sys.stderr)
+    for line in (*records.remarks, *records.notes):
+        note(line)
     return records if limit is None else records.select(slice(limit))
 
 

@@ -88,7 +88,7 @@ def _check(args, progress):
     findings = check_records(records, functools.partial(progress, desc="pictures"))
     print(f"{len(records)} people on {len(set(records.images))} pictures, "
           f"{records.skeleton.num_joints} joints ({kind})")  # fmt: skip
-    print(f"mirroring: {records.skeleton.explain_mirroring()}")
+    print(printable(f"mirroring: {records.skeleton.explain_mirroring()}"))
     suspicious = []
     for name, found in findings.items():
         print(f"{name.replace('_', ' '):18} {len(found)}")
@@ -184,8 +184,8 @@ def _stats(args, progress):
     from keras_hourglass.io.files import atomic_write
 
     numbers = describe_records(_records(args, need_pictures=False))
-    print(f"{numbers['people']} people on {numbers['pictures']} pictures, "
-          f"skeleton {numbers['skeleton']}\n")  # fmt: skip
+    print(printable(f"{numbers['people']} people on {numbers['pictures']} pictures, "
+                    f"skeleton {numbers['skeleton']}"), end="\n\n")  # fmt: skip
     print(f"{'source pixels':15}" + "".join(f"{at:>9}" for at in numbers["side"]))
     for name in ("side", "reference"):
         values = numbers[name] or {}
@@ -198,7 +198,7 @@ def _stats(args, progress):
             for key in ("mean", "spread")
         )
         shares = f"{row['visible']:11.1f}{row['occluded']:12.1f}{row['unlabelled']:14.1f}"
-        print(f"{name:15}{shares}{places}")
+        print(printable(f"{name:15}{shares}{places}"))
     if args.json:
         atomic_write(args.json, json.dumps(numbers, indent=1))
     return 0

@@ -1,7 +1,5 @@
 """`keras-hourglass evaluate`."""
 
-import sys
-
 from keras_hourglass.cli.common import (
     add_decoder,
     add_flip,
@@ -13,7 +11,7 @@ from keras_hourglass.cli.common import (
     progress_bar,
     report_failures,
 )
-from keras_hourglass.errors import UserError, listed
+from keras_hourglass.errors import UserError, listed, note
 
 
 def add_arguments(parser):
@@ -93,10 +91,7 @@ def run(args):
     if model.skeleton and (
         unknown := [name for name in records.skeleton.joints if name not in model.skeleton.joints]
     ):
-        print(
-            f"note: not measured, joints that {args.model} does not have: {listed(unknown, 6)}",
-            file=sys.stderr,
-        )
+        note(f"not measured, joints that {args.model} does not have: {listed(unknown, 6)}")
     engine = make_engine("fastest", model, stack_names(model.output), spinning=False)
     options = {"batch_size": args.batch_size, "workers": args.workers}
     with progress_bar(len(records), "people") as bar:
@@ -152,8 +147,8 @@ def _run_detector(args):
     if args.limit is not None and args.limit < 1:
         raise UserError(f"The limit must be at least 1. Received: {args.limit}.")
     records = load_scenes(args.data, args.data_root)
-    for note in records.notes:
-        print(f"note: {note}", file=sys.stderr)
+    for line in records.notes:
+        note(line)
     records = records if args.limit is None else records.select(slice(args.limit))
     # Down to scores that nobody would use, so that the whole curve is there.
     detect = make_detector(args.model, least_score=0.02)

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_hourglass.errors import UserError
+from keras_hourglass.errors import UserError, note
 
 # Slots, and threads to wait for them, beyond one for each process: it computes while its last
 # batch is still being copied.
@@ -187,7 +187,7 @@ class WorkerProcesses:
                 "(data.workers), or threads (data.worker_kind)."
             ) from error
         self._alive.discard(worker)
-        print(f"note: a worker process ended ({reason}) and is replaced.", file=sys.stderr)
+        note(f"a worker process ended ({reason}) and is replaced.")
         return new
 
 

@@ -1,13 +1,16 @@
 """Figures of results, drawn by Matplotlib without its global state."""
 
 import base64
+import contextlib
 import io
 import math
+import warnings
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from keras_hourglass.io.files import atomic_path
 
@@ -28,9 +31,23 @@ def new_figure(width=6.4, height=4.0, rows=1, columns=1, **options):
     return figure, axes
 
 
+@contextlib.contextmanager
+def _as_written(figure):
+    """Draw texts as they are: names of joints are no formulas, and signs that no font has no news.
+
+    Matplotlib takes what stands between two dollar signs for TeX, and raises where it is none.
+    """
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    # Of an axis of names, the texts are made when it is drawn.
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        yield
+
+
 def save_figure(figure, path):
     """Write a figure atomically; the suffix names the format."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, _as_written(figure):
         figure.savefig(temporary, dpi=130)
 
 
@@ -38,7 +55,8 @@ def as_data(figure):
     """A figure as the address of an image that carries its own data."""
     buffer = io.BytesIO()
     # Letters as outlines look the same everywhere; no date, so equal results give equal files.
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "keras_hourglass"}):
+    outlines = {"svg.fonttype": "path", "svg.hashsalt": "keras_hourglass"}
+    with matplotlib.rc_context(outlines), _as_written(figure):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return data_address(buffer.getvalue(), "svg+xml")
 

@@ -3,6 +3,7 @@
 import math
 import re
 
+from keras_hourglass.errors import printable
 from keras_hourglass.metrics import MEANS
 from keras_hourglass.metrics.oks import DEFAULT_SIGMA
 
@@ -89,7 +90,8 @@ def presence_table(joints, default):
 
 
 def as_text(rows):
-    """Aligned columns for a terminal."""
+    """Aligned columns for a terminal, which names of joints do not command."""
+    rows = [list(map(printable, row)) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for number, row in enumerate(rows):

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import sys
 import zlib
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from keras_hourglass.data.epochs import Batches, JointBatches, SceneBatches
 from keras_hourglass.data.load import is_own, is_scenes, load_records, load_scenes
 from keras_hourglass.data.records import PoseRecords
 from keras_hourglass.data.workers import WorkerProcesses, can_start
-from keras_hourglass.errors import RecipeError, UserError
+from keras_hourglass.errors import RecipeError, UserError, note
 from keras_hourglass.hardware import cores
 from keras_hourglass.training.recipe import model_config
 from keras_hourglass.training.teacher import look_over
@@ -50,7 +49,7 @@ def build_data(recipe, data_root=None, layout=None, folder=None):
     records = _records("train", data, data_root, scenes, skeleton)
     augmentation = recipe.augmentation.build()
     if not scenes and augmentation and augmentation.flip and not records.skeleton.mirrors:
-        print(f"note: data.train: {records.skeleton.explain_mirroring()}", file=sys.stderr)
+        note(f"data.train: {records.skeleton.explain_mirroring()}")
     share = held_out_share(data.validation)
     held_out = None
     if share:
@@ -151,10 +150,9 @@ def _sizes(training, people, layout):
         steps = max(-(-people // size), _LEAST_STEPS)
     if "auto" in (training.batch_size, training.steps_per_epoch):
         passes = "as many as there are" if steps is None else steps
-        print(
-            f"note: batches of {size} and {passes} of them in an epoch, for {people} people "
-            "(training.batch_size, training.steps_per_epoch)",
-            file=sys.stderr,
+        note(
+            f"batches of {size} and {passes} of them in an epoch, for {people} people "
+            "(training.batch_size, training.steps_per_epoch)"
         )
     return size, steps
 
@@ -174,8 +172,8 @@ def _records(key, data, data_root, scenes, skeleton):
             f"data.{key}: {error} Recipes take other data by --set data.{key}=KIND:PATH, whose "
             "path starts from --data-root."
         ) from error
-    for note in (*records.remarks, *records.notes):
-        print(f"note: data.{key}: {note}", file=sys.stderr)
+    for line in (*records.remarks, *records.notes):
+        note(f"data.{key}: {line}")
     return records
 
 
@@ -204,7 +202,7 @@ class Feeder:
                 raise RecipeError(f"data.worker_kind: {error}") from error
             what = f"batches come from threads: {error}"
         if "auto" in (data.workers, data.worker_kind):
-            print(f"note: {what} (data.workers, data.worker_kind)", file=sys.stderr)
+            note(f"{what} (data.workers, data.worker_kind)")
 
     def __enter__(self):
         return self

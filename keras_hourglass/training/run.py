@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from keras_hourglass import compat
 from keras_hourglass.data.pipeline import SceneDataset
-from keras_hourglass.errors import DataError, RecipeError, UserError, WeightsError
+from keras_hourglass.errors import DataError, RecipeError, UserError, WeightsError, note
 from keras_hourglass.evaluation.measure import believed_from
 from keras_hourglass.evaluation.predictions import predict_records
 from keras_hourglass.hardware import accelerators, has_bfloat16
@@ -234,7 +233,7 @@ class Run:
 
     def _note(self, text):
         if self.devices.chief:
-            print(f"note: {text}.", file=sys.stderr, flush=True)
+            note(f"{text}.")
 
     def _build(self):
         """Read the data and make the network for them."""

@@ -5,7 +5,6 @@ is sure of a joint says where it is; it looks once at each person, before the tr
 """
 
 import dataclasses
-import sys
 import zlib
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from keras_hourglass.codec import confidences, present_from
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.errors import RecipeError, UserError
+from keras_hourglass.errors import RecipeError, UserError, note
 from keras_hourglass.evaluation.predictions import predict_records
 from keras_hourglass.inference.engines import make_engine
 from keras_hourglass.io.files import atomic_path
@@ -128,11 +127,7 @@ def _predict(records, teacher):
     snapshot = load_snapshot(teacher)
     last = stack_names(snapshot.graph.output)[-1:]
     engine = make_engine("fastest", snapshot, last)
-    print(
-        f"note: data.teacher: {teacher} looks at {len(records)} people first.",
-        file=sys.stderr,
-        flush=True,
-    )
+    note(f"data.teacher: {teacher} looks at {len(records)} people first.")
     rows = dataclasses.replace(records, extra={"row": np.arange(len(records))})
     found = predict_records(snapshot.graph, rows, stacks=last, engine=engine)
     own, wanted = found.records.skeleton, records.skeleton
@@ -193,12 +188,10 @@ def look_over(records: PoseRecords, data, folder: Path | None = None) -> PoseRec
         raise RecipeError(f"data.teacher: {error}") from error
     share = 100 * lesson.doubtful / max(lesson.labels, 1)
     done = {"keep": "kept", "drop": "left out", "mend": "mended"}[data.doubtful]
-    print(
-        f"note: data.teacher: {lesson.doubtful} of {lesson.labels} labels ({share:.1f} %) lie far "
+    note(
+        f"data.teacher: {lesson.doubtful} of {lesson.labels} labels ({share:.1f} %) lie far "
         f"from where {data.teacher} is sure, and are {done}; {lesson.filled} joints without label "
-        "are filled in.",
-        file=sys.stderr,
-        flush=True,
+        "are filled in."
     )
     return lesson.records
 

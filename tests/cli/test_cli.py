@@ -1,16 +1,19 @@
 """The command line as a whole: help, usage mistakes, exit statuses."""
 
 import io
+import json
 import logging
 import os
 import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from keras_hourglass import cli, codec
 from keras_hourglass.cli.common import fit_verbosity
+from keras_hourglass.data.figures import write_dataset
 from keras_hourglass.export import FORMATS, JOINT_FORMATS
 from keras_hourglass.io.images import MAX_PIXELS
 from keras_hourglass.metrics import MEANS
@@ -184,6 +187,39 @@ def test_names_in_files_do_not_command_the_terminal(tmp_path, capsys):
     assert cli.main(["train", str(tmp_path / "a.yaml"), "--out", str(tmp_path / "run")]) == 2
     told = capsys.readouterr().err
     assert "\\x1b]0;title\\x07" in told and "\x1b" not in told and "\x07" not in told
+
+
+def test_names_of_joints_and_pictures_do_not_command_the_terminal(tmp_path, capsys):
+    """In notes, in tables and in what is said of a skeleton."""
+    title = "\x1b]0;title\x07"
+    write_dataset(tmp_path, 2, seed=4, size=72)
+    path = tmp_path / "person_keypoints.json"
+    content = json.loads(path.read_text())
+    names = content["categories"][0]["keypoints"]
+    names[names.index("neck")] = f"neck{title}"
+    content["categories"][0]["name"] = f"figure{title}"
+    content["images"][1]["file_name"] = f"{title}\x9b2J.png"
+    path.write_text(json.dumps(content))
+    people = np.reshape([one["keypoints"] for one in content["annotations"]], (2, 14, 3))
+    np.save(tmp_path / "preds.npy", people[..., :2].astype(float))
+    spec = f"coco:{path}"
+    for words in (
+        ["data", "stats", spec],
+        ["data", "check", spec, "--out", str(tmp_path / "check")],
+        ["score", "--annotations", spec, "--predictions", str(tmp_path / "preds.npy"),
+         "--out", str(tmp_path / "score")],
+    ):  # fmt: skip
+        assert cli.main(words) in (0, 1)
+        told = "".join(capsys.readouterr())
+        assert "\\x1b]0;title\\x07" in told
+        assert not {"\x1b", "\x07", "\x9b"} & set(told)
+
+
+def test_a_path_that_is_no_path_is_one_short_line(tmp_path, capsys):
+    """The operating system's own errors repeat the whole of it."""
+    assert cli.main(["train", "x" * 5000, "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("keras-hourglass train: File name too long: …x") and len(told) < 400
 
 
 def test_hints_do_not_command_the_terminal():

@@ -172,6 +172,25 @@ def test_figures_are_drawn(evaluation, tmp_path):
         assert height > 200 and width > 400
 
 
+def test_names_of_joints_are_no_formulas_and_command_nothing(tmp_path, recwarn):
+    """What stands between dollar signs is TeX to Matplotlib, which no joint is."""
+    names = ["$\\frac$", "$x^$ $", "\x1b[2J", "左肩"]
+    for figure in (
+        figures.kind_bars({name: [1] * 5 for name in names}, list("abcde")),
+        figures.group_curves(
+            {"thresholds": [0.0, 0.5], "groups": {name: [0.0, 100.0] for name in names},
+             "mean": [0.0, 90.0]}, "PCK",
+        ),
+    ):  # fmt: skip
+        figures.save_figure(figure, tmp_path / "a.png")
+        assert image_size(tmp_path / "a.png")[0] > 50
+        assert figures.as_data(figure).startswith("data:image/svg+xml")
+    assert not recwarn.list
+    assert tables.as_text([["\x1b[2J", "x"], ["a", "\x9b1"]]).splitlines() == [
+        "\\x1b[2J      x", "-------  -----", "a        \\x9b1",
+    ]  # fmt: skip
+
+
 def test_sides_have_the_colours_of_every_other_picture(evaluation, report):
     """Eyes have a side, the nose none; the line between both eyes belongs to neither."""
     _, result = evaluation
