@@ -107,6 +107,8 @@ _Epochs = Annotated[_Number, pydantic.Field(ge=0, le=1e6, allow_inf_nan=False)]
 _Int = Annotated[int, pydantic.BeforeValidator(_whole)]
 _Count = Annotated[_Int, pydantic.Field(gt=0)]
 _CountOr0 = Annotated[_Int, pydantic.Field(ge=0)]
+# NumPy takes no larger one.
+_Seed = Annotated[_CountOr0, _rule(lambda value: value < 2**32, "must be below 2**32")]
 _CountOrAuto = Annotated[
     Any, pydantic.BeforeValidator(_whole), _rule(_count_or_auto, "needs a positive int, or auto")
 ]
@@ -249,7 +251,7 @@ class TrainingSection(_Section):
     batch_size: Annotated[_CountOrAuto, _rule(_not_none, "needs a positive int, or auto")] = 6
     steps_per_epoch: _CountOrAuto = None
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    seed: _CountOr0 = 1
+    seed: _Seed = 1
     jit_compile: bool | None = False
     weights: str | None = None
     widen: str | None = None

@@ -97,6 +97,9 @@ def test_a_mistake_is_refused_with_its_key(values, path):
         ({"model": {"metadata": {"preprocessing": 5}}}, "model: Expected `metadata` to be a table"),
         ({"model": {"metadata": {"thresholds": {"a": "b"}}}}, "model: Expected `metadata` to be"),
         ({"training": {"seed": -1}}, "training.seed: must not be negative. Received: -1."),
+        # NumPy has no such seed, and says so in the middle of the training.
+        ({"training": {"seed": 4294967296}},
+         "training.seed: must be below 2**32. Received: 4294967296. The default is 1."),
         ({"schedule": {"divide_by": 1}}, "schedule.divide_by: must be above 1. Received: 1. "),
         ({"training": {"precision": "bfloat16"}},
          "training.precision: must be one of auto, float32, mixed_float16, mixed_bfloat16. "
