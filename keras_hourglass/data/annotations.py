@@ -24,6 +24,8 @@ def numbers(values, shape, what, path, limit=1e9):
     """
     try:
         array = np.asarray(values)
+        if array.dtype.kind == "c":  # NumPy would drop the imaginary part, and say so by a warning
+            raise TypeError("complex ones received")
         if array.dtype.kind not in "fiub":
             array = array.astype(np.float64)
         array = array.astype(np.float64)

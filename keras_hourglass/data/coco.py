@@ -18,7 +18,13 @@ from keras_hourglass.data.annotations import (
     person_box,
     usable_rectangle,
 )
-from keras_hourglass.data.coco_content import coco_content, joint_names, joint_rows, nowhere
+from keras_hourglass.data.coco_content import (
+    coco_content,
+    joint_names,
+    joint_rows,
+    nowhere,
+    odd_pictures,
+)
 from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.data.point_boxes import with_joints
 from keras_hourglass.data.records import PoseRecords, unique_ids
@@ -107,6 +113,7 @@ def read_coco(
     path = _find_json(path, split)
     remarks: list = []
     content = with_joints(coco_content(path, remarks), path, remarks)
+    remarks += odd_pictures(content["images"], path)
     categories = _categories(content, path, remarks)
     chosen, places = _choose(categories, content["annotations"], category, path, remarks)
     found = _skeleton(chosen, path, pairs)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_hourglass.errors import DataError
-from keras_hourglass.io.structured import as_number, read_json
+from keras_hourglass.io.structured import Ids, as_number, read_json, shorten
 
 # Where a category may have the names of its joints.
 _NAMES = ("keypoints", "keypoint_names", "kpt_names", "node_names", "joint_names", "joints")
@@ -73,6 +73,45 @@ def coco_parts(content: Any, path: str, remarks: list) -> dict:
             )
         parts[part] = values
     return parts
+
+
+def odd_pictures(entries: list, path: str) -> list[str]:
+    """What is wrong with the entries of `images`, whether or not anybody is annotated on them.
+
+    Args:
+        entries: of `images`.
+        path: the file, for the lines.
+
+    Returns:
+        A line for each thing, with its count: identifiers that stand for several pictures, widths
+        and heights that no picture has. 0 and nothing mean that nobody has said the size.
+
+    Example:
+
+    >>> odd_pictures([{"id": 1, "width": -4}, {"id": 1}], "a.json")[0]
+    'a.json: 1 picture ids stand for several entries of images, the first is 1: each needs its own'
+    """
+    lines, twins = [], Ids(entry.get("id") for entry in entries).twins
+    if twins:
+        lines.append(
+            f"{path}: {len(twins)} picture ids stand for several entries of images, the first is "
+            f"{shorten(next(iter(twins)))}: each needs its own"
+        )
+    sizes = [[entry.get(name) for name in ("width", "height")] for entry in entries]
+    odd = [place for place, size in enumerate(sizes) if any(map(_is_odd, size))]
+    if odd:
+        first, (width, height) = entries[odd[0]].get("id"), map(shorten, sizes[odd[0]])
+        lines.append(
+            f"{path}: {len(odd)} pictures have a width or height that no picture has, the first "
+            f"has the id {shorten(first)} ({width} and {height}): the picture itself tells"
+        )
+    return lines
+
+
+def _is_odd(length):
+    """Whether a width or height is given and cannot be one."""
+    number = as_number(length)
+    return length is not None and number != 0 and not 1 <= number < np.inf
 
 
 def joint_names(category: dict) -> tuple[str, ...]:

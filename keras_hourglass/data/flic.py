@@ -17,7 +17,8 @@ from keras_hourglass.data.annotations import (
 )
 from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.errors import DataError, UserError
+from keras_hourglass.errors import DataError, UserError, listed
+from keras_hourglass.geometry import MIN_SIDE
 from keras_hourglass.io.arrays import read_hdf5, read_mat
 from keras_hourglass.io.structured import existing, reads
 from keras_hourglass.skeletons import FLIC
@@ -75,12 +76,12 @@ def read_flic(
     names, joints, labelled, centre, side, reference = reader(path, split)
     if not names:
         raise DataError(f"{path} holds nobody of the split {split}. Is it the whole file?")
-    usable = labelled.any(axis=1) & np.isfinite(centre).all(axis=1) & (side > 0)
+    usable = labelled.any(axis=1) & np.isfinite(centre).all(axis=1) & (side >= MIN_SIDE)
     notes = ()
     if not usable.all():
         first = names[int(np.argmin(usable))]
         notes = (f"{path}: {(~usable).sum()} people left out (no joints or torso box), the first "
-                 f"is in {first}",)  # fmt: skip
+                 f"is in {listed([first])}",)  # fmt: skip
     if not usable.any():
         raise DataError(f"Nobody in {path} has joints and a torso box. Is it damaged?")
     joints = np.where(labelled[..., None], joints - 1, 0.0)

@@ -393,13 +393,13 @@ def _with_pictures(records, spec):
     missing = list(dict.fromkeys(records.images[~kept]))
     if not kept.any():
         raise DataError(
-            f"None of the pictures of {spec} is there; the first is {missing[0]}. "
+            f"None of the pictures of {spec} is there; the first is {listed(missing[:1])}. "
             "Put them beside the annotation file, or name their folder by --images."
         )
     more = f", then {listed(missing[1:], 4)}" if len(missing) > 1 else ""
     note = (
         f"{spec}: {(~kept).sum()} people left out (picture missing), {len(missing)} of "
-        f"{len(there)} pictures, the first is {missing[0]}{more}"
+        f"{len(there)} pictures, the first is {listed(missing[:1])}{more}"
     )
     return records.select(kept).with_columns(notes=(*records.notes, note))
 

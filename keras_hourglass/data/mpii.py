@@ -17,7 +17,8 @@ from keras_hourglass.data.annotations import (
 )
 from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.data.records import PoseRecords
-from keras_hourglass.errors import DataError
+from keras_hourglass.errors import DataError, listed
+from keras_hourglass.geometry import MIN_SIDE
 from keras_hourglass.io.arrays import read_hdf5, read_mat
 from keras_hourglass.io.structured import existing, read_json, reads
 from keras_hourglass.skeletons import MPII
@@ -84,13 +85,14 @@ def read_mpii(path: Path, split: str | None = None, images: Path | None = None) 
     pictures, first = PicturePaths(path, images, names).find_all(names), {}
     for name in names:
         first.setdefault(name, len(first) + 1)
-    usable = np.isfinite(centre).all(axis=1) & np.isfinite(scale) & (scale > 0)
+    usable = np.isfinite(centre).all(axis=1) & np.isfinite(scale)
+    usable &= _PIXELS_PER_SCALE * scale >= MIN_SIDE
     usable &= (visibility > 0).any(axis=1)
     notes = ()
     if not usable.all():
         index = int(np.argmin(usable))
         notes = (f"{path}: {(~usable).sum()} people left out (no centre, scale or joints), the "
-                 f"first is in {names[index]}",)  # fmt: skip
+                 f"first is in {listed([names[index]])}",)  # fmt: skip
     if not usable.any():
         raise DataError(f"Nobody in {path} has a centre, a scale and joints. Is it damaged?")
     side = np.where(usable, scale, 1)[:, None] * _PIXELS_PER_SCALE

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_hourglass.data.coco_content import odd_pictures
 from keras_hourglass.data.mixture import check_shares, repeat
 from keras_hourglass.data.picture_paths import PicturePaths
 from keras_hourglass.errors import DataError
@@ -176,7 +177,7 @@ def read_scenes(path: Path, images: Path | None = None) -> SceneRecords:
             "image_id": np.array([picture.get("id") for picture in pictures], dtype=object),
             "image_number": np.arange(1, len(pictures) + 1),
         },
-        notes=notes,
+        notes=(*odd_pictures(pictures, path), *notes),
     )
 
 

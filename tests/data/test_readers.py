@@ -18,6 +18,7 @@ from keras_hourglass.data.lsp import read_lsp
 from keras_hourglass.data.mixture import match_joints, mix_records
 from keras_hourglass.data.mpii import read_mpii
 from keras_hourglass.data.records import PoseRecords
+from keras_hourglass.data.scenes import read_scenes
 from keras_hourglass.errors import DataError, UserError
 from keras_hourglass.skeletons import COCO, FLIC, LSP, MPII, PEOPLE, Skeleton
 
@@ -340,6 +341,34 @@ def test_flic_real_annotation_is_observer_centric(shared_data):
 # COCO and own data
 
 
+def test_boxes_smaller_than_two_pixels_are_no_people(tmp_path):
+    """Scales that are a number and above 0, and of which every later division overflows."""
+    content = [
+        {"image": "a.jpg", "center": [5, 5], "scale": scale, "joints": [[3, 4]] * 16,
+         "joints_vis": [1] * 16}
+        for scale in (0.01, 1e-300, 0.5)
+    ]  # fmt: skip
+    (tmp_path / "valid.json").write_text(json.dumps(content))
+    records = read_mpii(tmp_path / "valid.json")
+    # 200 times 1.25 times the scale: 2.5, next to nothing and 125 px.
+    assert records.boxes[:, 2].tolist() == [2.5, 125.0]
+    assert "1 people left out (no centre, scale or joints)" in records.notes[0]
+    with h5py.File(tmp_path / "train.h5", "w") as file:
+        file["part"] = np.ones((2, 11, 2)) * np.arange(1, 12)[:, None]
+        file["center"], file["scale"] = np.full((2, 2), 9.0), [1e-300, 2.0]
+        file["imgname"] = ["a.jpg", "b.jpg"]
+    assert read_flic(tmp_path / "train.h5").boxes[:, 2].tolist() == [400.0]
+
+
+def test_complex_numbers_are_no_joints(tmp_path, recwarn):
+    joints = np.zeros((3, 14, 2), complex)
+    joints += 1j
+    scipy.io.savemat(tmp_path / "joints.mat", {"joints": joints})
+    with pytest.raises(DataError, match="'joints' in .* must be numbers .complex ones received"):
+        read_lsp(tmp_path)
+    assert not recwarn.list
+
+
 def coco_content(**changes):
     category = {"id": 7, "name": "puppet", "keypoints": ["Left-Ear", "right ear", "tail"],
                 "skeleton": [[1, 3], [2, 3], [9, 1]]}  # fmt: skip
@@ -353,6 +382,35 @@ def write_coco(folder, content):
     picture(folder / "images" / "p.png")
     (folder / "person_keypoints.json").write_text(json.dumps(content))
     return folder
+
+
+@pytest.mark.parametrize("reader", [read_coco, read_scenes])
+def test_odd_entries_of_pictures_are_said(tmp_path, reader):
+    content = coco_content()
+    picture(tmp_path / "images" / "p.png")
+    path = tmp_path / "person_keypoints.json"
+
+    def said(*images):
+        content["images"] = [{"file_name": "p.png", **image} for image in images]
+        path.write_text(json.dumps(content))
+        records = reader(path)
+        lines = (*records.remarks, *records.notes)
+        return [line.removeprefix(f"{path}: ") for line in lines]
+
+    # What tools write where they do not know the size is nothing to speak of.
+    for width, height in ((40, 30), (0, 0), (None, None), ("40", "30"), (40.0, 0)):
+        assert said({"id": 5, "width": width, "height": height}) == []
+    wrong = [line] = said({"id": 5, "width": -40, "height": 30})
+    assert line == (
+        "1 pictures have a width or height that no picture has, the first has the id 5 "
+        "(-40 and 30): the picture itself tells"
+    )
+    for width in (float("nan"), float("inf"), -float("inf"), "wide", [40], 0.5):
+        wrong += said({"id": 6, "width": 9, "height": 9}, {"id": 5, "width": 9, "height": width})
+    assert len(wrong) == 7 and all("1 pictures have a width or height" in line for line in wrong)
+    assert said({"id": 5}, {"id": "5"}, {"id": 6}) == [
+        "1 picture ids stand for several entries of images, the first is 5: each needs its own"
+    ]
 
 
 def test_own_joint_names_become_a_skeleton(tmp_path):
