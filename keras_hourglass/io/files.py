@@ -120,6 +120,24 @@ def atomic_writes(folder, contents):
                 os.fsync(file.fileno())
 
 
+def refuse_link(path):
+    """Refuse to write into a file that lies elsewhere, as one that is written bit by bit would be.
+
+    A file that is written as a whole takes the place of the link instead.
+
+    Args:
+        path: the file, which need not be there.
+
+    Raises:
+        UserError: if the path is a link.
+    """
+    if os.path.islink(path):
+        raise UserError(
+            "A file that is written bit by bit lies in its folder. Received: "
+            f"{path}, a link to another place. Remove the link, or name another folder."
+        )
+
+
 @contextlib.contextmanager
 def only_one(path, what):
     """Keep a second process out of a folder while the block runs.
@@ -136,6 +154,7 @@ def only_one(path, what):
     import filelock
 
     path = pathlib.Path(path)
+    refuse_link(path)  # the file that is locked is emptied
     lock = filelock.FileLock(path)
     try:
         try:

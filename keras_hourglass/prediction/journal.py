@@ -8,11 +8,12 @@ import pathlib
 import threading
 
 from keras_hourglass.errors import UserError, optional
-from keras_hourglass.io.files import atomic_path, only_one
-from keras_hourglass.io.structured import boundary, check_depth, existing
+from keras_hourglass.io.files import atomic_path, only_one, refuse_link
+from keras_hourglass.io.structured import boundary, check_depth, existing, shorten
 from keras_hourglass.prediction.picture_poses import cell, columns_of
 
 NAME = ".unfinished-predict.jsonl"
+_WHAT, _REMEDY = "journal of an unfinished run", "Begin anew with --overwrite"
 # Rows of a table that are in memory at once.
 _ROWS = 10_000
 
@@ -39,6 +40,7 @@ class Journal:
         # What is compared has been through JSON once.
         self._options = json.loads(json.dumps(options))
         self.stems, self._places, self.resumed = {}, {}, False
+        refuse_link(self.path)
         self._locked = contextlib.ExitStack()
         self._locked.enter_context(only_one(self.path.with_suffix(".lock"), "predict"))
         try:
@@ -60,9 +62,8 @@ class Journal:
 
     def _read(self):
         """Places of what is done; a last line that was cut off is forgotten."""
-        what = ("journal of an unfinished run", "Begin anew with --overwrite")
-        with open(existing(self.path, what[0]), "rb+") as file, boundary(self.path, *what):
-            place = 0
+        with open(existing(self.path, _WHAT), "rb+") as file, boundary(self.path, _WHAT, _REMEDY):
+            place, taken = 0, set()
             for line in file:
                 if not line.endswith(b"\n"):
                     file.truncate(place)
@@ -71,12 +72,16 @@ class Journal:
                 if place == 0:
                     self._compare(entry["options"])
                 elif "names" in entry:
-                    self.stems.update(entry["names"])
-                    for stem in entry["names"].values():
-                        if os.path.basename(stem) != stem:  # results stay in their folder
-                            raise ValueError(f"{stem!r} is no name of a file")
+                    for source, stem in entry["names"].items():
+                        # Results stay in their folder, and no picture's replace another's.
+                        if not stem or os.path.basename(stem) != stem or "\0" in stem:
+                            raise ValueError(f"{shorten(stem)!r} is no name of a file")
+                        if stem.casefold() in taken and self.stems.get(source) != stem:
+                            raise ValueError(f"{shorten(stem)!r} is the name of several results")
+                        taken.add(stem.casefold())
+                        self.stems[source] = stem
                 else:
-                    self._places[entry["stem"]] = place
+                    self._places[_checked_rows(entry)["stem"]] = place
                 place += len(line)
         self.resumed = bool(place)
 
@@ -134,21 +139,24 @@ class Journal:
                 kind = _Parquet if path.suffix == ".parquet" else _Csv
                 writers.append(stack.enter_context(contextlib.closing(kind(temporary, columns))))
             waiting = []
-            for row in self._rows():
+            for row in self._rows(len(columns)):
                 waiting.append(row)
                 if len(waiting) == _ROWS:
                     _hand_out(writers, waiting)
                     waiting = []
             _hand_out(writers, waiting)
 
-    def _rows(self):
+    def _rows(self, count):
         planned = [stem for stem in self.stems.values() if stem in self._places]
         known = set(planned)
         others = [stem for stem in self._places if stem not in known]
-        with open(self.path, "rb") as file:
+        with open(self.path, "rb") as file, boundary(self.path, _WHAT, _REMEDY):
             for stem in [*planned, *others]:
                 file.seek(self._places[stem])
-                yield from json.loads(file.readline())["rows"]
+                for row in json.loads(file.readline())["rows"]:
+                    if len(row) != count:
+                        raise ValueError(f"a row of {len(row)} values for {count} columns")
+                    yield row
 
     def close(self, finished=False):
         """Let go of the file; remove it if the run has come to its end."""
@@ -156,6 +164,17 @@ class Journal:
         if finished:
             self.path.unlink(missing_ok=True)
         self._locked.close()
+
+
+def _checked_rows(entry):
+    """An entry of a picture that is done, if its rows are of plain values, as tables have them."""
+    plain = (str, int, float, type(None))
+    rows = entry["rows"]
+    if not isinstance(entry["stem"], str) or not all(
+        isinstance(row, list) and all(isinstance(value, plain) for value in row) for row in rows
+    ):
+        raise ValueError(f"a line that is no picture: {shorten(entry)}")
+    return entry
 
 
 def _hand_out(writers, rows):

@@ -113,6 +113,50 @@ def test_no_result_leaves_its_folder(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"a.jpg": ""}, {"a.jpg": "a\0b"}, {"a.jpg": 5}, {"a.jpg": None}, {"a.jpg": "a/"},
+        {"a.jpg": "x", "b.jpg": "X"}, ["x"],
+    ],
+)  # fmt: skip
+def test_names_of_results_are_names_and_of_one_picture_each(names, tmp_path):
+    lines = [{"options": {}}, {"names": names}]
+    (tmp_path / NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(UserError, match="Begin anew with --overwrite"):
+        Journal(tmp_path, {}, resume=True)
+
+
+@pytest.mark.parametrize("rows", [5, None, "ab", [5], [{"a": 1}], [[[1]]], [[1, {}]]])
+def test_rows_are_plain_values(rows, tmp_path):
+    lines = [{"options": {}}, {"names": {"a.jpg": "a"}}, {"stem": "a", "rows": rows}]
+    (tmp_path / NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(UserError, match="Begin anew with --overwrite"):
+        Journal(tmp_path, {}, resume=True)
+
+
+def test_rows_of_other_columns_are_a_sentence_and_no_table(tmp_path):
+    journal = Journal(tmp_path, {})
+    journal.plan({"a.jpg": "a"})
+    journal.add("a", [{"image": "a.jpg"}])
+    with pytest.raises(UserError, match="a row of 1 values for .* Begin anew with --overwrite"):
+        journal.write_tables([tmp_path / "poses.csv"], DOT)
+    journal.close()
+    assert not (tmp_path / "poses.csv").exists()
+
+
+@pytest.mark.parametrize("name", [NAME, NAME.replace(".jsonl", ".lock")])
+def test_nothing_is_written_through_a_link(name, tmp_path):
+    """A folder that came in an archive, with a link in the place of the journal."""
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).symlink_to(tmp_path / "mine")
+    for resume in (False, True):
+        with pytest.raises(UserError, match="a link to another place. Remove the link"):
+            Journal(tmp_path / "out", {}, resume)
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
 def test_a_pipe_in_the_place_of_a_journal_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / NAME)
     with pytest.raises(UserError, match="a pipe or a device"):
