@@ -154,9 +154,10 @@ class Skeleton:
     def index(self, joint: str) -> int:
         """The position of a joint's name in the arrays."""
         if joint not in self.joints:
+            known = _short(", ".join(self.joints), 300)
             raise UserError(
                 f"Skeleton {self.name!r} has no such joint. Received: {joint!r}. "
-                f"Choose one of {', '.join(self.joints)}.{did_you_mean(joint, self.joints)}"
+                f"Choose one of {known}.{did_you_mean(joint, self.joints)}"
             )
         return self.joints.index(joint)
 

@@ -77,14 +77,15 @@ def _predictions(args):
         return Predictions(
             records, ("predictions",), keypoints[None], scores[None], scores[None] * float("nan")
         )
+    from keras_hourglass.io.structured import shorten
     from keras_hourglass.zoo.store import load_model
 
     model = load_model(args.model)
     wanted = records.skeleton
     if model.skeleton is not None and not set(wanted.joints) <= set(model.skeleton.joints):
         raise UserError(
-            f"The benchmark wants the joints {', '.join(wanted.joints)}. "
-            f"Received: a model of {', '.join(model.skeleton.joints)}."
+            f"The benchmark wants the joints {shorten(', '.join(wanted.joints), 200)}. "
+            f"Received: a model of {shorten(', '.join(model.skeleton.joints), 200)}."
         )
     with progress_bar(len(records), "people") as bar:
         found = predict_records(

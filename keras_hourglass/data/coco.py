@@ -120,7 +120,7 @@ def read_coco(
     if skeleton is not None and found.joints != skeleton.joints:
         raise DataError(
             f"{path} must have the joints {', '.join(skeleton.joints)}. "
-            f"Received: {', '.join(found.joints)}. Read it as coco:{path} instead."
+            f"Received: {shorten(', '.join(found.joints), 200)}. Read it as coco:{path} instead."
         )
     people = _People(
         path,

@@ -25,6 +25,7 @@ from keras_hourglass.skeletons import MPII, get_skeleton
 from keras_hourglass.typing import Array, Path
 
 ARRAYS = "predictions.npz"
+_LARGEST = 1e9  # coordinate or score; what is squared or rounded overflows far beyond
 _COLUMNS = ("boxes", "joints", "visibility", "reference")
 
 
@@ -195,6 +196,15 @@ def read_keypoints(
             "Save an array 'preds' of shape (people, joints, 2) in one of them."
         )
     scores = values[..., 2] if values.shape[-1] == 3 else np.full(values.shape[:2], np.nan)
+    # Places that are not finite are those of joints that were not found; a score is a number.
+    with np.errstate(invalid="ignore"):
+        beyond = np.abs(values) > _LARGEST
+    beyond[..., :2] &= np.isfinite(values[..., :2])
+    if beyond.any():
+        raise DataError(
+            f"Coordinates and scores of predictions are at most {_LARGEST:g}, which no picture "
+            f"reaches. Received: {values[beyond][0]:g} in {path}. Write it again."
+        )
     return values[..., :2] - first_pixel, scores
 
 
@@ -246,7 +256,8 @@ def _in_order(values, records, path):
         if values.ndim == 3:
             ordered = values.transpose(axes)
             if ordered.shape[:2] == (count, joints) and ordered.shape[2] in (2, 3):
-                return ordered.astype(np.float64)
+                with np.errstate(over="ignore"):  # of numbers of 128 bits
+                    return ordered.astype(np.float64)
     raise DataError(
         f"The annotations have {count} people with {joints} joints, so predictions need shape "
         f"({count}, {joints}, 2). Received: {values.shape} in {path}. "

@@ -317,6 +317,23 @@ def test_joints_that_were_not_found_are_submitted_as_none(tmp_path, capsys):
     assert row["score"] == 0.6
 
 
+def test_numbers_that_no_picture_reaches_are_one_line(tmp_path, capsys):
+    """They overflow where they are rounded, and JSON has no infinity."""
+
+    def both(*row):
+        return [{"id": key, "keypoints": [row, [1, 2, 0.5], [5, 6, 1e9]]} for key in (5, 6)]
+
+    for row in ((1e308, 2, 0.5), (1, -1e308, 0.5), (1, 2, 1e308), (1, 2, float("inf"))):
+        assert submitted(tmp_path, both(*row)) == 2
+        line = capsys.readouterr().err
+        assert "at most 1e+09, which no picture reaches" in line and line.count("\n") == 1
+        assert not (tmp_path / "o.json").exists()
+    # A place at infinity is that of a joint that was not found.
+    assert submitted(tmp_path, both(float("inf"), 2, 0.5)) == 0
+    row = json.loads((tmp_path / "o.json").read_text(), parse_constant=pytest.fail)[0]
+    assert row["keypoints"] == [0.0, 0.0, 0.0, 1.0, 2.0, 0.5, 5.0, 6.0, 1e9]
+
+
 @pytest.mark.parametrize(
     "people, names",
     [
