@@ -23,6 +23,7 @@ _REDUCED = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
+_PART = 2**20  # values of deep pixels that are brought to 8 bits at once
 _ENDS = (b"\xff\xd9", b"IEND")  # of a whole JPEG and a whole PNG
 # Formats whose pixels may have more than 8 bits; PNG is looked at more closely.
 _DEEP = ("tiff", "pnm", "hdr")
@@ -148,15 +149,26 @@ def to_eight_bits(values: np.ndarray) -> np.ndarray:
     if values.dtype == np.uint8 or not values.size:
         return values.astype(np.uint8)
     fractions = values.dtype.kind in "fb"
-    values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = min(float(values.min()), 0.0), float(values.max())
+    # A part at a time: as numbers of 64 bits a picture of 50 million pixels takes gigabytes.
+    flat = values.reshape(-1)
+    parts = [slice(start, start + _PART) for start in range(0, flat.size, _PART)]
+    ends = [(part.min(), part.max()) for part in (_finite(flat[part]) for part in parts)]
+    low, high = min(0.0, *(float(end) for end, _ in ends)), max(float(end) for _, end in ends)
     if low < 0:
         white = high
     elif fractions and high <= 1:
         white = 1.0
     else:
         white = next((2.0**bits - 1 for bits in _BITS if high <= 2.0**bits - 1), high)
-    return ((values - low) * (255 / max(white - low, 1e-300))).round().astype(np.uint8)
+    result = np.empty(flat.shape, np.uint8)
+    for part in parts:
+        result[part] = ((_finite(flat[part]) - low) * (255 / max(white - low, 1e-300))).round()
+    return result.reshape(values.shape)
+
+
+def _finite(values):
+    """Numbers of 64 bits, 0 in the place of what is no number."""
+    return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _decode(data, header, reduction):

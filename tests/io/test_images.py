@@ -2,6 +2,7 @@
 
 import struct
 import sys
+import tracemalloc
 import zlib
 
 import cv2
@@ -219,3 +220,24 @@ def test_integers_above_16_bits_have_their_largest_as_white():
     values = np.array([0, 2_000_000, 8_000_000], np.int32)
     assert images.to_eight_bits(values).tolist() == [0, 64, 255]
     assert images.to_eight_bits(values.astype(np.float64)).tolist() == [0, 64, 255]
+
+
+def test_deep_pixels_do_not_take_many_times_their_memory(monkeypatch):
+    """50 million pixels of 16 bits took four gigabytes on their way to 8."""
+    monkeypatch.setattr(images, "_PART", 1000)
+    rng = np.random.default_rng(2)
+    deep = rng.integers(0, 4096, (400, 250, 3), np.uint16)
+    deep[399, 249, 2] = 4095
+    tracemalloc.start()
+    eight = images.to_eight_bits(deep)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * deep.nbytes
+    # The largest value of all is in the last row, and the first rows go by it, too.
+    assert eight.tolist() == (deep * (255 / 4095)).round().astype(np.uint8).tolist()
+    deep = np.zeros((9, 500))
+    deep[0, 0], deep[8, 1], deep[4, 2] = -1, 3, np.nan
+    eight = images.to_eight_bits(deep)
+    # -1 is black, 3 is white, 0 a quarter of the way: 63.75.
+    assert [eight[0, 0], eight[8, 1], eight[4, 2], eight[5, 5]] == [0, 255, 64, 64]
+    assert images.to_eight_bits(np.uint16(255)).tolist() == 255
