@@ -17,6 +17,7 @@ import urllib.parse
 
 from keras_hourglass.errors import DataError, UserError, WeightsError
 from keras_hourglass.io.files import atomic_path, atomic_write
+from keras_hourglass.io.structured import one_line
 
 # Set to 1, plain http is accepted for this machine itself, and for nothing else.
 ALLOW_LOCAL = "KERAS_HOURGLASS_ALLOW_LOCAL_HTTP"
@@ -65,7 +66,7 @@ def resolve_address(address):
     return address
 
 
-def download(address, sha256=None, size=None, folder=None):
+def download(address, sha256=None, size=None, folder=None, limit=MAX_BYTES):
     """A file behind an address, from the cache or downloaded into it.
 
     The file appears in the cache whole or not at all, and its checksum is verified at every use.
@@ -76,6 +77,7 @@ def download(address, sha256=None, size=None, folder=None):
             holds later uses to it.
         size: the bytes it must have, if known.
         folder: cache folder; Keras's by default.
+        limit: the most bytes it may have where `size` is not known.
 
     Returns:
         The `pathlib.Path` of the cached file.
@@ -94,7 +96,7 @@ def download(address, sha256=None, size=None, folder=None):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path):
             if not _is_there(path, note):
-                _fill(path, note, address, sha256, size)
+                _fill(path, note, address, sha256, size, limit)
                 return path
     verify(path, sha256 or note.read_text().strip(), size)
     return path
@@ -195,11 +197,11 @@ def _alone(path):
             place.unlink(missing_ok=True)
 
 
-def _fill(path, note, address, sha256, size):
+def _fill(path, note, address, sha256, size, limit):
     """Fetch a file into the cache."""
     with atomic_path(path) as temporary:
         with open(temporary, "wb") as file:
-            digest = _receive(address, file, size)
+            digest = _receive(address, file, size, limit)
         if sha256 and digest != sha256.lower():
             raise WeightsError(
                 f"The file behind {address} is not the one that was published: its sha256 must be "
@@ -288,6 +290,12 @@ def _receive(address, file, size=None, limit=MAX_BYTES, quiet=False):
                 raise WeightsError(
                     f"{address} cannot be reached ({cause}). Check the connection and try again."
                 ) from None
+        except UserError:
+            raise
+        except ValueError as error:  # of an address or a header that is none
+            raise WeightsError(
+                f"{address} gives no answer ({one_line(error, 80)}). Check the address."
+            ) from None
     expected = size if size is not None else receiver.announced()
     if expected is not None and receiver.count != expected:
         raise WeightsError(

@@ -314,13 +314,26 @@ def read_config(path: Path) -> tuple[dict, dict]:
         )
     remedy = "Write it again with save_to_preset"
     with boundary(path, "preset's config", remedy, UserError):
+        if (size := path.stat().st_size) > _MAX_CONFIG:
+            raise ValueError(f"it has {size:,} bytes, more than {_MAX_CONFIG:,}")
         config = read_json(path, "preset's config", UserError)
         architecture = dict(config.pop("architecture"))
-        record = dict(config.pop("weights", {}))
+        record = _checked_record(dict(config.pop("weights", {})))
         for part in config:
             # Preprocessing, thresholds, card: all of them tables.
             config[part] = dict(config[part])
         return _known({**architecture, "metadata": config}, path), record
+
+
+def _checked_record(record):
+    """The record of a file of weights, whose checksum and size are such where it has them."""
+    sha256, size = record.get("sha256", "0" * 64), record.get("size", 0)
+    if not re.fullmatch("[0-9a-fA-F]{64}", str(sha256)) or type(size) is not int or size < 0:
+        raise ValueError(
+            f"sha256={shorten(sha256)} and size={shorten(size)} of the weights, which are 64 "
+            "hexadecimal digits and a number of bytes"
+        )
+    return record
 
 
 def weights_folder() -> pathlib.Path:
@@ -361,7 +374,7 @@ def read_manifest(folder: Path | None = None) -> dict[str, dict]:
         return {}
     with boundary(path, "list of weights", "Install the package again", WeightsError):
         records = read_json(path, "list of weights", WeightsError)["weights"]
-        by_name = {record["name"]: record for record in records}
+        by_name = {record["name"]: _checked_record(record) for record in records}
     for name, record in by_name.items():
         lacking = [field for field in FIELDS if field not in record]
         if lacking or not any(place in record for place in _PLACES):
@@ -596,7 +609,7 @@ def _open_address(source, load_weights):
     address = resolve_address(address).rstrip("/")
     if address.endswith(".keras"):
         return _open_archive(download(address, sha256), load_weights)
-    config, record = read_config(download(f"{address}/{CONFIG}"))
+    config, record = read_config(download(f"{address}/{CONFIG}", limit=_MAX_CONFIG))
     if not load_weights:
         return config, None
     sha256 = sha256 or record.get("sha256")

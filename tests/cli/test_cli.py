@@ -211,7 +211,7 @@ def test_names_of_joints_and_pictures_do_not_command_the_terminal(tmp_path, caps
     ):  # fmt: skip
         assert cli.main(words) in (0, 1)
         told = "".join(capsys.readouterr())
-        assert "\\x1b]0;title\\x07" in told
+        assert "\\x1b" in told and "title\\x07" in told
         assert not {"\x1b", "\x07", "\x9b"} & set(told)
 
 

@@ -89,6 +89,28 @@ def test_redirects_stay_secure(server):
     assert fetch.download(f"{server.address}/to/here", DIGEST).read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("target", ["\xff", "http://[", "https://a\udcff/b", "http://%"])
+def test_redirects_to_nowhere_are_one_line(server, tmp_path, target):
+    """Libraries raise what comes to them, of letters that are none, too."""
+    server.target = target
+    for fetched in (
+        lambda: fetch.download(f"{server.address}/to/nowhere"),
+        lambda: fetch.download_picture(f"{server.address}/to/nowhere"),
+    ):
+        with pytest.raises(UserError) as caught:
+            fetched()
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+    assert [name for name in cached(tmp_path) if not name.endswith(".sha256")] == []
+
+
+def test_no_more_is_fetched_than_the_limit(server):
+    with pytest.raises(WeightsError, match="at most 699999 bytes"):
+        fetch.download(f"{server.address}/a.weights.h5", limit=699_999)
+    with pytest.raises(WeightsError, match="at most 699999 bytes"):
+        fetch.download(f"{server.address}/packed/a.weights.h5", limit=699_999)
+    assert fetch.download(f"{server.address}/a.weights.h5", limit=700_000).is_file()
+
+
 def test_what_comes_with_a_redirect_is_not_read(server):
     server.target = f"{server.address}/a.weights.h5"
     assert fetch.download(f"{server.address}/to/endless", DIGEST).read_bytes() == CONTENT

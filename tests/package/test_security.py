@@ -112,6 +112,23 @@ def test_packed_weights_stay_near_the_size_of_their_file(tmp_path):
         presets.load_model(path)
 
 
+@pytest.mark.parametrize(
+    "record", [{"size": "y"}, {"size": -1}, {"size": True}, {"sha256": 5}, {"sha256": "../x"}]
+)
+def test_a_record_of_weights_is_a_checksum_and_a_size(folder, record):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "weights": record}))
+    with pytest.raises(UserError, match="64 hexadecimal digits and a number of bytes. Write it"):
+        presets.load_model(folder)
+
+
+def test_a_config_has_a_limit(folder, monkeypatch):
+    monkeypatch.setattr(presets, "_MAX_CONFIG", 100)
+    size = (folder / "config.json").stat().st_size
+    with pytest.raises(UserError, match=f"it has {size:,} bytes, more than 100"):
+        presets.load_model(folder)
+
+
 def test_weights_that_lie_in_another_file(folder, tmp_path):
     secret = tmp_path / "secret"
     secret.write_bytes(np.arange(10**5, dtype="float32").tobytes())
