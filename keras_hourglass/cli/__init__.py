@@ -119,7 +119,16 @@ def main(argv=None):
 
 
 def _run(args):
-    """Run a command; what the user can mend ends in one line."""
+    """Run a command; what the user can mend ends in one line and leaves no empty folder."""
+    status = _status(args)
+    if status == 2:
+        from keras_hourglass.io.files import remove_empty_folders
+
+        remove_empty_folders()
+    return status
+
+
+def _status(args):
     try:
         return args.run(args) or 0
     except UserError as error:

@@ -16,7 +16,7 @@ import sys
 import urllib.parse
 
 from keras_hourglass.errors import DataError, UserError, WeightsError
-from keras_hourglass.io.files import atomic_path, atomic_write
+from keras_hourglass.io.files import atomic_path, atomic_write, folder_for
 from keras_hourglass.io.structured import one_line
 
 # Set to 1, plain http is accepted for this machine itself, and for nothing else.
@@ -93,8 +93,7 @@ def download(address, sha256=None, size=None, folder=None, limit=MAX_BYTES):
     path = pathlib.Path(folder or cache_folder()) / place / name
     note = path.with_name(f"{path.name}.sha256")
     if not _is_there(path, note):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path):
+        with folder_for(path.parent), _alone(path):
             if not _is_there(path, note):
                 _fill(path, note, address, sha256, size, limit)
                 return path

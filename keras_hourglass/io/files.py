@@ -199,5 +199,40 @@ def new_folder(path, overwrite=False, remedy="Name a new folder, or allow it wit
             f"The output folder already holds files, which would be lost. Received: {path}. "
             f"{remedy}."
         )
-    path.mkdir(parents=True, exist_ok=True)
+    _new_folders.extend(_make(path))
     return path
+
+
+_new_folders: list = []  # that `new_folder` made in this process, the innermost first
+
+
+def remove_empty_folders() -> None:
+    """Remove what `new_folder` made and nothing was written into, as after a refusal."""
+    for folder in _new_folders:
+        with contextlib.suppress(OSError):  # it holds something, or is gone
+            folder.rmdir()
+    _new_folders.clear()
+
+
+@contextlib.contextmanager
+def folder_for(path):
+    """Make a folder for what the block writes; where the block fails, no empty one is left behind.
+
+    Args:
+        path: the folder, a `pathlib.Path`; those above it are made, too.
+    """
+    made = _make(path)
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            with contextlib.suppress(OSError):  # it holds something
+                folder.rmdir()
+        raise
+
+
+def _make(path):
+    """Make a folder and those above; the new ones, the innermost first."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    return missing

@@ -290,9 +290,10 @@ def test_the_command_writes_the_promised_files(preset, tmp_path, capsys):
 )
 def test_mistakes_end_in_one_line(preset, tmp_path, capsys, change, message):
     words = ["evaluate", "--model", str(preset), "--data", "synthetic:6@3"]
-    assert main([*words, "--out", str(tmp_path / "out"), *change]) == 2
+    assert main([*words, "--out", str(tmp_path / "new" / "out"), *change]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "new").exists()
 
 
 def test_joints_that_are_not_measured_are_told(preset, tmp_path, capsys):

@@ -47,6 +47,7 @@ def test_what_is_not_whole_and_right_is_not_kept(server, tmp_path, path, sha256,
     with pytest.raises(WeightsError, match=reason):
         fetch.download(f"{server.address}/{path}", sha256, size)
     assert [name for name in cached(tmp_path) if not name.endswith(".sha256")] == []
+    assert not [path for path in tmp_path.rglob("*") if path.is_dir() and not any(path.iterdir())]
     # What failed does not stand in the way of the right file.
     assert fetch.download(f"{server.address}/a.weights.h5", DIGEST).read_bytes() == CONTENT
 
