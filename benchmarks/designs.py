@@ -193,7 +193,7 @@ def read_log(path):
 
 def save(part, rows):
     """Put rows into the result, over those of the same designs."""
-    known = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
+    known = common.read(RESULT)
     kept = {key: known[key] for key in ("training", "timing") if key in known}
     kept[part] = {**kept.get(part, {}), **rows}
     common.write(RESULT, kept, packages=("onnxruntime",))
@@ -238,7 +238,7 @@ def main():
     if args.train:
         train_all(args.designs, args.train, args.data_root, args.seeds)
     if args.table:
-        rows = table(json.loads(RESULT.read_text(encoding="utf-8")))
+        rows = table(common.read(RESULT))
         page = common.replace_between(PAGE.read_text(encoding="utf-8"), MARK, rows)
         common.atomic_write(PAGE, page)
 

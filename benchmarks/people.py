@@ -325,8 +325,7 @@ def main():
     parser.add_argument("--only", choices=("detectors", "joints"), help="the other part stays")
     args, load = parser.parse_args(), os.getloadavg()[0]
     scenes = read(args.data, args.limit)
-    path = pathlib.Path(args.out)
-    result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    result = common.read(args.out)
     if args.only != "joints":
         detectors = own_detectors() | other_detectors(args.detector)
         result["detectors"] = measure_detectors(detectors, scenes)

@@ -208,9 +208,7 @@ _new_folders: list = []  # that `new_folder` made in this process, the innermost
 
 def remove_empty_folders() -> None:
     """Remove what `new_folder` made and nothing was written into, as after a refusal."""
-    for folder in _new_folders:
-        with contextlib.suppress(OSError):  # it holds something, or is gone
-            folder.rmdir()
+    _remove_empty(_new_folders)
     _new_folders.clear()
 
 
@@ -225,9 +223,7 @@ def folder_for(path):
     try:
         yield
     except BaseException:
-        for folder in made:
-            with contextlib.suppress(OSError):  # it holds something
-                folder.rmdir()
+        _remove_empty(made)
         raise
 
 
@@ -236,3 +232,9 @@ def _make(path):
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     return missing
+
+
+def _remove_empty(folders):
+    for folder in folders:
+        with contextlib.suppress(OSError):  # it holds something, or is gone
+            folder.rmdir()
