@@ -25,11 +25,15 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/keras-hourglass demo --out demo_out --overwrite
 
+# Files go to the processors whole, since tests of a file share what they set up; the order is that
+# of tests/conftest.py.
+SHARED_OUT := -q -n auto --dist loadfile --no-loadscope-reorder
+
 test: .venv/tested lint
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	$(BIN)/python -m pytest $(SHARED_OUT)
 
 test-fast: .venv/tested
-	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not full"
+	$(BIN)/python -m pytest $(SHARED_OUT) -m "not slow and not full"
 
 test-addons: .venv/tested .venv-addons/installed
 	KERAS_HOURGLASS_ADDONS_PYTHON=$(CURDIR)/.venv-addons/bin/python \
@@ -44,7 +48,7 @@ test-addons: .venv/tested .venv-addons/installed
 
 test-lowest: .venv-lowest/installed
 	# All but what editors say and the page of licences, which are about the newest releases.
-	.venv-lowest/bin/python -m pytest -q -m "not full" -n 2 --dist loadfile tests \
+	.venv-lowest/bin/python -m pytest $(SHARED_OUT) -m "not full" tests \
 		--ignore tests/package/test_editors.py --ignore tests/package/test_licences.py
 
 # An hour of mutated files for every reader; a minute of it is in `make test`.

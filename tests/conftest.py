@@ -1,5 +1,6 @@
 """Shared fixtures."""
 
+import collections
 import os
 import pathlib
 import signal
@@ -12,9 +13,22 @@ from file_server import server  # noqa: F401 - a fixture
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Programs that JAX runs once or twice are not worth the time it takes to make them fast.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 # A shell's background jobs start with Ctrl-C ignored; the tests of it need it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    """Files with the slowest tests come first, so that no processor waits for another's last."""
+    weights = collections.Counter()
+    for item in items:
+        slow, full = (item.get_closest_marker(name) is not None for name in ("slow", "full"))
+        weights[item.path] += 30 * full + 2 * slow
+    items.sort(key=lambda item: -weights[item.path])
 
 
 def _data_folder():

@@ -128,6 +128,7 @@ def test_names_of_modules_too():
     assert did_you_mean("zebra", ["horse"]) == ""
 
 
+@pytest.mark.slow
 def test_a_list_of_joints_is_a_skeleton():
     model = StackedHourglass(**{**SMALL, "num_keypoints": None}, skeleton=["a", "b"])
     assert model.skeleton.joints == ("a", "b") and model.num_keypoints == 2

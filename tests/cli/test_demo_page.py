@@ -63,6 +63,7 @@ def film(tmp_path_factory):
     return str(path)
 
 
+@pytest.mark.slow
 def test_predict(model, photo, tmp_path):
     demo = Demo([model], tmp_path)
     assert demo.stacks(model) == [2, 1] and demo.about(model) == ""
@@ -80,6 +81,7 @@ def test_predict(model, photo, tmp_path):
     assert document["people"][0]["box"] == [0, 0, 110, 80]
 
 
+@pytest.mark.slow
 def test_examples_and_heatmaps_of_each_person(tmp_path):
     demo = Demo([TINY], tmp_path)
     one, three, doubtful = demo.examples()
@@ -116,6 +118,7 @@ def test_the_best_small_model_comes_first():
     assert "PCK@0.2` 59.8 %" in Demo().about(models[0])
 
 
+@pytest.mark.slow
 def test_results_do_not_pile_up(model, photo, tmp_path, monkeypatch):
     monkeypatch.setattr("keras_hourglass.cli.page_results._RESULTS", 2)
     demo = Demo([model], tmp_path)
@@ -152,6 +155,7 @@ def test_hints(poses, alone, said):
     assert said in found and bool(said) == bool(found)
 
 
+@pytest.mark.slow
 def test_follow(film, tmp_path, monkeypatch):
     demo, steps = Demo([TINY], tmp_path), []
     answer = demo.follow(film, every=3, progress=lambda *step: steps.append(step))
@@ -167,6 +171,7 @@ def test_follow(film, tmp_path, monkeypatch):
     assert "4 frames" in answer.facts and "Only the first 4 frames" in answer.hint
 
 
+@pytest.mark.slow
 def test_mistakes(model, photo, film, tmp_path):
     demo = Demo([model], tmp_path)
     for arguments, reason in (

@@ -60,6 +60,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_a_photo(predict, photos, tmp_path, capsys):
     assert predict(photos / "one.png") == 0
     assert names(tmp_path / "out") == ["one.json", "one.png"]
@@ -142,6 +143,7 @@ def test_detection_says_when_it_finds_nobody(predict, photos, tmp_path, capsys):
     assert json.loads((tmp_path / "out/dark.json").read_text())["people"] == []
 
 
+@pytest.mark.slow
 def test_of_many_pictures_without_anybody_the_first_are_named(predict, tmp_path, capsys):
     (tmp_path / "dark").mkdir()
     for number in range(6):

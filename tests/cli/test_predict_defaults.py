@@ -11,11 +11,13 @@ from keras_hourglass.data.figures import render
 from keras_hourglass.zoo.store import list_presets, preset_named
 
 
+@pytest.mark.slow
 def test_the_default_model_is_trained():
     trained = [row["name"] for row in list_presets() if row["weights"]]
     assert DEFAULT_MODEL in trained
 
 
+@pytest.mark.slow
 def test_a_photo_alone_is_enough_and_never_replaces_what_is_there(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("photo.png", render(7, 3))

@@ -157,6 +157,7 @@ def test_nothing_is_mirrored_where_sides_are_not_known():
     assert np.array_equal(plain[0], straight.samples(range(6))[0])
 
 
+@pytest.mark.slow
 def test_batches_are_the_same_in_any_form_on_any_number_of_workers():
     records = synthetic_records(num=13, seed=5, size=40)
     dataset = PoseDataset(

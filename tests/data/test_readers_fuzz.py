@@ -7,6 +7,7 @@ import tempfile
 import h5py
 import hypothesis
 import numpy as np
+import pytest
 import scipy.io
 from hypothesis import strategies as st
 
@@ -86,6 +87,7 @@ def test_coco_json(content):
 joint_lists = st.lists(st.lists(numbers, min_size=2, max_size=2), min_size=16, max_size=16)
 
 
+@pytest.mark.slow
 @settings
 @hypothesis.given(
     often(st.lists(often(st.fixed_dictionaries({
@@ -107,6 +109,7 @@ def test_any_bytes(target, data):
     read(kind, name, lambda path: path.write_bytes(data))
 
 
+@pytest.mark.slow
 @settings
 @hypothesis.given(
     st.dictionaries(

@@ -40,6 +40,7 @@ def assert_same(batch, other):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1, 2, 3])
 def test_any_number_of_processes_makes_the_same_batches(workers):
     dataset = make()
@@ -58,6 +59,7 @@ def test_any_number_of_processes_makes_the_same_batches(workers):
         batches.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers, processes", [(2, False), (3, True)])
 def test_going_on_in_the_middle_of_an_epoch(workers, processes):
     dataset = make()
@@ -157,6 +159,7 @@ while sys.argv[1] != "ends":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["ends", "SIGINT", "SIGTERM", "SIGKILL", "forked"])
 def test_no_process_and_no_memory_outlives_the_one_that_started_them(way):
     before = shared_names()
@@ -201,6 +204,7 @@ def test_closing_ends_them_while_threads_wait():
         processes.batch(dataset, 0)
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_replaced(capfd):
     dataset = make()
     with WorkerProcesses([dataset], 2) as processes:
@@ -213,6 +217,7 @@ def test_a_killed_process_is_replaced(capfd):
     assert capfd.readouterr().err.splitlines() == [note, note]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lives", [2, 1000])
 def test_a_batch_that_kills_is_tried_three_times(tmp_path, lives):
     at_home()

@@ -296,6 +296,7 @@ def test_mistakes_end_in_one_line(preset, tmp_path, capsys, change, message):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_joints_that_are_not_measured_are_told(preset, tmp_path, capsys):
     """A network of other joints measures those that it shares with the data, and says so."""
     write_dataset(tmp_path / "data", 3, seed=5, size=72)

@@ -133,6 +133,7 @@ def test_signatures_keep_the_public_surface(served):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_any_number_of_pictures_of_any_size(served, count):
     encoded = [png(scene(40 + 7 * n, 90 - 11 * n)) for n in range(count)]
@@ -142,6 +143,7 @@ def test_any_number_of_pictures_of_any_size(served, count):
     assert outputs["valid"].tolist() == [True] * count
 
 
+@pytest.mark.slow
 def test_heatmaps_are_the_models(model, served):
     crops = np.random.default_rng(0).integers(0, 256, (2, *SIZE, 3)).astype("float32")
     expected = model.predict(crops, verbose=0)
@@ -150,6 +152,7 @@ def test_heatmaps_are_the_models(model, served):
         np.testing.assert_allclose(actual[name], expected[name], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "kept"), [(None, False), (1000, True)])
 def test_weights_of_large_networks_are_variables(model, tmp_path, monkeypatch, limit, kept):
     if limit is not None:
@@ -174,6 +177,7 @@ def test_what_weighs_up_to_8_mib_is_small():
     assert not constants_pay(Program(steps, {}, (8, 4, 3)))
 
 
+@pytest.mark.slow
 def test_joints_are_the_predictors_for_every_kind_of_file(served, predictor):
     colour = scene()
     deep = scene(77, 130, 1).astype(np.uint16) * 257
@@ -213,6 +217,7 @@ def test_damaged_exif_counts_as_upright():
         assert exif_orientation(tf.constant(damaged)).numpy() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "box",
     [
@@ -248,6 +253,7 @@ def test_crop_by_hand():
     assert pixels[0, :, 0].numpy().tolist() == [5, 20, 15]
 
 
+@pytest.mark.slow
 def test_real_photographs(served, predictor, shared_data):
     photos = [
         *sorted((shared_data / "lsp_train").rglob("*.jpg"))[:3],
@@ -343,6 +349,7 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+@pytest.mark.slow
 def test_max_pixels_is_inclusive():
     encoded = tf.constant([png(scene(10, 20)), png(scene(10, 21))])
     assert PictureReader(SIZE, max_pixels=200)(encoded)[2].numpy().tolist() == [True, False]
@@ -387,6 +394,7 @@ def test_versions_count_up_and_nothing_half_written_stays(model, tmp_path, monke
     assert listed.count('name: "pose"') == 1 and listed.count("{") == listed.count("}")
 
 
+@pytest.mark.slow
 def test_what_does_not_agree_with_its_model_is_refused(model, exported):
     codec, order = HeatmapCodec(SIZE), SKELETONS["lsp"].flip_order
     found = verify(exported, model, codec, order)
@@ -413,6 +421,7 @@ def test_mirror_averaging_needs_a_skeleton(tmp_path):
         export_model(model, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("joints", [3, 14])
 def test_joints_without_names_are_called_as_by_the_predictor(tmp_path, joints):
     from keras_hourglass import Predictor

@@ -43,6 +43,7 @@ def crops():
     return np.random.default_rng(1).integers(0, 256, (3, *SIZE, 3), np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -188,6 +189,7 @@ def test_bad_requests(model, tmp_path):
         load_engine(tmp_path / "none.onnx")
 
 
+@pytest.mark.slow
 def test_engines_serve_the_predictor(crops, tmp_path):
     pytest.importorskip("onnxruntime")
     from keras_hourglass import Predictor

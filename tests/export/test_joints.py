@@ -73,6 +73,7 @@ def assert_as_predicted(outputs, poses):
         assert present[12] and not present[13]  # by the model's thresholds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ("onnxruntime", "openvino"))
 def test_pictures_with_boxes(folder, model, kind, tmp_path):
     pytest.importorskip(kind)
@@ -83,6 +84,7 @@ def test_pictures_with_boxes(folder, model, kind, tmp_path):
     assert_as_predicted(outputs, Predictor(model, decoder="dark")(picture, boxes=boxes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ("onnxruntime", "openvino", "litert"))
 def test_crops(folder, model, kind, tmp_path):
     pytest.importorskip({"litert": "ai_edge_litert"}.get(kind, kind))
@@ -99,6 +101,7 @@ def test_crops(folder, model, kind, tmp_path):
     assert (outputs["present"][0] == (scores >= predictor.thresholds)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", JOINT_FORMATS)
 def test_the_page_beside_it_runs_without_the_package(folder, format, tmp_path):
     from PIL import Image
@@ -119,6 +122,7 @@ def test_the_page_beside_it_runs_without_the_package(folder, format, tmp_path):
     assert "not run" in page or format == "litert-crops"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("flip", (True, False))
 def test_decoders_and_mirrors(model, decoder, flip, tmp_path):
@@ -174,6 +178,7 @@ def test_perfect_maps_are_decoded_as_the_codec_does(decoder):
     assert inner.sum() > 50 and error.max() <= 4 * {"dark": 0.01}.get(decoder, 0.51)
 
 
+@pytest.mark.slow
 def test_operators_are_those_of_tensorrt(folder):
     for format in ("onnx-joints", "onnx-crops"):
         model = onnx.load(folder / f"pose{JOINT_FORMATS[format]}")
@@ -187,6 +192,7 @@ def test_operators_are_those_of_tensorrt(folder):
         assert json.loads(entry.value)["joints"][12:] == ["neck", "head_top"]
 
 
+@pytest.mark.slow
 def test_any_box_stays_within_the_picture(folder):
     """Boxes far away, of no size or no number neither fail nor touch those beside them."""
     run = load_joints((folder / "pose.joints.onnx").read_bytes(), "onnx-joints")
@@ -210,6 +216,7 @@ def test_models_without_sides_are_not_mirrored(tmp_path):
     assert described["flip"] is False and len(described["joints"]) == 3
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_is_said(model, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="Did you mean 'onnx-joints'"):
         export_joints(model, tmp_path, "onnx_joint")

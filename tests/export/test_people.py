@@ -147,6 +147,7 @@ def compare(found, result, name, pixels=0.5):
     return (distance > pixels).sum(), distance.size
 
 
+@pytest.mark.slow
 def test_a_saved_model_takes_files_and_needs_tensorflow_alone(exported, expected, tmp_path):
     broken = exported / "broken.bin"
     broken.write_bytes(photographs()["one"][:300])
@@ -166,6 +167,7 @@ def test_a_saved_model_takes_files_and_needs_tensorflow_alone(exported, expected
     assert sum(wrong for wrong, _ in off) <= SHARE * sum(number for _, number in off)
 
 
+@pytest.mark.slow
 def test_an_onnx_file_takes_pictures_and_needs_onnx_runtime_alone(exported, expected, tmp_path):
     pictures = []
     for name, (path, _) in expected.items():
@@ -180,6 +182,7 @@ def test_an_onnx_file_takes_pictures_and_needs_onnx_runtime_alone(exported, expe
     assert sum(wrong for wrong, _ in off) <= SHARE * sum(number for _, number in off)
 
 
+@pytest.mark.slow
 def test_what_the_files_say_of_themselves(exported):
     onnx = pytest.importorskip("onnx")
     model = onnx.load(exported / "out" / f"{NAME}_people.onnx")
@@ -191,6 +194,7 @@ def test_what_the_files_say_of_themselves(exported):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_refusals(tmp_path, capsys):
     from keras_hourglass import StackedHourglass
     from keras_hourglass.export import export_people
@@ -212,6 +216,7 @@ def test_refusals(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == [f"{NAME}_people.onnx"]
 
 
+@pytest.mark.slow
 def test_looks_of_several_sizes_are_fused_inside(expected, monkeypatch):
     import functools
 

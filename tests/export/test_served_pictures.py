@@ -62,6 +62,7 @@ def assert_as_python(read, data, tolerance=0.6):
     assert np.abs(crops[0] - wanted).mean() < tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(1, 9))
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_pictures_are_turned_as_exif_says(read, kind, number):

@@ -43,6 +43,7 @@ def check(engine, model, crops):
     assert np.abs(expected["stack_1"] - expected["stack_2"]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_keras(model, crops):
     check(make_engine("keras", model, OUTPUTS), model, crops)
 
@@ -72,6 +73,7 @@ def test_the_fastest_is_of_what_is_there(monkeypatch, model, missing, accelerate
     assert engine.name == "keras" and engine.live
 
 
+@pytest.mark.slow
 def test_a_second_runtime_of_a_kind_of_file_runs_by_its_name(monkeypatch, model, crops, tmp_path):
     asked = []
 

@@ -27,6 +27,7 @@ def check_training(found):
     assert all(found["agree"]) and found["last"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "live"),
     [
@@ -46,6 +47,7 @@ def test_each_variable_in_turn(engine, live):
     check_assignments(follow_assignments(engine), live)
 
 
+@pytest.mark.slow
 def test_while_a_model_is_trained():
     check_training(follow_training())
 
@@ -69,6 +71,7 @@ def test_on_other_backends(backend):
     check_training(found["training"])
 
 
+@pytest.mark.slow
 def test_a_path_is_read_again(tmp_path):
     model = small_model()
     model.save_to_preset(tmp_path)
@@ -89,6 +92,7 @@ def test_a_path_is_read_again(tmp_path):
     np.testing.assert_allclose(predictor.predict_crops(crops()), before + 0.25, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["auto", "onnxruntime"])
 def test_a_model_that_was_asked_for_counts_from_then_on(engine, tmp_path):
     """Not what lies under the path it came from."""

@@ -160,6 +160,7 @@ def test_pictures_keep_the_same_rules(server, tmp_path, monkeypatch):
         picture(f"{server.address}/a.weights.h5")
 
 
+@pytest.mark.slow
 def test_processes_at_the_same_time_fetch_once(server, tmp_path):
     address = f"{server.address}/slow/a.weights.h5"
     code = f"""

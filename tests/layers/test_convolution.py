@@ -83,6 +83,7 @@ def test_processors_whose_own_gradients_are_faster(monkeypatch, flags, answer):
     assert common._products_pay.__wrapped__() is answer
 
 
+@pytest.mark.slow
 def test_sizes_may_be_unknown_until_it_runs():
     inputs = keras.Input((None, None, 64))
     model = keras.Model(inputs, Conv2D(2, 3, padding="same")(Conv2D(64, 1, padding="same")(inputs)))

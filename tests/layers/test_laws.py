@@ -145,6 +145,7 @@ def test_a_frozen_layer_counts_nothing_as_trainable(name):
 FROZEN = (2 + 2) + 3 * 12 + 2 * 2 + 2
 
 
+@pytest.mark.slow
 def test_freezing_survives_saving(tmp_path):
     model = small()
     every = len(model.trainable_weights)
@@ -187,6 +188,7 @@ def test_freezing_survives_in_someone_elses_model(tmp_path):
     assert twin.get_config()["frozen"] == ["inner"]
 
 
+@pytest.mark.slow
 def test_the_precision_survives_saving(tmp_path):
     with policy("mixed_bfloat16"):
         half = small()
@@ -200,6 +202,7 @@ def test_the_precision_survives_saving(tmp_path):
     assert loaded.get_layer("stem").compute_dtype == "float32"
 
 
+@pytest.mark.slow
 def test_a_map_of_policies_survives_saving(tmp_path):
     policies = keras.dtype_policies.DTypePolicyMap("float32")
     # Keras 3.7 looks for a key anywhere in a path, later releases compare the whole path.
@@ -211,6 +214,7 @@ def test_a_map_of_policies_survives_saving(tmp_path):
         assert one.get_layer("hourglass_1").compute_dtype == "float32"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of layers that Keras does not quantise
 def test_quantize_works_where_it_would_without_ours():
     for filters in (8, 6):  # with and without a projection
@@ -234,6 +238,7 @@ def test_float64():
     assert keras.backend.standardize_dtype(maps.dtype) == "float32"
 
 
+@pytest.mark.slow
 def test_channels_are_last_whatever_keras_json_says():
     x = np.random.default_rng(3).uniform(0, 255, (1, 32, 48, 3)).astype("float32")
     options = {"offset": [0.1, -0.2, 0.3], "merge": "concat", "supervision": "inner", "depth": 2}

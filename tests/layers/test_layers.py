@@ -86,6 +86,7 @@ def test_shapes_are_as_promised(case):
     assert [tuple(shape) for shape in promised] == outputs
 
 
+@pytest.mark.slow
 def test_a_config_makes_the_same_layer(case):
     make, inputs, _ = case
     layer = make(name="given", synchronized=True)
@@ -219,6 +220,7 @@ def test_hourglass_of_silent_residuals_adds_up_the_pyramid():
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_returning_inner_features_changes_nothing_else():
     x = numbers([FEATURES])
     plain, open_ = Hourglass(6, depth=2), Hourglass(6, depth=2, return_inner=1)
@@ -279,6 +281,7 @@ def test_batch_norm_has_torchs_constants():
     assert {(bn.epsilon, bn.momentum) for bn in layer.branch[::3]} == {(1e-5, 0.9)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", [1, 2])
 def test_mirroring_commutes_with_an_hourglass(axis):
     """Even sizes pool alike from both ends; only 3×3 kernels must be mirrored themselves."""

@@ -81,6 +81,7 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("truth")
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6), st.sampled_from([(1,), (7,), (1, 4)]))
 @settings(max_examples=60, deadline=None)
 def test_valid_files_give_what_pycocotools_gives(place, seed, categories):

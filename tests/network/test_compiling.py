@@ -28,6 +28,7 @@ def build(**options):
     return Counting(3, num_features=8, depth=1, input_shape=(32, 48, 3), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stacks", "settings"),
     [
@@ -56,6 +57,7 @@ def test_steps_are_traced_once(stacks, settings):
         np.testing.assert_allclose(total, history["loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_loss_for_some_outputs_is_left_to_keras():
     model = build(num_stacks=2)
     model.compile("adam", {"stack_2": HeatmapMSE()})
@@ -63,6 +65,7 @@ def test_a_loss_for_some_outputs_is_left_to_keras():
     assert model.optimizer.iterations == 1
 
 
+@pytest.mark.slow
 def test_layers_frozen_after_compile_stay_as_they_are():
     model = build(num_stacks=1)
     model.compile("adam", **loss_and_metrics(HeatmapCodec((32, 48))))
@@ -75,6 +78,7 @@ def test_layers_frozen_after_compile_stay_as_they_are():
     assert all((a == b).all() for a, b in zip(before, after, strict=True))
 
 
+@pytest.mark.slow
 def test_how_long_it_takes_is_said_before_the_first_step(capsys, monkeypatch):
     # On a machine a thousand times as slow: 47 s for each variable.
     monkeypatch.setattr(compiling, "_speed", lambda: 1000)

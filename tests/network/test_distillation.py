@@ -110,6 +110,7 @@ def learn(steps=15):
     return losses[0], losses[-1]
 
 
+@pytest.mark.slow
 def test_without_labels_it_comes_closer_to_its_teacher():
     first, last = learn()
     assert 0 < last < 0.6 * first
@@ -123,6 +124,7 @@ def test_other_backends(backend):
     assert name == backend and 0 < float(last) < 0.6 * float(first)
 
 
+@pytest.mark.slow
 def test_a_model_with_a_teacher_is_saved_without(tmp_path):
     model = small()
     count, weights = model.count_params(), model.get_weights()
@@ -134,6 +136,7 @@ def test_a_model_with_a_teacher_is_saved_without(tmp_path):
     assert all((a == b).all() for a, b in zip(loaded.get_weights(), weights, strict=True))
 
 
+@pytest.mark.slow
 def test_teachers_that_cannot_be_used(monkeypatch):
     model = small()
     with pytest.raises(UserError, match="a teacher of 96x64 pixels for a network of 48x64"):

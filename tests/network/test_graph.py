@@ -53,11 +53,13 @@ def check(config):
     assert graph.skeleton == model.skeleton
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_model_is_what_the_graph_says(variant):
     check({**SMALL, **VARIANTS[variant]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -31,6 +31,7 @@ def shapes(model):
     return {name: tuple(value.shape[1:]) for name, value in model.output.items()}
 
 
+@pytest.mark.slow
 def test_one_named_output_per_stack():
     assert shapes(build(num_stacks=1)) == {"stack_1": (16, 24, 5)}
     model = build(num_stacks=3)
@@ -67,6 +68,7 @@ def test_sum_is_the_sum_of_the_stacks():
     np.testing.assert_allclose(heatmaps(added, x)["stack_2"], total, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_inner_supervision_does_not_touch_the_stacks():
     every, inner = build(num_stacks=1), build(num_stacks=1, supervision="inner")
     weights.assign_arrays(inner, {**weights.arrays_of(inner), **weights.arrays_of(every)})
@@ -76,6 +78,7 @@ def test_inner_supervision_does_not_touch_the_stacks():
     )
 
 
+@pytest.mark.slow
 def test_without_intermediate_supervision_there_are_no_other_heatmaps():
     paths = [v.path for v in build(supervision="last").variables]
     assert any("supervision_2/heatmaps" in path for path in paths)
@@ -83,6 +86,7 @@ def test_without_intermediate_supervision_there_are_no_other_heatmaps():
     assert any("supervision_1/merge_features" in path for path in paths)
 
 
+@pytest.mark.slow
 def test_pixels_of_any_type_and_the_stacks_differ():
     model, x = build(), images()
     found = heatmaps(model, x)
@@ -93,6 +97,7 @@ def test_pixels_of_any_type_and_the_stacks_differ():
             np.testing.assert_array_equal(value, found[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(policy):
     full, mixed = build(num_stacks=1), build(num_stacks=1, dtype=policy)
@@ -113,6 +118,7 @@ def test_normalisation_comes_first():
     np.testing.assert_allclose(found, x * 0.5 + np.array([1, 2, -3]), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -141,6 +147,7 @@ def test_a_config_makes_the_same_network(options):
     assert twin.skeleton == model.skeleton and twin.thresholds == model.thresholds
 
 
+@pytest.mark.slow
 def test_keras_saves_and_loads_it_whole(tmp_path):
     model = build(skeleton="lsp", num_keypoints=None)
     model.save(tmp_path / "a.keras")

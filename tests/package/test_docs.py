@@ -156,6 +156,7 @@ def test_names_of_the_package_are_in_the_reference():
             assert not _gaps(name, value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_examples_run(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

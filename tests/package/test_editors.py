@@ -24,6 +24,7 @@ def completed(code):
     return {completion.name for completion in offered}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "wanted"),
     [
@@ -76,6 +77,7 @@ def test_dir_shows_public_names_only():
     assert [name for name in dir(keras_hourglass) if name[0] == "_"] == ["__version__"]
 
 
+@pytest.mark.slow
 def test_rooms_are_there_without_an_import_of_their_own():
     code = "import keras_hourglass as kh; print(kh.data.load_records.__name__, kh.losses.__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -25,6 +25,7 @@ def test_every_mutated_file_ends_in_a_result_or_a_sentence(tmp_path):
         assert row["refused"] and row["read"], name
 
 
+@pytest.mark.slow
 def test_an_input_that_ends_the_process_is_a_failure(monkeypatch):
     def reader(path, folder):
         if reader.calls == 2:

@@ -63,6 +63,7 @@ def data_files():
     }
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_package_and_its_weights_only(dist):
     [wheel] = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as opened:
@@ -83,6 +84,7 @@ def test_the_wheel_holds_the_package_and_its_weights_only(dist):
     assert data_files() <= set(map(str, package))
 
 
+@pytest.mark.slow
 def test_the_source_archive_builds_and_tests_the_package(dist):
     [archive] = dist.glob("*.tar.gz")
     with tarfile.open(archive) as opened:

@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(encoding="utf-8"), r
 # What makes minutes out of hours; everything else runs as printed.
 SHORTER = {"epochs=20": "epochs=1"}
 SHORT_TRAINING = [
-    "--set", "training.epochs=2", "--set", "training.frozen_epochs=1",
+    "--set", "training.epochs=1", "--set", "training.frozen_epochs=0",
     "--set", "model.preset=hourglass_tiny_synthetic", "--quiet",
 ]  # fmt: skip
 # Run elsewhere: `make` by CI, the demo and the recipes that need photographs by hand, the server,

@@ -14,6 +14,7 @@ from keras_hourglass.registration import REGISTERED
 PACKAGE = pathlib.Path(keras_hourglass.__file__).parent
 
 
+@pytest.mark.slow
 def test_every_registered_class_is_announced():
     found = {}
     for path in PACKAGE.rglob("*.py"):
@@ -25,6 +26,7 @@ def test_every_registered_class_is_announced():
     assert {module: tuple(sorted(names)) for module, names in found.items()} == REGISTERED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "order", ["import keras_hourglass, keras", "import keras, keras_hourglass"]
 )
@@ -42,6 +44,7 @@ assert keras.saving.get_registered_object("keras_hourglass>Residual") is keras_h
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_asking_whether_keras_is_there_loses_nothing():
     code = """
 import keras_hourglass, importlib.util

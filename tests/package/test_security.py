@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import shutil
 import zipfile
 
 import h5py
@@ -15,9 +16,14 @@ from keras_hourglass.errors import UserError, WeightsError
 from keras_hourglass.zoo import store as presets
 
 
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    return save_untrained(tmp_path_factory.mktemp("untrained") / "preset")
+
+
 @pytest.fixture
-def folder(tmp_path):
-    return pathlib.Path(save_untrained(tmp_path / "preset"))
+def folder(untrained, tmp_path):
+    return pathlib.Path(shutil.copytree(untrained, tmp_path / "preset"))
 
 
 def archive(path, config, weights=b""):

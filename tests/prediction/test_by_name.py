@@ -11,6 +11,7 @@ from keras_hourglass.errors import WeightsError
 from keras_hourglass.zoo.store import load_model, load_snapshot
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["none", "onnxruntime"])
 def test_a_name_predicts_as_its_model(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
@@ -24,6 +25,7 @@ def test_a_name_predicts_as_its_model(monkeypatch, missing):
     np.testing.assert_array_equal(found.present, expected.present)
 
 
+@pytest.mark.slow
 def test_the_model_behind_a_name_can_be_changed():
     photo = np.random.default_rng(2).integers(0, 256, (90, 70, 3), np.uint8)
     predictor = Predictor("hourglass_tiny_synthetic")
@@ -49,6 +51,7 @@ def test_weights_are_checked_as_for_a_model(tmp_path):
         load_snapshot("hourglass_2s")
 
 
+@pytest.mark.slow
 def test_a_photo_needs_neither_keras_nor_tensorflow():
     code = """
 import sys

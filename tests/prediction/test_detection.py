@@ -98,6 +98,7 @@ def test_a_network_that_finds_people_has_no_joints(model):
         Predictor(model)
 
 
+@pytest.mark.slow
 def test_what_is_seen_in_inputs_of_several_sizes_counts_more():
     from keras_hourglass.data.figures import render
 

@@ -39,6 +39,7 @@ def test_targets_are_the_joints_in_the_crop(pictures):
     assert PosePreprocessor((32, 48))(pictures, marked)[1][..., 2].tolist() == [[1, 0], [1, 1]]
 
 
+@pytest.mark.slow
 def test_fit_changes_what_predict_says(estimator, pictures, capsys):
     before = estimator.predict(pictures)
     history = estimator.fit(

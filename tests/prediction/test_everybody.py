@@ -108,6 +108,7 @@ def test_where_nobody_is_no_joint_is_there(finds):
         assert pose.present.tolist() == [whole] * 3 and pose.sure is whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [{"whole": True}, {"detector": None}, {"skeleton": THING}])
 def test_the_whole_picture_as_before(finds, arguments):
     """Also where the joints are not those of people, whom nobody need look for."""
@@ -138,6 +139,7 @@ def test_a_detector_that_was_chosen_has_the_last_word():
     assert pose.box.tolist() == [20, 10, 40, 40]
 
 
+@pytest.mark.slow
 def test_the_detector_is_loaded_when_it_is_needed(caplog):
     """The package's own weights, on a picture that shows nothing."""
     caplog.set_level(logging.WARNING)
@@ -187,6 +189,7 @@ def test_the_whole_picture_counts_where_it_is_surer():
     assert choose_people([beside], None, 0.35) == [beside]
 
 
+@pytest.mark.slow
 def test_a_crowd_that_was_found_is_everybody():
     """3,000 boxes in a grid, a fifth of them twice; and it takes no minutes."""
     places = np.stack(np.meshgrid(np.arange(50), np.arange(60)), axis=-1).reshape(-1, 2) * 100.0
@@ -218,6 +221,7 @@ def test_broken_boxes_cost_nobody_else_anything(caplog):
     assert "3 of 4 boxes" in record.getMessage() and "\n" not in record.getMessage()
 
 
+@pytest.mark.slow
 def test_nobody_in_any_form():
     for nobody in ([], [[]], np.zeros((0, 4)), np.zeros((0, 5)), ()):
         result = predictor(detector=lambda image, nobody=nobody: nobody)(np.zeros((9, 9, 3), "u1"))

@@ -195,6 +195,7 @@ def test_batches_that_are_none_are_refused(make, batch, message):
         make(boxes="bbox").rows({"image": []})
 
 
+@pytest.mark.slow
 def test_the_class_travels_and_no_object_of_it(make):
     assert pickle.loads(pickle.dumps(PoseMapper)) is PoseMapper
     with pytest.raises(UserError, match=r"Hand over the class: map_batches\(PoseMapper"):

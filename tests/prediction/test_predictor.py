@@ -49,6 +49,7 @@ def test_whole_picture_is_the_box(predictor):
     assert close(pose) and pose.present.all() and pose.names == ("red", "green", "blue")
 
 
+@pytest.mark.slow
 def test_a_model_says_how_it_is_decoded():
     """Prediction, evaluation and export agree; what is asked for comes first."""
     from keras_hourglass.codec import codec_of
@@ -348,11 +349,13 @@ def test_a_model_without_skeleton():
     assert pose.names == ("joint_1", "joint_2", "joint_3")
 
 
+@pytest.mark.slow
 def test_the_number_of_joints_names_the_common_skeletons():
     model = StackedHourglass(num_keypoints=16, num_features=4, depth=1, input_shape=(*SIZE, 3))
     assert Predictor(model).skeleton.name == "mpii"
 
 
+@pytest.mark.slow
 def test_real_network(model):
     """The whole way through Keras agrees with the same steps by hand."""
     from keras_hourglass.geometry import crop_affine
@@ -402,6 +405,7 @@ def test_a_detector_may_call_the_predictor(model):
     np.testing.assert_allclose(poses[0].box, [20, 0, 160, 110], atol=1)
 
 
+@pytest.mark.slow
 def test_a_crowd_is_everybody_in_little_memory(model):
     """4,000 boxes: nobody is lost, and the network never sees more than a few batches at once."""
     largest = 0

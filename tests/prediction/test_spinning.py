@@ -26,6 +26,7 @@ def asked(monkeypatch):
     return answers
 
 
+@pytest.mark.slow
 def test_for_one_picture_they_do_and_for_a_folder_not(tmp_path, asked):
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -50,6 +50,7 @@ def asked(protocol, address, exported, folder):
     return result
 
 
+@pytest.mark.slow
 def test_ovmsclient_over_http(exported, tmp_path):
     pytest.importorskip("uvicorn")
     from running_server import running
@@ -61,6 +62,7 @@ def test_ovmsclient_over_http(exported, tmp_path):
     assert signatures["serving_default"]["inputs"]["image_bytes"]["dtype"] == "DT_STRING"
 
 
+@pytest.mark.slow
 def test_ovmsclient_over_grpc(exported, tmp_path):
     pytest.importorskip("tensorflow_serving.apis")
     import fake_server

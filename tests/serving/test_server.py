@@ -113,6 +113,7 @@ def test_answers_are_those_of_the_export(addresses, signatures, kind):
     assert np.array(columns["outputs"]["keypoints"]).shape == (3, JOINTS, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_boxes_heatmaps_and_metadata(addresses, signatures, model, kind):
     data, box = random_picture(1, ".png"), [5.0, -10.0, 80.0, 90.0]
@@ -164,6 +165,7 @@ def test_descriptions_of_both_protocols(addresses, signatures, kind):
     assert kinds["present"] == ("BOOL", [-1, JOINTS]) and kinds["scores"][0] == "FP32"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("protocol", ("rest", "kserve"))
 def test_the_client_gets_the_predictors_poses(addresses, model, kind, protocol):
@@ -435,6 +437,7 @@ def test_addresses_that_are_not_there(addresses):
     assert get(address, "/v1/models/pose/versions/7").status_code == 404
 
 
+@pytest.mark.slow
 def test_sizes_of_requests(addresses):
     address = addresses["network"]
     # 1 MiB is the limit here.
@@ -508,6 +511,7 @@ def test_a_full_queue_refuses_cleanly_and_forgets_nothing(folder, monkeypatch):
         assert 'keras_hourglass_people_total{valid="true"} 6.0' in text
 
 
+@pytest.mark.slow
 def test_who_could_not_be_answered_in_time_is_refused_at_once(folder, monkeypatch):
     with running(folder / "network" / "pose", limits=Limits(timeout=8.0)) as (address, app):
         backend = app.state.server.versions.current
@@ -526,6 +530,7 @@ def test_who_could_not_be_answered_in_time_is_refused_at_once(folder, monkeypatc
         assert reply.status_code == 200 or int(reply.headers["Retry-After"]) >= 1
 
 
+@pytest.mark.slow
 def test_people_of_several_requests_run_together(folder):
     limits = Limits(max_delay=0.2)
     with running(folder / "network" / "pose", limits=limits) as (address, app):
@@ -557,6 +562,7 @@ def test_people_of_several_requests_run_together(folder):
             np.testing.assert_allclose(row["keypoints"], alone["keypoints"], atol=0.05)
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_given_up(folder, monkeypatch):
     with running(folder / "network" / "pose", limits=Limits(timeout=0.4)) as (address, app):
         server = app.state.server
@@ -579,6 +585,7 @@ def test_what_takes_too_long_is_given_up(folder, monkeypatch):
             assert b" 408 " in connection.recv(4096)
 
 
+@pytest.mark.slow
 def test_connections_that_say_nothing_or_too_much_are_closed(folder, monkeypatch):
     from keras_hourglass.serving import connections
 
@@ -614,6 +621,7 @@ def test_connections_that_say_nothing_or_too_much_are_closed(folder, monkeypatch
                 time.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_too_many_connections(folder, monkeypatch):
     from keras_hourglass.serving import connections
 
@@ -661,6 +669,7 @@ def test_bytes_of_all_requests_together(folder):
         assert time.monotonic() - start < 5
 
 
+@pytest.mark.slow
 def test_answers_that_nobody_takes_are_given_up(folder, monkeypatch):
     from keras_hourglass.serving import connections
 
@@ -765,6 +774,7 @@ def states(address):
     return {int(entry["version"]): entry for entry in entries}
 
 
+@pytest.mark.slow
 def test_new_versions_are_taken_whole_and_broken_ones_named(folder, model, tmp_path):
     pose = tmp_path / "pose"
     shutil.copytree(folder / "versions" / "pose" / "1", pose / "1")
@@ -865,6 +875,7 @@ def started(*arguments):
     return process, re.search(r"http://[\d.:]+", line)[0], line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", (signal.SIGTERM, signal.SIGINT))
 def test_it_answers_what_it_accepted_before_it_ends(folder, kind):
     process, address, line = started(folder / "network" / "pose")
@@ -892,6 +903,7 @@ def test_it_answers_what_it_accepted_before_it_ends(folder, kind):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_mistakes_on_the_command_line():
     for arguments, message in (
         (["no_such"], "No such|no_such"),

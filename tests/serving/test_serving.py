@@ -83,6 +83,7 @@ def connect(addresses):
         client.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_poses_are_the_predictors(connect, served, model, protocol, tmp_path):
     from keras_hourglass import Predictor
@@ -126,6 +127,7 @@ def test_one_bad_picture_among_others(connect, served, protocol):
         client.predict(whole[: len(whole) // 2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_health_metadata_and_heatmaps(connect, served, model, protocol):
     client = connect(protocol)

@@ -1,6 +1,7 @@
 """The same training on several devices and processes."""
 
 import json
+import os
 import socket
 
 import numpy as np
@@ -37,8 +38,8 @@ def test_mirrored_on_two_devices(tmp_path):
 @pytest.mark.full
 def test_jax_on_two_devices_and_in_two_processes(tmp_path):
     pytest.importorskip("jax")
-    flags = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    finish(start("parallel", tmp_path, **flags))
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    finish(start("parallel", tmp_path, KERAS_BACKEND="jax", XLA_FLAGS=flags))
     assert_same(arrays(tmp_path / "one.npz"), arrays(tmp_path / "all.npz"), 2e-5)
     with socket.socket() as free:
         free.bind(("localhost", 0))

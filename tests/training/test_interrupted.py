@@ -162,6 +162,7 @@ def test_data_that_changed_under_a_run_are_named(tmp_path, capsys):
     assert epochs_of(tmp_path / "run") == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_before_the_first_checkpoint(tmp_path, monkeypatch):
     resource = pytest.importorskip("resource")
     out, (soft, hard) = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)

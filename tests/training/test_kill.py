@@ -49,6 +49,7 @@ def assert_old_or_new(found, old, new):
     return np.mean([found[name] == new[name] for name in found if new[name] != old[name]])
 
 
+@pytest.mark.slow
 def test_download(server, tmp_path):  # noqa: F811
     address = f"{server.address}/a.weights.h5"
     cache = tmp_path / "cache"

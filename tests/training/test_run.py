@@ -24,6 +24,7 @@ with _alone(pathlib.Path(sys.argv[1])):
 """
 
 
+@pytest.mark.slow
 def test_a_folder_is_held_by_one_process_and_free_once_that_is_killed(tmp_path):
     out = tmp_path / "new" / "run"
     child = subprocess.Popen([sys.executable, "-c", HOLD, out], stdout=subprocess.PIPE, text=True)
@@ -76,6 +77,7 @@ def test_the_log_keeps_its_columns_and_makes_room_for_new_ones(tmp_path):
     assert path.read_text() == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ("zero", "ignore"))
 def test_thresholds_of_a_run_follow_its_validation_people(tmp_path, missing):
     """The same maps at a tenth of the height are believed from a tenth of the threshold on."""

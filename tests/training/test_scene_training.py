@@ -38,6 +38,7 @@ def recipe(**changes):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_run_learns_and_saves_a_detector(scenes):
     model, history = train(recipe(), scenes / "out", data_root=scenes, verbose=0)
     assert model.skeleton.name == "boxes"

@@ -57,6 +57,7 @@ def test_joints_without_label_are_filled_in_with_a_weight():
     assert (same.weights == two_people().weights).all() and not same.visibility[0, 2]
 
 
+@pytest.mark.slow
 def test_a_wrong_label_is_seen_and_the_answers_are_kept(tmp_path, capsys, monkeypatch):
     wanted = get_skeleton("people")  # of which the teacher does not know the face
     records = match_joints(synthetic_records(num=6, seed=20160322), wanted)

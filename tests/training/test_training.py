@@ -61,6 +61,7 @@ def without_tracing():
 BARE = recipe(data={"validation": None})
 
 
+@pytest.mark.slow
 def test_the_step_is_traced_once(tmp_path, monkeypatch):
     """Tracing takes most of the time until the first step is done."""
     import tensorflow as tf
@@ -222,6 +223,7 @@ def test_resume_refuses_another_recipe_and_an_empty_folder(tmp_path):
         train(recipe(data={"sigma": 2.0}), tmp_path / "run", resume=True)
 
 
+@pytest.mark.slow
 def test_unreadable_pictures_are_counted_named_and_skipped(tmp_path, caplog):
     folder = _coco_folder(tmp_path / "data", broken=2)
     values = recipe(data={"train": f"coco:{folder}", "validation": None}, training={"epochs": 1})
@@ -259,6 +261,7 @@ def _coco_folder(folder, broken, count=8):
     return folder
 
 
+@pytest.mark.slow
 def test_weights_of_another_architecture_are_refused(tmp_path):
     StackedHourglass(14, 1, 8, depth=1, input_shape=(32, 24, 3)).save_to_preset(tmp_path / "other")
     for source in (tmp_path / "other", tmp_path / "other" / "model.weights.h5"):

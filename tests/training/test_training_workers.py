@@ -70,6 +70,7 @@ def test_recipes_refuse_what_is_no_number_of_workers():
         load_recipe({"data": {"worker_kind": "process"}})
 
 
+@pytest.mark.slow
 def test_a_training_ends_in_a_sentence_where_processes_die(tmp_path):
     at_home()
     (tmp_path / "lives").write_text("1000")

@@ -119,6 +119,7 @@ def test_a_run_takes_its_recipe_and_curves_along(run, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_revising_leaves_the_weights_alone(run, tmp_path):
     from keras_hourglass.zoo.publish import publish, revise
 

@@ -55,6 +55,7 @@ def arrays():
     return {name: value.numpy() for name, value in network.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_heatmaps_agree_at_every_stack(twin):
     layout, network = twin
     batch = images()

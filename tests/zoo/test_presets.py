@@ -54,6 +54,7 @@ def agree(one, other, images, tolerance=0.0):
         np.testing.assert_allclose(one[name], other[name], atol=tolerance, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_folder_gives_the_same_model(model, folder, images):
     loaded = StackedHourglass.from_preset(folder)
     agree(model, loaded, images)
@@ -70,11 +71,13 @@ def test_a_folder_gives_the_same_model(model, folder, images):
     ).read_text()
 
 
+@pytest.mark.slow
 def test_a_keras_file_gives_the_same_model(model, images, tmp_path):
     model.save(tmp_path / "a.keras")
     agree(model, presets.load_model(tmp_path / "a.keras"), images)
 
 
+@pytest.mark.slow
 def test_precision_is_for_the_loader_to_choose(folder, images):
     loaded = presets.load_model(folder, dtype="mixed_bfloat16", input_shape=(32, 48, 3))
     assert loaded.get_layer("hourglass_1").compute_dtype == "bfloat16"
@@ -120,6 +123,7 @@ def test_joints_of_the_same_name_keep_their_weights(model, folder, caplog):
     assert "card" not in loaded.metadata
 
 
+@pytest.mark.slow
 def test_another_number_of_joints_without_names(model, folder, caplog):
     loaded = presets.load_model(folder, num_keypoints=3)
     assert loaded.num_keypoints == 3 and loaded.skeleton is None
@@ -129,6 +133,7 @@ def test_another_number_of_joints_without_names(model, folder, caplog):
         presets.load_model(folder, num_keypoints=3, skeleton="coco")
 
 
+@pytest.mark.slow
 def test_from_scratch(folder, images):
     fresh = presets.load_model(folder, load_weights=False)
     assert fresh.num_keypoints == 14
@@ -166,6 +171,7 @@ def test_a_checksum_in_the_config_is_held_to(model, folder):
         presets.load_model(folder)
 
 
+@pytest.mark.slow
 def test_publishing(folder, tmp_path, monkeypatch, capsys, images):
     from keras_hourglass.zoo.publish import publish
 
@@ -216,6 +222,7 @@ def take_the_config_of_other_weights(folder):
     (folder / "config.json").write_text(json.dumps(config))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -253,6 +260,7 @@ def test_shipped_weights_that_are_not_the_published_ones(
     assert not out.exists() and sorted(made.iterdir()) == files
 
 
+@pytest.mark.slow
 def test_presets_are_pinned_as_contributing_says(tmp_path):
     """By the command, in a process of its own; what it does not name stays."""
     script = pathlib.Path(pin_presets.__file__)
@@ -279,6 +287,7 @@ def test_counts_of_all_presets():
         assert pinned[f"hourglass_{stacks}s_bearpaw"]["trainable"] == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hourglass_1s_paper_flic", "hourglass_tiny"])
 def test_names_and_shapes(name):
     assert pin(name) == json.loads(PINNED.read_text())[name]
@@ -311,6 +320,7 @@ def test_list_and_info(capsys):
     assert "No such preset. Received: hourglass_9s" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_info_takes_what_predict_takes(tmp_path, capsys):
     model = StackedHourglass(5, 1, 12, input_shape=(64, 128, 3), num_blocks=1, depth=2)
     model.save_to_preset(tmp_path / "mine")

@@ -56,6 +56,7 @@ def test_the_wide_network_gives_the_same_heatmaps(narrow):
     assert kernel.shape == (3, 3, 6, 6) and len(np.unique(kernel)) > 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -71,6 +72,7 @@ def test_other_forms_are_refused(narrow, change, message):
         build_model(recipe, model.skeleton)
 
 
+@pytest.mark.slow
 def test_other_joints_are_refused(narrow):
     model, folder = narrow
     recipe = load_recipe({"model": WIDE, "training": {"widen": str(folder)}})

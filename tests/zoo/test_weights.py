@@ -41,6 +41,7 @@ def test_names_follow_the_layers(model):
     assert len(names) == len(set(names)) == len(model.variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -72,6 +73,7 @@ def test_keras_reads_what_is_written(model, saved):
     assert same(model, other)
 
 
+@pytest.mark.slow
 def test_reads_what_a_compiled_model_writes_without_the_optimizer(model, tmp_path):
     trained, fresh = small(), small()
     trained.compile("adam", loss="mse")
@@ -129,6 +131,7 @@ def test_every_array_is_accounted_for(model, saved):
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_shapes_and_values_are_checked(model, saved):
     keys = weights.file_keys(model)
     edit(saved, lambda file: replace(file, keys["stem/bn/beta"], np.zeros(5)))
