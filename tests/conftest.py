@@ -44,3 +44,12 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (set KERAS_HOURGLASS_DATA)")
     return folder
+
+
+@pytest.fixture
+def without_tracing():
+    """Keras and TensorFlow compute step by step: tracing takes longer than a few steps do."""
+    tf = pytest.importorskip("tensorflow")
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

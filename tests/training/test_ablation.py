@@ -43,6 +43,8 @@ def test_the_figure_shows_every_curve(tmp_path):
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("without_tracing")
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 def test_two_recipes_are_trained_and_compared(tmp_path):
     for name, stacks in (("one", 1), ("two", 2)):
         (tmp_path / f"{name}.yaml").write_text(

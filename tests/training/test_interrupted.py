@@ -13,16 +13,10 @@ from keras_hourglass.errors import UserError
 from keras_hourglass.training.callbacks.tensorboard import EventFile, forget_epochs
 from keras_hourglass.training.run import train
 
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
-
-
-@pytest.fixture(autouse=True)
-def without_tracing():
-    """Tracing takes longer than the few steps of these tests."""
-    tf = pytest.importorskip("tensorflow")
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Even though the `tf.config"),
+    pytest.mark.usefixtures("without_tracing"),
+]
 
 
 def recipe(**sections):

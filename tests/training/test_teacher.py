@@ -111,6 +111,8 @@ def test_a_teacher_that_is_none_is_one_line():
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("without_tracing")
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 def test_a_training_with_a_teacher(tmp_path, capsys):
     from keras_hourglass.training.run import train
 

@@ -25,7 +25,10 @@ from keras_hourglass.training.run import compile_model, train
 from keras_hourglass.zoo.store import load_model
 from keras_hourglass.zoo.weights import arrays_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Even though the `tf.config"),
+    pytest.mark.usefixtures("without_tracing"),
+]
 TINY = {"num_stacks": 1, "num_features": 4, "depth": 1, "input_shape": [32, 24, 3]}
 TINY |= {"stem": [2, [2], [None]]}
 
@@ -47,15 +50,6 @@ def recipe(**sections):
     for name, section in sections.items():
         values[name] = {**values.get(name, {}), **section}
     return values
-
-
-@pytest.fixture(autouse=True)
-def without_tracing():
-    """Tracing takes longer than the few steps of these tests."""
-    tf = pytest.importorskip("tensorflow")
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 BARE = recipe(data={"validation": None})
