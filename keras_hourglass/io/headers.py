@@ -18,6 +18,10 @@ ORIENTATION = 0x0112  # EXIF's number of the tag
 _MAX_STEPS = 200_000  # chunks, markers and bytes of fill; a large PNG has 20,000 chunks
 _JPEG_SIZES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers of JPEG without a length: TEM, RST0 to RST7
+# Passes over the pixels of a JPEG; progressive ones have about ten, and each costs a decoder as
+# much as a picture of its own, however few bytes it has.
+MAX_SCANS = 100
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # and no part of a scan
 # Pixels of a JPEG for each of its bytes, at most: two bits for a block of 64, and a factor of four.
 JPEG_RATIO = 1024
 DEFLATE = 1032  # bytes that one compressed byte can stand for
@@ -71,6 +75,11 @@ class Window:
         if self._data is not None:
             return self._data[start : start + count]
         return os.pread(self._file, count, start)
+
+    @property
+    def data(self):
+        """All bytes where they are in memory, else none."""
+        return self._data or b""
 
     def number(self, start, count, order="big"):
         """An unsigned number; what lies behind the end counts as 0."""
@@ -156,12 +165,29 @@ def _jpeg(window):
             height, width = window.number(position + 3, 2), window.number(position + 5, 2)
             packed = marker in (0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)  # arithmetic: no least size
             least = 0 if packed else height * width // JPEG_RATIO
-            return Header("jpeg", height, width, _jpeg_orientation(window), least)
+            fault = _too_many_scans(window.data, position)
+            return Header("jpeg", height, width, _jpeg_orientation(window), least, fault)
         length = window.number(position, 2)
         if length < 2:
             return None
         position += length
     return None
+
+
+def _too_many_scans(data, position):
+    """Why a JPEG takes longer to decode than its size tells, or `None`."""
+    if data.count(b"\xff\xda") <= MAX_SCANS:  # with those in previews and behind the end
+        return None
+    scans = 0
+    for _ in range(_MAX_STEPS):
+        found = _MARKER.search(data, position)
+        if found is None or data[found.end() - 1] == 0xD9:
+            return None
+        scans += data[found.end() - 1] == 0xDA
+        if scans > MAX_SCANS:
+            return f"more than {MAX_SCANS} scans"
+        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return f"more than {_MAX_STEPS} markers"
 
 
 def _jpeg_orientation(window):

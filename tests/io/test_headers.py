@@ -126,6 +126,22 @@ def test_what_is_refused_before_a_decoder_sees_it(data, reason, monkeypatch):
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
+def test_every_scan_of_a_jpeg_costs_as_much_as_a_picture():
+    """Hours of a decoder in as many bytes as a server takes."""
+    data = saved("JPEG", progressive=True)
+    own, last = data.count(b"\xff\xda"), data.rfind(b"\xff\xda")
+    scan, most = data[last:-2], headers.MAX_SCANS - own
+    assert own == 10  # of Pillow's and everybody's progressive pictures
+    assert headers.read_header(data[:-2] + scan * most + data[-2:]).fault is None
+    bomb = data[:-2] + scan * (most + 1) + data[-2:]
+    with pytest.raises(DataError, match="more than 100 scans"):
+        images.read_image(bomb)
+    # What stands in a preview or behind the end is none: videos of phones lie there.
+    assert headers.read_header(data + scan * 200).fault is None
+    preview = b"\xff\xe2" + (2 + 400).to_bytes(2, "big") + b"\xff\xda" * 200
+    assert headers.read_header(data[:2] + preview + data[2:]).fault is None
+
+
 def test_pictures_of_one_colour_are_no_bombs():
     """The least that honest encoders make of so many pixels."""
     blank = np.full((1500, 2000, 3), 255, np.uint8)
