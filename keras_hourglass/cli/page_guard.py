@@ -115,7 +115,9 @@ def _too_much(headers, most):
     if "transfer-encoding" in headers:
         return 411, "A request says how long it is. Received: one in pieces. Send its length."
     length = headers.get("content-length", "0")
-    if not (length.isascii() and length.isdigit()) or int(length[:18]) > most:
+    # Of many digits the first tell enough, without the zeros before them.
+    digits = length.lstrip("0")[:18] or "0"
+    if not (length.isascii() and length.isdigit()) or int(digits) > most:
         return 413, (
             f"At most {most // 2**20} MB are taken at once. Received: {_shown(length)} bytes. "
             "Choose a smaller file."

@@ -94,6 +94,8 @@ def test_no_more_than_the_limit():
         assert status({**HERE, "content-length": str(most + 1)}, "POST", path) == 413
         assert status({**HERE, "content-length": "9" * 5000}, "POST", path) == 413
         assert status({**HERE, "content-length": "-1"}, "POST", path) == 413
+        assert status({**HERE, "content-length": f"{most + 1:040}"}, "POST", path) == 413
+        assert status({**HERE, "content-length": f"{most:040}"}, "POST", path) == 200
         assert status({**HERE, "transfer-encoding": "chunked"}, "POST", path) == 411
 
 
