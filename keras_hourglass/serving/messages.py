@@ -8,6 +8,7 @@ import base64
 import binascii
 import dataclasses
 import json
+import re
 import struct
 from collections.abc import Callable
 
@@ -21,6 +22,7 @@ JSON, BINARY = "application/json", "application/octet-stream"
 # KServe's header that says how many bytes of the body are JSON; tensors follow as they lie.
 LENGTH_HEADER = "inference-header-content-length"
 _MOST_AXES = 32  # of a tensor, as of NumPy's arrays
+_MOST_OBJECTS = 10_000  # of a JSON document; a row has two
 _V1_KEYS = ("signature_name", "instances", "inputs")
 _DATATYPES = {
     "BOOL": "bool", "UINT8": "uint8", "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64",
@@ -56,23 +58,43 @@ def refuse(rule, received, remedy, status=400):
     return RequestRejected(f"{rule} Received: {received}. {remedy}", status)
 
 
-def check_size_of_json(body, most):
+def check_size_of_json(document, most):
     """Refuse a document with more values than any request of this model can have.
 
-    Numbers and lists cost a hundred times their length when they are read; text does not. Lists
-    without commas are as deep as they are many, which is refused as such.
+    Numbers, lists and objects cost twenty to a hundred times their length when they are read, and
+    all others wait meanwhile; text does not.
+
+    Args:
+        document: its bytes, in any encoding of JSON.
+        most: the most values; of lists, half as many.
     """
-    values = body.count(b",")
-    if values > most:
-        raise refuse(
-            f"A request may hold at most {most:,} values.",
-            f"{values:,}",
-            "Send smaller batches, and pictures as base64.",
-            413,
-        )
+    for sign, kind, limit in (
+        (b",", "values", most),
+        (b"[", "lists", most // 2),
+        (b"{", "objects", _MOST_OBJECTS),
+    ):
+        if (count := document.count(sign)) > limit:
+            raise refuse(
+                f"A request may hold at most {limit:,} {kind}.",
+                f"{count:,}",
+                "Send smaller batches, and pictures as base64.",
+                413,
+            )
 
 
-def _document(body):
+def announced_length(text):
+    """The number in a header of lengths, 0 where it is none; of many digits no more than needed.
+
+    Args:
+        text: the header's value, e.g. `"1024"`.
+    """
+    digits = text.lstrip("0")
+    return int(digits[:18]) if digits.isascii() and digits.isdigit() else 0
+
+
+def _document(body, values=None):
+    if values is not None:
+        check_size_of_json(body, values)
     try:
         document = parse_json(body, "of the request", "JSON")
     except UserError as error:
@@ -88,13 +110,14 @@ def _document(body):
 # TensorFlow Serving
 
 
-def read_v1(body, signatures, most=None):
+def read_v1(body, signatures, most=None, values=None):
     """A predict request of TensorFlow Serving's REST interface, in rows or columns.
 
     Args:
         body: bytes of the JSON document.
         signatures: name -> `Signature` of the model.
         most: from a signature's name to the most rows that it takes; any number by default.
+        values: the most that the document may hold, see `check_size_of_json`.
 
     Returns:
         The `Call`.
@@ -102,7 +125,7 @@ def read_v1(body, signatures, most=None):
     Raises:
         RequestRejected: if it is none.
     """
-    document = _document(body)
+    document = _document(body, values)
     for key in document:
         if key not in _V1_KEYS:
             raise refuse(
@@ -315,7 +338,7 @@ def v1_metadata(backend):
 # KServe
 
 
-def read_v2(body, length, signatures, model, most=None):
+def read_v2(body, length, signatures, model, most=None, values=None):
     """An inference request of KServe's v2 protocol, with tensors as JSON or binary.
 
     The signature is the one whose inputs are given; the parameter `signature` tells those apart
@@ -326,7 +349,7 @@ def read_v2(body, length, signatures, model, most=None):
         length: how many of them are JSON, the value of `LENGTH_HEADER`, or `None` for all.
         signatures: name -> `Signature` of the model.
         model: its name, for the answer.
-        most: as for `read_v1`.
+        most, values: as for `read_v1`; bytes behind the JSON are no values.
 
     Returns:
         The `Call`.
@@ -336,14 +359,15 @@ def read_v2(body, length, signatures, model, most=None):
     """
     end = len(body)
     if length is not None:
-        if not (length.isascii() and length.isdigit() and int(length) <= len(body)):
+        # Digits without end are no number that Python reads.
+        if not (re.fullmatch("[0-9]{1,18}", length) and int(length) <= len(body)):
             raise refuse(
                 "Inference-Header-Content-Length is the number of bytes of JSON.",
                 f"{shorten(length, 40)} in a body of {len(body)}",
                 "Correct it.",
             )
         end = int(length)
-    document = _document(body[:end])
+    document = _document(body[:end], values)
     given = document.get("inputs")
     if not isinstance(given, list) or not all(_is_tensor(entry) for entry in given):
         raise refuse(
@@ -428,7 +452,8 @@ def _flat(data, kind, name):
         raise refuse("A tensor has data.", f"{name}: {_kind(data)}", "Add its values.")
     if kind != "BYTES":
         try:
-            return np.asarray(data, _DATATYPES[kind]).ravel()
+            with np.errstate(over="ignore"):  # to infinity
+                return np.asarray(data, _DATATYPES[kind]).ravel()
         except (ValueError, TypeError, OverflowError) as error:
             reason = shorten(str(error))
             raise refuse(f"{name} holds rows of {kind}.", reason, "Correct them.") from error

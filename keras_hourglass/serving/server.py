@@ -229,6 +229,8 @@ class Server:
             ]
         handlers = {HTTPException: self._no_such_route}
         app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
+        # Starlette would lead to whatever host a request names.
+        app.router.redirect_slashes = False
         app.state.server = self
         return app
 
@@ -396,8 +398,8 @@ class Server:
     async def _predict_v2(self, request):
         length = request.headers.get(messages.LENGTH_HEADER)
 
-        def read(body, signatures, most):
-            return messages.read_v2(body, length, signatures, self.name, most)
+        def read(body, signatures, most, values):
+            return messages.read_v2(body, length, signatures, self.name, most, values)
 
         return await self._predict(request, read)
 
@@ -430,7 +432,7 @@ class Server:
             "Send fewer pictures.",
             413,
         )
-        if announced.isdigit() and int(announced) > most:
+        if messages.announced_length(announced) > most:
             raise too_long
         if self._bytes + self.unsent() > self.limits.max_bytes:
             raise self._busy("bytes")
@@ -474,20 +476,20 @@ class Server:
     def _begin(self, backend, read, body, loop):
         """In a thread: read a request, have its people prepared and run."""
         limit, signatures = self.limits, backend.signatures
-        # Twice what a batch of the largest input has, and commas between them.
+        # Four times what a batch of the largest input has.
         sizes = [
             math.prod(size or limit.max_batch for size in spec.shape)
             for signature in signatures.values()
             for spec in signature.inputs.values()
         ]
-        messages.check_size_of_json(body, 10_000 + 4 * max(sizes))
+        values = 10_000 + 4 * max(sizes)
 
         def most(name):
             """Rows of arrays are large: a batch of them, else as many as may wait."""
             arrays = any(len(spec.shape) > 2 for spec in signatures[name].inputs.values())
             return limit.max_batch if arrays else limit.max_queue
 
-        call = read(body, signatures, most)
+        call = read(body, signatures, most, values)
         batches = signatures[call.signature].batches and call.signature in ONE_PERSON
         job = Job(backend, call.count, loop)
         try:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import pathlib
 import threading
 from typing import Any
@@ -87,13 +88,15 @@ class VersionFolder:
         mark = fingerprint(folder)
         if self._refused.get(number, (None,))[0] == mark:
             return self._refused[number][1]
-        reason = what_is_missing(folder)
+        reason = cause = what_is_missing(folder)
         if reason is None:
             self.states = {**self.states, number: ("LOADING", "")}
             try:
                 backend = self._load(folder)
             except UserError as error:
-                reason = " ".join(str(error).split())
+                cause = " ".join(str(error).split())
+                # Everybody may ask for it, and whoever raised the cause may name any file.
+                reason = "it cannot be loaded; the server's log says why. Export it again."
             else:
                 before, self.current = self.current, backend
                 LOG.warning(
@@ -106,7 +109,7 @@ class VersionFolder:
                 return None
         self._refused[number] = mark, reason
         served = f"; version {self.current.version} goes on" if self.current else ""
-        LOG.warning("version %d of %s is not served: %s%s", number, self.folder, reason, served)
+        LOG.warning("version %d of %s is not served: %s%s", number, self.folder, cause, served)
         return reason
 
     def _watch(self):
@@ -163,5 +166,6 @@ def what_is_missing(folder):
             if hashlib.sha256(file.read_bytes()).hexdigest() != expected:
                 return f"{name} is not whole: its checksum is another"
     except (OSError, UserError, KeyError, TypeError, ValueError) as error:
-        return f"{METADATA} cannot be read ({' '.join(str(error).split())[:200]})"
+        said = " ".join(str(error).split()).replace(f"{folder}{os.sep}", "")
+        return f"{METADATA} cannot be read ({said[:200]})"
     return None

@@ -355,6 +355,12 @@ BAD_INFERENCES = {
     "outputs by text": ({**tensor(), "outputs": ["valid"]}, None, "The outputs are"),
     "a length beyond the body": (tensor(), "99999", "number of bytes of JSON"),
     "a length that is none": (tensor(), "-1", "number of bytes of JSON"),
+    "a length without end": (tensor(), "1" * 5000, "number of bytes of JSON"),
+    "numbers beyond the type": (
+        {"inputs": [{"name": "images", "shape": [1], "datatype": "FP16", "data": [1e9]}]},
+        None,
+        r"shape \(N, 32, 48, 3\)",
+    ),
     "binary that is not there": (
         tensor(parameters={"binary_data_size": 9}, data=None),
         None,
@@ -435,6 +441,9 @@ def test_addresses_that_are_not_there(addresses):
     reply = get(address, "/v1/models/pose:predict")
     assert reply.status_code == 404 and "by POST. Received: GET" in reply.json()["error"]
     assert get(address, "/v1/models/pose/versions/7").status_code == 404
+    # Nobody is sent to the host that a request names.
+    reply = httpx.get(f"{address}/v2/", headers={"Host": "stranger.example"}, trust_env=False)
+    assert reply.status_code == 404 and "location" not in reply.headers
 
 
 @pytest.mark.slow
@@ -454,6 +463,21 @@ def test_sizes_of_requests(addresses):
     many = b'{"inputs": [' + b"0," * 300_000 + b"0]}"
     reply = post(address, "/v1/models/pose:predict", many)
     assert reply.status_code == 413 and "values" in reply.json()["error"]
+    # A batch of crops has 36,864: four times these and 10,000; half as many lists.
+    for body, said in (
+        (b'{"inputs": [' + b"0," * 157_457, "157,456 values. Received: 157,457"),
+        (b'{"inputs": ' + b"[" * 78_729, "78,728 lists. Received: 78,729"),
+        (b'{"inputs": [' + b'{"a":1}' * 10_000, "10,000 objects. Received: 10,001"),
+    ):
+        reply = post(address, "/v1/models/pose:predict", body)
+        assert reply.status_code == 413 and said in reply.json()["error"], reply.text
+    # Pixels are no values, whatever their bytes.
+    data = (200_000).to_bytes(4, "little") + b"," * 200_000
+    head = {"name": "image_bytes", "shape": [1], "datatype": "BYTES"}
+    head = json.dumps({"inputs": [{**head, "parameters": {"binary_data_size": len(data)}}]})
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    reply = post(address, "/v2/models/pose/infer", head.encode() + data, headers=headers)
+    assert reply.status_code == 200
     reply = post(address, "/v1/models/pose:predict", {"instances": [PICTURE] * 129})
     assert reply.status_code == 413 and "at most 128 rows" in reply.json()["error"]
     crops = np.zeros((9, 32, 48, 3), int).tolist()
@@ -612,13 +636,65 @@ def test_connections_that_say_nothing_or_too_much_are_closed(folder, monkeypatch
         assert closed(*[b"\r\n"] * 8) == b""
         assert closed(*[b"GET / HTTP/1.1\r\n", *[b"A: b\r\n"] * 8]) == b""
         assert closed(b"GET / HTTP/1.1\r\nA: " + b"b" * 40_000, pause=0) == b""
-        assert closed(b"\x16\x03\x01 no HTTP\r\n\r\n").startswith(b"HTTP/1.1 400")
+        answer = closed(b"\x16\x03\x01 no HTTP\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert "is HTTP/1.1" in json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
         assert get(address, "/v2/health/ready").status_code == 200
         # One that is used for a while stays.
         with httpx.Client(base_url=address, trust_env=False) as client:
             for _ in range(4):
                 assert client.get("/v2/health/live").status_code == 200
                 time.sleep(0.2)
+
+
+def spoken(address, data, more=b""):
+    """What comes back until the connection is closed, perhaps in the middle of `more`."""
+    host, port = address.removeprefix("http://").split(":")
+    answer = b""
+    with (
+        socket.create_connection((host, int(port))) as connection,
+        contextlib.suppress(ConnectionError),
+    ):
+        connection.settimeout(30)
+        connection.sendall(data)
+        if more:
+            time.sleep(0.2)
+            connection.sendall(more)
+        while part := connection.recv(65536):
+            answer += part
+    return answer
+
+
+def test_headers_have_a_limit_wherever_they_stand(addresses):
+    address, start = addresses["network"], b"GET /v2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+    answer = spoken(address, start + b"A: " + b"b" * 30_000 + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+    # With the request line, Host and Connection 198 more are 201 lines.
+    for headers in (b"A: " + b"b" * 32_768 + b"\r\n", b"A: b\r\n" * 198):
+        answer = spoken(address, start + headers + b"\r\n")
+        assert answer.startswith(b"HTTP/1.1 431")
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert "32,768 bytes in 200 lines" in json.loads(body)["error"]
+        assert f"Content-Length: {len(body)}".encode() in head
+    assert spoken(address, start + b"A: b\r\n" * 197 + b"\r\n").startswith(b"HTTP/1.1 200")
+    # Behind a body in pieces nobody reads them: five bytes took a hundred of memory, without end.
+    pieces = b"POST /v1/models/pose:predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+    pieces += b"Connection: close\r\n\r\n2\r\n{}\r\n0\r\n"
+    assert b"either instances" in spoken(address, pieces + b"A: b\r\n" * 9 + b"\r\n")
+    assert spoken(address, pieces + b"A: b\r\n" * 250).startswith(b"HTTP/1.1 431")
+    start = time.monotonic()
+    assert b"200" not in spoken(address, pieces + b"A: ", b"b" * 100_000)
+    assert time.monotonic() - start < 5
+
+
+def test_requests_that_come_before_answers_have_a_limit(addresses):
+    """uvicorn takes in as many as there are: one connection took gigabytes."""
+    address, one = addresses["network"], b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n"
+    last = one.replace(b"Host", b"Connection: close\r\nHost")
+    # Each has two lines: 91 of them and one more make 183, 101 of them 202.
+    assert spoken(address, one * 90 + last).count(b"HTTP/1.1 200 OK") == 91
+    assert spoken(address, one * 101).count(b"HTTP/1.1 200 OK") == 0
+    assert get(address, "/v2/health/live").status_code == 200
 
 
 @pytest.mark.slow
@@ -775,7 +851,7 @@ def states(address):
 
 
 @pytest.mark.slow
-def test_new_versions_are_taken_whole_and_broken_ones_named(folder, model, tmp_path):
+def test_new_versions_are_taken_whole_and_broken_ones_named(folder, model, tmp_path, caplog):
     pose = tmp_path / "pose"
     shutil.copytree(folder / "versions" / "pose" / "1", pose / "1")
     request = {"instances": [b64(random_picture(0, ".jpg"))]}
@@ -814,6 +890,8 @@ def test_new_versions_are_taken_whole_and_broken_ones_named(folder, model, tmp_p
         os.rename(broken, pose / "3")
         wait_for(lambda: states(address).get(3, {}).get("state") == "END")
         assert "Export it again" in states(address)[3]["status"]["error_message"]
+        assert str(tmp_path) not in get(address, "/v1/models/pose").text
+        assert "saved_model.pb" in caplog.text
         assert states(address)[2]["state"] == "AVAILABLE"
         assert predicted(address, request)["predictions"][0] == before
         # The served one goes away, and so does the broken one: what is left is served.
@@ -859,6 +937,9 @@ def test_paths_in_a_description_stay_in_the_version(folder, tmp_path):
     about["sha256"]["../secret"] = "0" * 64
     path.write_text(json.dumps(about))
     assert "outside" in what_is_missing(tmp_path / "1")
+    path.write_text("{")
+    said = what_is_missing(tmp_path / "1")  # everybody may ask for it
+    assert "metadata.json cannot be read" in said and str(tmp_path) not in said
     path.unlink()
     assert "is not there" in what_is_missing(tmp_path / "1")
     os.mkfifo(path)  # which nobody writes, so that reading it would wait for ever
