@@ -55,7 +55,8 @@ class Skeleton:
         object.__setattr__(self, "limbs", tuple(tuple(limb) for limb in self.limbs))
         if len(set(self.joints)) != len(self.joints) or not self.joints:
             raise UserError(
-                f"Joint names must be given and differ. Received: {self.joints}. Rename one."
+                f"Joint names must be given and differ. Received: {_short(self.joints)}. "
+                "Rename one."
             )
         if self.pairs is not None:
             object.__setattr__(self, "pairs", read_pairs(self.pairs, self.joints))
@@ -66,8 +67,10 @@ class Skeleton:
         used = [joint for limb in self.limbs for joint in limb]
         used += [joint for _, members in self.groups for joint in members]
         used += list(self.reference or ())
+        known = set(self.joints)  # by the tuple, hundreds of thousands take minutes
         for joint in used:
-            self.index(joint)
+            if joint not in known:
+                self.index(joint)  # which refuses it
 
     def _check_types(self):
         """Refuse what files of others may say instead of names."""

@@ -21,12 +21,13 @@ from keras_hourglass.errors import (
 )
 from keras_hourglass.geometry import boxes_from_xywh
 from keras_hourglass.io.images import MAX_PIXELS, check_pixels, image_size, shown_size
-from keras_hourglass.io.structured import boundary, parse_json
+from keras_hourglass.io.structured import boundary, parse_json, shorten
 from keras_hourglass.prediction.pose import Pose
 from keras_hourglass.serving.transports import GrpcTransport, KServeTransport, RestTransport
 from keras_hourglass.skeletons import Skeleton, get_skeleton
 from keras_hourglass.typing import Array
 
+_LARGEST = 1e9  # coordinate or score, as in files of predictions
 TRANSPORTS = {"grpc": GrpcTransport, "rest": RestTransport, "kserve": KServeTransport}
 
 
@@ -195,7 +196,7 @@ class Client:
         """
         crops = np.asarray(crops, np.float32)
         outputs = self._request("heatmaps", {"images": crops})
-        with self._understood():
+        with self._understood(), np.errstate(over="ignore"):
             return {key or "stack_1": value.astype(np.float32) for key, value in outputs.items()}
 
     @property
@@ -205,7 +206,9 @@ class Client:
             if not self._metadata:
                 outputs = self._request("metadata", {"query": [b""]})
                 with self._understood():
-                    document = np.ravel(next(iter(outputs.values())))[0]
+                    document = np.ravel([*outputs.values()][0])[0]
+                    if not isinstance(document, (str, bytes)):
+                        raise TypeError(f"a description is text and not {shorten(document)}")
                     found = parse_json(document, self._url, "answer of", ServingError)
                     self._metadata = dict(found)
             return self._metadata
@@ -278,15 +281,12 @@ class Client:
         else:
             boxes = np.stack([box for _, _, box, _ in batch])
             outputs = self._request("predict_boxes", {"image_bytes": encoded, "boxes": boxes})
-        try:
-            rows = [outputs[key] for key in ("keypoints", "scores", "present")]
-            assert all(len(values) == len(batch) for values in rows)
-        except (KeyError, TypeError, AssertionError) as error:
-            raise ServingError(
-                "A model exported by this package is needed. Received: an answer without "
-                f"keypoints, scores and present for {len(batch)} people. Check the model's name."
-            ) from error
-        return list(zip(*rows, strict=True))
+        shape = (len(batch), self.skeleton.num_joints)
+        with self._understood():
+            keypoints = _numbers(outputs, "keypoints", (*shape, 2))
+            scores = _numbers(outputs, "scores", shape)
+            present = _checked(outputs, "present", shape)
+        return list(zip(keypoints, scores, present, strict=True))
 
     def _request(self, signature, inputs):
         """Predict, again and again while the server is unavailable and time is left."""
@@ -332,6 +332,31 @@ def _credentials(protocol):
     import grpc
 
     return grpc.ssl_channel_credentials()
+
+
+def _checked(outputs, name, shape):
+    """An output of the shape that joints of so many people have."""
+    values = np.asarray(outputs.get(name))
+    if values.shape != shape:
+        raise ServingError(
+            "A model exported by this package answers with keypoints, scores and present for each "
+            f"person. Received: {name} of shape {shorten(values.shape)} instead of {shape}. "
+            "Check the model's name."
+        )
+    return values
+
+
+def _numbers(outputs, name, shape):
+    """The same, of numbers that a picture can have; NaN for what the server could not read."""
+    values = _checked(outputs, name, shape)
+    if values.dtype.kind == "O":  # of JSON's null
+        values = values.astype(np.float64)
+    if values.dtype.kind not in "fiu" or (np.abs(values) > _LARGEST).any():
+        raise ServingError(
+            f"Coordinates and scores are numbers up to {_LARGEST:g}. Received: "
+            f"{name}={shorten(values.tolist())}. Check the model's name and server."
+        )
+    return values
 
 
 def _truths(values):

@@ -3,8 +3,10 @@
 import base64
 import contextlib
 import json
+import socket
 import ssl
 import struct
+import threading
 import time
 import urllib.parse
 
@@ -17,12 +19,14 @@ from keras_hourglass.errors import (
     ServingError,
     UserError,
     optional,
+    printable,
 )
 from keras_hourglass.io.structured import parse_json
 
 MAX_ANSWER = 256 * 2**20  # bytes; heatmaps of a large batch are the largest answers
 # Of JSON: numbers and lists take up to thirty times their length in memory, texts do not.
 MAX_VALUES = 2**24
+_MAX_OBJECTS = 10_000
 
 
 class RestTransport:
@@ -92,17 +96,17 @@ class RestTransport:
         import httpx
 
         left = _TimeLeft(timeout)
+        asked = {"content": body, "headers": headers, "extensions": left.extensions}
         try:
-            with self._http.stream(
-                method, address, content=body, headers=headers, extensions={"timeout": left}
-            ) as response:
+            with left, self._http.stream(method, address, **asked) as response:
                 content = _read(response, left)
-        except (httpx.TimeoutException, TimeoutError) as error:
-            raise RequestTimeout(
-                f"No answer within {timeout:.3g} s. Received: nothing from {self._server}. "
-                "Raise timeout=…, or send smaller batches."
-            ) from error
-        except (httpx.RequestError, UnicodeError) as error:  # the latter of odd host names
+        except (httpx.RequestError, TimeoutError, UnicodeError) as error:
+            if isinstance(error, (httpx.TimeoutException, TimeoutError)) or left.over:
+                raise RequestTimeout(
+                    f"No answer within {timeout:.3g} s. Received: nothing from {self._server}. "
+                    "Raise timeout=…, or send smaller batches."
+                ) from error
+            # A UnicodeError is one of odd host names.
             raise ServerUnavailable(
                 f"A running server is needed. Received: {type(error).__name__} ({error}) from "
                 f"{self._server}. Check the address and whether it runs."
@@ -115,27 +119,38 @@ class RestTransport:
                 f"Answers may have at most {MAX_ANSWER:,} bytes. Received: a longer one. "
                 "Send smaller batches."
             )
-        if (values := content.count(b",")) > MAX_VALUES:
-            raise ServingError(
-                f"Answers in JSON may have at most {MAX_VALUES:,} values. Received: {values:,}. "
-                "Send smaller batches."
-            )
+        for sign, kind, most in (
+            (b",", "values", MAX_VALUES),
+            (b"[", "lists", MAX_VALUES // 2),
+            (b"{", "objects", _MAX_OBJECTS),
+        ):
+            if (count := content.count(sign)) > most:
+                raise ServingError(
+                    f"Answers in JSON may have at most {most:,} {kind}. Received: {count:,}. "
+                    "Send smaller batches."
+                )
         try:
             answer = parse_json(content, self._server, "answer", ServingError)
         except ServingError:
             answer = None
         if not isinstance(answer, dict):
-            answer = {"error": content[:200].decode(errors="replace")}
+            answer = {"error": content[:180].decode(errors="replace")}
         if status == 200 and "error" not in answer:
             return answer
         reason = " ".join(str(answer.get("error", "no reason given")).split())[:300]
-        message = f"The server refused the request. Received: HTTP {status}: {reason}"
+        reason = f"HTTP {status}: {printable(reason) or 'nothing'}"
+        message = f"The server refused the request. Received: {reason}"
         if status in (429, 502, 503):
             raise ServerUnavailable(message, status)
         if status in (408, 504):
             raise RequestTimeout(message, status)
         if 400 <= status < 500:
             raise RequestRejected(message, status)
+        if status < 400:  # another kind of server; it may send us elsewhere, where nobody goes
+            message = (
+                f"Answers are JSON objects with status 200. Received: {reason}. "
+                "Check the address and the model's name."
+            )
         raise ServingError(message, status)
 
 
@@ -329,26 +344,60 @@ class GrpcTransport:
 
 
 class _TimeLeft(dict):
-    """What is left of a request's time, for whichever of its steps httpx asks."""
+    """What is left of a request's time, for whichever of its steps httpx asks.
+
+    httpx asks at the beginning of each step and allows so much for every piece of it. A server that
+    sends drop by drop, or remarks before an answer that never comes, would hold it for ever: at the
+    end of the time the connection is cut.
+    """
 
     def __init__(self, timeout):
         super().__init__()
         self.end = time.monotonic() + timeout
+        self.extensions = {"timeout": self, "trace": self._watch}
+        self._connection = None
+        self._clock = threading.Timer(timeout, self._cut)
+        self._clock.daemon = True
+
+    def __enter__(self):
+        self._clock.start()
+        return self
+
+    def __exit__(self, *_):
+        self._clock.cancel()
 
     def get(self, step, default=None):
         return max(self.end - time.monotonic(), 0.001)
 
+    @property
+    def over(self):
+        """Whether nothing is left."""
+        return time.monotonic() > self.end
+
+    def _watch(self, event, info):
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._connection = info["return_value"]
+
+    def _cut(self):
+        connection = self._connection and self._connection.get_extra_info("socket")
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                # Below TLS, which another thread is within.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
 
 def _read(response, left):
-    """The body; a server that sends drop by drop does not outlast the time limit."""
+    """The body, or more of it than may be; a server does not outlast the time limit."""
     parts, length = [], 0
     for part in response.iter_raw():
         parts.append(part)
         length += len(part)
         if length > MAX_ANSWER:
             break
-        if time.monotonic() > left.end:
+        if left.over:
             raise TimeoutError
+    if left.over:  # the connection was cut, which ends a body as well
+        raise TimeoutError
     return b"".join(parts)
 
 

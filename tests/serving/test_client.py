@@ -1,9 +1,11 @@
 """What the client does between its requests, without a server and without TensorFlow."""
 
+import contextlib
 import itertools
 import socket
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 
@@ -15,6 +17,7 @@ from keras_hourglass.io.images import encode_image
 from keras_hourglass.serving import (
     Client,
     RequestRejected,
+    RequestTimeout,
     ServerUnavailable,
     ServingError,
     transports,
@@ -172,6 +175,12 @@ _GOOD = '{"skeleton": null, "joints": ["a", "b"], "thresholds": {}}'
         (_GOOD, {"keypoints": [[[1, 2]] * 2], "scores": [[1, 1]], "present": [[True, "false"]]}),
         (_GOOD, {"keypoints": [[[1, 2]] * 2], "scores": [[1, 1]], "present": [[1, 2]]}),
         (_GOOD, {"keypoints": [[[1, 2]] * 2], "scores": [[1, 1]], "present": [[True, None]]}),
+        (_GOOD, {"keypoints": [[[1e300, 2]] * 2], "scores": [[1, 1]], "present": [[True, True]]}),
+        (_GOOD, {"keypoints": [[[1, 2]] * 2], "scores": [[1, 1e30]], "present": [[True, True]]}),
+        (_GOOD, {"keypoints": [[["1", "2"]] * 2], "scores": [[1, 1]], "present": [[True, True]]}),
+        (_GOOD, {"keypoints": [[[1, 2]] * 3], "scores": [[1, 1]], "present": [[True, True]]}),
+        (_GOOD, {"keypoints": [[[1, 2]] * 2] * 2, "scores": [[1, 1]], "present": [[True, True]]}),
+        (_GOOD, {"keypoints": [[[1, 2]] * 2], "scores": [[1, 1]]}),
         (_GOOD, {}),
         (_GOOD, None),
     ],
@@ -212,6 +221,87 @@ def test_answers_of_rest_that_are_no_object(content):
     assert len(str(caught.value)) < 300
 
 
+def test_joints_that_a_server_could_not_find_are_no_mistake():
+    rows = {"keypoints": [[[1, 2], [None, 3]]], "scores": [[1, None]], "present": [[1, False]]}
+    [pose] = connect(_Answers(_GOOD, rows)).predict(
+        encode_image(np.zeros((6, 5, 3), np.uint8), ".png")
+    )
+    np.testing.assert_array_equal(pose.keypoints, [[1, 2], [np.nan, 3]])
+    assert pose.present.tolist() == [True, False]
+
+
+class _Server:
+    """Sends the same to everybody: bytes once, and others as long as somebody listens."""
+
+    def __init__(self, once, forever=b"", pause=0.0):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._sent = once, forever, pause
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        once, forever, pause = self._sent
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(2**16)
+                    connection.sendall(once)
+                    while forever:
+                        connection.sendall(forever)
+                        time.sleep(pause)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._listener.close()
+
+
+@pytest.mark.parametrize(
+    ("once", "forever", "pause"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, 0.0),
+        (b"HTTP/1.1 200 OK\r\nA: ", b"a", 0.01),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n", b" ", 0.01),
+        (b"HTTP/1.1 200 OK\r\n\r\n{", b" ", 0.01),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n", 0.01),
+    ],
+    ids=["remarks", "headers", "a body", "a body of any length", "a body in pieces"],
+)
+def test_no_server_outlasts_the_time(once, forever, pause):
+    """Each piece comes in time, the answer never."""
+    with _Server(once, forever, pause) as server:
+        client = Client(server.address, "rest", timeout=0.3, retries=0)
+        start = time.monotonic()
+        with pytest.raises(RequestTimeout, match="within 0.3 s"):
+            client.status()
+        assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b"301 Moved\r\nLocation: file:///etc/passwd", "HTTP 301: nothing"),
+        (b"302 Found\r\nLocation: http://127.0.0.1:1/", "HTTP 302: nothing"),
+        (b"204 No Content", "HTTP 204: nothing"),
+        (b"999 What", "HTTP 999: nothing"),
+        (b"200 OK\r\nContent-Encoding: gzip", "HTTP 200: nothing"),
+    ],
+)
+def test_other_servers_are_not_followed_and_said(head, said):
+    with _Server(b"HTTP/1.1 " + head + b"\r\nContent-Length: 0\r\n\r\n") as server:
+        client = Client(server.address, "rest", timeout=5, retries=0)
+        with pytest.raises(ServingError, match=said):
+            client.status()
+
+
+def test_words_of_a_server_command_no_terminal():
+    transport = RestTransport("http://localhost:1", "pose")
+    with pytest.raises(RequestRejected, match=r"HTTP 400: \\x1b\[31mred\\x07$"):
+        transport._parse(400, b'{"error": "\\u001b[31mred\\u0007\\n"}', {})
+
+
 def test_answers_of_too_many_values_are_not_unpacked():
     transport = RestTransport("http://localhost:1", "pose")
     # 51 MB that are 1.2 GB as Python's lists.
@@ -219,7 +309,15 @@ def test_answers_of_too_many_values_are_not_unpacked():
     tracemalloc.start()
     with pytest.raises(ServingError, match=r"at most 16,777,216 values. Received: 16,777,217"):
         transport._parse(200, content, {})
-    assert tracemalloc.get_traced_memory()[1] < 2**20
+    for content, said in (
+        (b'{"outputs": ' + b"[" * (2**23 + 1), "8,388,608 lists. Received: 8,388,609"),
+        (b'{"a":1}' * 10_001, "10,000 objects. Received: 10,001"),
+    ):
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        with pytest.raises(ServingError, match=said):
+            transport._parse(200, content, {})
+        assert tracemalloc.get_traced_memory()[1] - before < 2**20
     tracemalloc.stop()
 
 
