@@ -4,6 +4,9 @@
 DECODERS = ("max", "quarter", "dark")
 # What a joint without annotation trains, see there.
 MISSING = ("zero", "ignore")
+# The widest Gaussian, in heatmap pixels: it is flat on a map of 64, and a table of many fills the
+# memory.
+MAX_SIGMA = 100.0
 # What becomes of a label that lies far from where a teacher is sure of the joint.
 DOUBTFUL = ("keep", "drop", "mend")
 # How one number is made of many. The same predictions read differently under each.

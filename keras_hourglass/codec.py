@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_hourglass.choices import DECODERS, MISSING
+from keras_hourglass.choices import DECODERS, MAX_SIGMA, MISSING
 from keras_hourglass.errors import UserError, checks_arguments, did_you_mean
 from keras_hourglass.geometry import heatmap_to_input, input_to_heatmap, suppress_overlaps
+from keras_hourglass.io.structured import shorten
 from keras_hourglass.skeletons import BOXES, Skeleton
 from keras_hourglass.typing import Array, Size, is_number
 
@@ -61,15 +62,18 @@ class HeatmapCodec:
                 f"`input_size` is (height, width), multiples of the stride {stride}. "
                 f"Received: {self.input_size}."
             )
-        if not sigma > 0:
-            raise UserError(f"`sigma` must be positive, in heatmap pixels. Received: {sigma}.")
+        if not 0 < sigma <= MAX_SIGMA:
+            raise UserError(
+                f"`sigma` must be positive and at most {MAX_SIGMA:g}, in heatmap pixels. "
+                f"Received: {sigma}."
+            )
         for name, value, choices in (
             ("decoder", decoder, DECODERS),
             ("missing", missing, MISSING),
         ):
             if value not in choices:
                 raise UserError(
-                    f"`{name}` must be one of {choices}. Received: {value!r}."
+                    f"`{name}` must be one of {choices}. Received: {shorten(repr(value))}."
                     f"{did_you_mean(value, choices)}"
                 )
         self.stride, self.sigma = stride, float(sigma)

@@ -159,7 +159,7 @@ class Skeleton:
         if joint not in self.joints:
             known = _short(", ".join(self.joints), 300)
             raise UserError(
-                f"Skeleton {self.name!r} has no such joint. Received: {joint!r}. "
+                f"Skeleton {_short(self.name)!r} has no such joint. Received: {_short(joint)!r}. "
                 f"Choose one of {known}.{did_you_mean(joint, self.joints)}"
             )
         return self.joints.index(joint)

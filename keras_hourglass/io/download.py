@@ -15,7 +15,7 @@ import re
 import sys
 import urllib.parse
 
-from keras_hourglass.errors import DataError, UserError, WeightsError
+from keras_hourglass.errors import DataError, UserError, WeightsError, printable
 from keras_hourglass.io.files import atomic_path, atomic_write, folder_for
 from keras_hourglass.io.structured import one_line
 
@@ -89,7 +89,8 @@ def download(address, sha256=None, size=None, folder=None, limit=MAX_BYTES):
     _refuse_insecure(address)
     place = hashlib.sha256(address.encode()).hexdigest()[:20]
     name = urllib.parse.unquote(urllib.parse.urlsplit(address).path.rsplit("/", 1)[-1])
-    name = re.sub(r"[^\w.-]", "_", name).lstrip(".") or "file"
+    # Its end tells the kind; the whole may be longer than a file's name can be.
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[-100:].lstrip(".") or "file"
     path = pathlib.Path(folder or cache_folder()) / place / name
     note = path.with_name(f"{path.name}.sha256")
     if not _is_there(path, note):
@@ -156,7 +157,7 @@ def _refuse_insecure(address):
         raise UserError(f"{error}. Received: {address}. Correct the address.") from None
     local = parts.scheme == "http" and _is_local(parts.hostname)
     secure = parts.scheme == "https" or (local and os.environ.get(ALLOW_LOCAL) == "1")
-    if secure and parts.hostname and "@" not in parts.netloc:
+    if secure and parts.hostname and "@" not in parts.netloc and address.isprintable():
         return
     remedy = (
         f"Set {ALLOW_LOCAL}=1 for a server on this machine."
@@ -165,7 +166,7 @@ def _refuse_insecure(address):
     )
     raise UserError(
         "Files are fetched over https only, from https:// and hf:// addresses without a password. "
-        f"Received: {address}. {remedy}"
+        f"Received: {one_line(printable(address), 300)}. {remedy}"
     )
 
 

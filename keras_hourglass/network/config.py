@@ -5,6 +5,7 @@ Nothing here needs Keras, so the model zoo can be listed and a recipe checked at
 
 import copy
 
+from keras_hourglass.choices import MAX_SIGMA
 from keras_hourglass.errors import UserError, did_you_mean
 from keras_hourglass.io.structured import one_line, shorten
 from keras_hourglass.layers.nodes import check_positive
@@ -89,7 +90,7 @@ def complete(arguments):
         if config["num_keypoints"] not in (None, skeleton.num_joints):
             raise UserError(
                 f"The skeleton {skeleton.name!r} has {skeleton.num_joints} joints. Received: "
-                f"num_keypoints={config['num_keypoints']}. Leave one of the two out."
+                f"num_keypoints={_shown(config['num_keypoints'])}. Leave one of the two out."
             )
         config["num_keypoints"] = skeleton.num_joints
     elif config["num_keypoints"] is None:
@@ -145,8 +146,8 @@ def _check_types(arguments):
         "synchronized": (lambda value: isinstance(value, bool), "true or false"),
     }
     for name, (meets, kind) in rules.items():
-        value = arguments.get(name)
-        if value is not None and not meets(value):
+        value = arguments.get(name, DEFAULTS[name])
+        if not meets(value) and not (value is None and DEFAULTS[name] is None):
             raise UserError(f"Expected `{name}` to be {kind}. Received: {name}={_shown(value)}")
 
 
@@ -159,9 +160,11 @@ def wrong_metadata(metadata):
     settings = parts["preprocessing"]
     numbers = {name: settings[name] for name in ("sigma", "padding") if name in settings}
     return [
-        f"{name}={_shown(value)}"
+        f"{shorten(name)}={_shown(value)}"
         for name, value in {**parts["thresholds"], **numbers}.items()
-        if isinstance(value, bool) or not is_number(value)
+        if isinstance(value, bool)
+        or not is_number(value)
+        or (name in numbers and not 0 < value <= MAX_SIGMA)
     ]
 
 

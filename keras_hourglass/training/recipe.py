@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic_core import PydanticCustomError
 
-from keras_hourglass.choices import DOUBTFUL, MISSING
+from keras_hourglass.choices import DOUBTFUL, MAX_SIGMA, MISSING
 from keras_hourglass.data.augment import AUGMENTATIONS, Augmentation
 from keras_hourglass.errors import RecipeError, UserError, did_you_mean
 from keras_hourglass.io.files import atomic_write
@@ -112,7 +112,7 @@ _Seed = Annotated[_CountOr0, _rule(lambda value: value < 2**32, "must be below 2
 _CountOrAuto = Annotated[
     Any, pydantic.BeforeValidator(_whole), _rule(_count_or_auto, "needs a positive int, or auto")
 ]
-_Sigma = Annotated[_Number, pydantic.Field(ge=0.1, le=100, allow_inf_nan=False)]
+_Sigma = Annotated[_Number, pydantic.Field(ge=0.1, le=MAX_SIGMA, allow_inf_nan=False)]
 _Scale = Annotated[_Number, pydantic.Field(gt=0, le=1e9, allow_inf_nan=False)]
 _Workers = Annotated[
     Any,

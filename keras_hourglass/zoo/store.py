@@ -17,14 +17,21 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any
 
-from keras_hourglass.errors import UserError, WeightsError, checks_arguments, did_you_mean
+from keras_hourglass.choices import MAX_SIGMA
+from keras_hourglass.errors import (
+    UserError,
+    WeightsError,
+    checks_arguments,
+    did_you_mean,
+    printable,
+)
 from keras_hourglass.io.download import download, is_address, resolve_address, sha256_of, verify
 from keras_hourglass.io.files import atomic_write, atomic_writes
 from keras_hourglass.io.structured import boundary, parse_json, read_json, shorten
 from keras_hourglass.network.config import DEFAULTS, complete, wrong_metadata
 from keras_hourglass.network.graph import Graph, Snapshot
 from keras_hourglass.skeletons import PEOPLE, Skeleton, get_skeleton
-from keras_hourglass.typing import Path
+from keras_hourglass.typing import Path, is_number
 from keras_hourglass.zoo import hubs
 from keras_hourglass.zoo.presets import PRESETS
 
@@ -46,6 +53,8 @@ FIELDS = {
     "command": "the command that made it",
 }
 _PLACES = ("file", "address")
+# Of presets, and of the folders and files that a record names.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 _ARGUMENTS = (*DEFAULTS, "name", "dtype")
 _STATE = ("trainable", "frozen")  # of a model that Keras saved, and no argument
@@ -333,7 +342,7 @@ def _checked_record(record):
             f"sha256={shorten(sha256)} and size={shorten(size)} of the weights, which are 64 "
             "hexadecimal digits and a number of bytes"
         )
-    return record
+    return {**record, "sha256": sha256.lower()} if "sha256" in record else record
 
 
 def weights_folder() -> pathlib.Path:
@@ -373,16 +382,50 @@ def read_manifest(folder: Path | None = None) -> dict[str, dict]:
     if not path.is_file():
         return {}
     with boundary(path, "list of weights", "Install the package again", WeightsError):
-        records = read_json(path, "list of weights", WeightsError)["weights"]
-        by_name = {record["name"]: _checked_record(record) for record in records}
-    for name, record in by_name.items():
-        lacking = [field for field in FIELDS if field not in record]
-        if lacking or not any(place in record for place in _PLACES):
-            raise WeightsError(
-                f"Each record of {path} has the fields {', '.join(FIELDS)} and file or address. "
-                f"Received: {name} without {', '.join(lacking) or 'a place'}. Complete it."
-            )
+        by_name: dict = {}
+        for record in read_json(path, "list of weights", WeightsError)["weights"]:
+            _check_facts(record, path)
+            if record["name"] in by_name:
+                raise ValueError(f"{record['name']} stands there twice")
+            by_name[record["name"]] = _checked_record(record)
     return by_name
+
+
+def _check_facts(record, path):
+    """Refuse a record of the manifest that lacks a field, or has one of another type."""
+    name = record["name"]
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"a name is letters, digits, _, - and ., and not {_shown(name)}")
+    lacking = [field for field in FIELDS if field not in record]
+    if lacking or not any(place in record for place in _PLACES):
+        raise WeightsError(
+            f"Each record of {path} has the fields {', '.join(FIELDS)} and file or address. "
+            f"Received: {name} without {', '.join(lacking) or 'a place'}. Complete it."
+        )
+    wrong = [
+        field
+        for field in (*FIELDS, *_PLACES, "description")
+        if field not in ("size", "metric") and not isinstance(record.get(field, ""), str)
+    ]
+    if not wrong and not all(map(_NAME.fullmatch, record.get("file", name).split("/"))):
+        wrong = ["file"]  # outside of the manifest's folder, for one
+    metric = record["metric"]
+    if not isinstance(metric, dict) or not (
+        isinstance(metric.get("name"), str)
+        and isinstance(metric.get("data"), str)
+        and is_number(metric.get("value"))
+    ):
+        wrong.append("metric")
+    if wrong:
+        raise ValueError(
+            f"{wrong[0]}={_shown(record[wrong[0]])} of {name}, where fields are texts, a file lies "
+            "beside the manifest, and a metric has name, value and data"
+        )
+
+
+def _shown(value):
+    """A value for messages, that commands no terminal."""
+    return printable(shorten(repr(value)))
 
 
 def trained_as(architecture: str, records: dict | None = None) -> list[str]:
@@ -651,8 +694,9 @@ def _known(arguments, path):
     wrong = wrong_metadata(metadata)
     if wrong:
         raise UserError(
-            f"Thresholds, sigma and padding of a preset are numbers. Received: {', '.join(wrong)} "
-            f"in {path}. Write it again with save_to_preset."
+            "Thresholds of a preset are numbers, sigma and padding positive ones up to "
+            f"{MAX_SIGMA:g}. Received: {shorten(', '.join(wrong))} in {path}. Write it again with "
+            "save_to_preset."
         )
     known = {key: value for key, value in arguments.items() if key not in _STATE}
     complete({key: value for key, value in known.items() if key in DEFAULTS})

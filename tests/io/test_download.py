@@ -52,6 +52,16 @@ def test_what_is_not_whole_and_right_is_not_kept(server, tmp_path, path, sha256,
     assert fetch.download(f"{server.address}/a.weights.h5", DIGEST).read_bytes() == CONTENT
 
 
+def test_long_names_and_signs_in_addresses(server):
+    """A file's name has 255 bytes at most; its end says what it is."""
+    (server.folder / f"{'a' * 200}.weights.h5").write_bytes(CONTENT)
+    path = fetch.download(f"{server.address}/{'a' * 200}.weights.h5", DIGEST)
+    assert path.name == "a" * 89 + ".weights.h5" and path.read_bytes() == CONTENT
+    with pytest.raises(UserError, match=r"https://a/\\x0d\\x0aX: y") as caught:
+        fetch.download("https://a/\r\nX: y")
+    assert str(caught.value).isprintable()
+
+
 def test_a_silent_server_is_named(server):
     address = server.address
     server.shutdown()

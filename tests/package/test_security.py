@@ -12,6 +12,7 @@ import pytest
 from networks import save_untrained
 from places import TESTS
 
+from keras_hourglass import Predictor
 from keras_hourglass.errors import UserError, WeightsError
 from keras_hourglass.zoo import store as presets
 
@@ -126,6 +127,29 @@ def test_a_record_of_weights_is_a_checksum_and_a_size(folder, record):
     (folder / "config.json").write_text(json.dumps({**config, "weights": record}))
     with pytest.raises(UserError, match="64 hexadecimal digits and a number of bytes. Write it"):
         presets.load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "reason"),
+    [
+        ("architecture", {"scale": None}, "`scale` to be a number other than 0"),
+        ("architecture", {"offset": None}, "`offset` to be a number"),
+        ("architecture", {"synchronized": None}, "`synchronized` to be true or false"),
+        ("architecture", {"num_keypoints": "x" * 5000}, "num_keypoints='xxx"),
+        ("preprocessing", {"sigma": 1e17}, "positive ones up to 100. Received: sigma=1e"),
+        ("preprocessing", {"sigma": -1}, "positive ones up to 100. Received: sigma=-1"),
+        ("preprocessing", {"padding": 1e300}, "positive ones up to 100. Received: padding=1e"),
+        ("preprocessing", {"decoder": "x" * 5000}, "`decoder` must be one of"),
+        ("thresholds", {"a" * 5000: "x"}, "Thresholds of a preset are numbers"),
+    ],
+)
+def test_values_of_a_config_that_are_none(folder, part, value, reason):
+    config = json.loads((folder / "config.json").read_text())
+    config[part] = {**config.get(part, {}), **value}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=reason) as caught:
+        Predictor(folder, whole=True)(np.zeros((32, 48, 3), np.uint8))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
 def test_a_config_has_a_limit(folder, monkeypatch):

@@ -1,5 +1,7 @@
 """What is found behind names, folders and addresses, and the records of what is shipped."""
 
+import json
+
 import numpy as np
 import pytest
 from file_server import CONTENT, DIGEST
@@ -26,14 +28,57 @@ def test_a_model_by_address(server, tmp_path):
     assert server.seen == ["/small/config.json", "/small/model.weights.h5", "/small.keras"]
 
 
+FACTS = {
+    **dict.fromkeys(("architecture", "skeleton", "training_data", "licence", "command"), "x"),
+    "metric": {"name": "PCK@0.2", "value": 59.8, "data": "COCO people"},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "../../etc"}, "a name is letters, .* and not '../../etc'"),
+        ({"name": "\x1b[31m"}, r"and not '\\x1b\[31m'"),
+        ({"name": "a" * 5000}, "and not 'aaa"),
+        ({"name": None}, "and not None"),
+        ({"file": "../one/model.weights.h5"}, "file='../one/model.weights.h5' of one"),
+        ({"file": "/etc/passwd"}, "file='/etc/passwd' of one"),
+        ({"file": "one/../../x"}, "file='one/../../x' of one"),
+        ({"file": "a\0b"}, r"file='a\\x00b' of one"),
+        ({"file": ""}, "file='' of one"),
+        ({"file": None}, "file=None of one"),
+        ({"address": ["https://a"]}, r"address=\['https://a'\] of one"),
+        ({"architecture": {}}, "architecture={} of one"),
+        ({"skeleton": 5}, "skeleton=5 of one"),
+        ({"metric": "x"}, "metric='x' of one"),
+        ({"metric": {**FACTS["metric"], "value": float("nan")}}, "metric=.* of one"),
+        ({"sha256": None}, "sha256=None of one"),
+        ({"sha256": "../x"}, "sha256=../x and size=1"),
+        ({"size": 1e30}, "size=1e.30 of the weights"),
+    ],
+)
+def test_fields_of_a_record_that_are_none(tmp_path, changes, said):
+    record = {"name": "one", "file": "one/model.weights.h5", "sha256": "0" * 64, "size": 1, **FACTS}
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({"weights": [{**record, **changes}]}))
+    with pytest.raises(WeightsError, match=f"^Cannot read the list of weights .*{said}") as caught:
+        store.read_manifest(tmp_path)
+    assert str(caught.value).endswith("Install the package again.")
+    assert str(caught.value).isprintable() and len(str(caught.value)) - len(str(path)) < 300
+    # What a newer version may write besides is left to that; a checksum may have large letters.
+    record.update(sha256="A" * 64, newer=[1])
+    path.write_text(json.dumps({"weights": [record], "version": 2}))
+    assert store.read_manifest(tmp_path)["one"]["sha256"] == "a" * 64
+    path.write_text(json.dumps({"weights": [record, record]}))
+    with pytest.raises(WeightsError, match="one stands there twice"):
+        store.read_manifest(tmp_path)
+
+
 def test_records_of_the_manifest(server, tmp_path):
     folder = tmp_path / "weights"
     (folder / "one").mkdir(parents=True)
     (folder / "one" / "model.weights.h5").write_bytes(CONTENT)
-    facts = dict.fromkeys(
-        ("architecture", "skeleton", "training_data", "licence", "metric", "command"), "x"
-    )
-    record = {"name": "one", "file": "one/model.weights.h5", **facts}
+    record = {"name": "one", "file": "one/model.weights.h5", **FACTS}
     store.add_record(record, folder)
     found = store.read_manifest(folder)["one"]
     assert (found["sha256"], found["size"]) == (DIGEST, len(CONTENT))
