@@ -179,6 +179,8 @@ def _out_of_memory(error):
 def _smaller(args):
     """What to try when the memory does not suffice."""
     size = getattr(args, "batch_size", None)
+    if size == 1 and args.command == "train":
+        return "out of memory. Received: batches of 1. Try a smaller --set model.input_shape=…."
     if not size or size < 2:
         return "out of memory. Use smaller pictures, a smaller model or a machine with more."
     option = (

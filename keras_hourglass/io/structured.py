@@ -26,6 +26,8 @@ _LONG = 18  # digits of an integer; longer ones are no ids, and become floats
 _MOST_DIGITS = 400  # beyond, no number of the machine is as large
 _FEW_VALUES = 1000
 _LONG_INTEGER = re.compile(r"[0-9]{19}")
+# Where spreadsheets take text for a formula, in full width as well.
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 # What YAML calls a number, except that 010 is ten, and 1:30 and dates are text. As in YAML 1.1,
 # 1e-3 is text: recipes take it for a number where one is needed, and a folder of that name is one.
 _YAML_INTEGER = re.compile(r"[-+]?[0-9][0-9_]*|0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+")
@@ -304,6 +306,28 @@ def read_csv(path: Path, what: str = "CSV file") -> list[list[str]]:
     """
     with boundary(path, what):
         return [row for row in csv.reader(read_text(path, what).splitlines()) if any(row)]
+
+
+def csv_cell(value: Any) -> Any:
+    """A value as CSV has it: flags are 1 and 0, and text is never a formula for spreadsheets.
+
+    They run what begins with `=`, `+`, `-`, `@`, a tab or a line's end, also where the program that
+    opens the table asks nobody. Such a text is written with an apostrophe before it, which they
+    take for the sign of a text; numbers stay numbers.
+
+    Args:
+        value: a flag, a number, text or `None`.
+
+    Example:
+
+    >>> csv_cell(True), csv_cell(-1.5), csv_cell("photo.jpg"), csv_cell("=A1"), csv_cell("-1e3")
+    (1, -1.5, 'photo.jpg', "'=A1", '-1e3')
+    """
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str) and value[:1] in _FORMULAS and math.isnan(as_number(value)):
+        return f"'{value}"
+    return value
 
 
 def read_yaml(path: Path, what: str = "YAML file", error: type = DataError) -> Any:

@@ -36,6 +36,7 @@ LIMITS = {
     "depth": 10,
 }
 MAX_EDGE = 16_384  # of the input, in pixels
+MAX_INPUT = 4096 * 4096  # pixels of the input: the first map of a small network takes a gigabyte
 _MAX_BLOCKS = 10_000  # residuals and convolutions of a network, of which each takes a millisecond
 
 DEFAULTS = {
@@ -285,6 +286,12 @@ def check_input_size(input_shape, depth=4):
             f"Inputs have at most {MAX_EDGE:,} pixels each way. Received: {shorten(shape)}. "
             "Pass a smaller `input_shape`, e.g. (256, 256, 3)."
         )
+    if len(shape) == 3 and all(isinstance(edge, int) for edge in shape):
+        if (pixels := shape[0] * shape[1]) > MAX_INPUT:
+            raise UserError(
+                f"Inputs have at most {MAX_INPUT:,} pixels in all. Received: {pixels:,} by "
+                f"{shorten(shape)}. Pass a smaller `input_shape`, e.g. (256, 256, 3)."
+            )
     if len(shape) != 3 or any(
         isinstance(edge, bool) or not isinstance(edge, int) for edge in shape
     ):

@@ -9,8 +9,8 @@ import threading
 
 from keras_hourglass.errors import UserError, optional
 from keras_hourglass.io.files import atomic_path, only_one, refuse_link
-from keras_hourglass.io.structured import boundary, check_depth, existing, shorten
-from keras_hourglass.prediction.picture_poses import cell, columns_of
+from keras_hourglass.io.structured import boundary, check_depth, csv_cell, existing, shorten
+from keras_hourglass.prediction.picture_poses import columns_of
 
 NAME = ".unfinished-predict.jsonl"
 _WHAT, _REMEDY = "journal of an unfinished run", "Begin anew with --overwrite"
@@ -188,10 +188,10 @@ class _Csv:
     def __init__(self, path, columns):
         self._file = open(path, "w", encoding="utf-8", errors="backslashreplace", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(columns)
+        self._writer.writerow(map(csv_cell, columns))
 
     def write(self, rows):
-        self._writer.writerows([cell(value) for value in row] for row in rows)
+        self._writer.writerows([csv_cell(value) for value in row] for row in rows)
 
     def close(self):
         self._file.close()

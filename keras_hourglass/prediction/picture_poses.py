@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_hourglass.errors import UserError, optional
 from keras_hourglass.io.files import atomic_write
+from keras_hourglass.io.structured import csv_cell
 from keras_hourglass.prediction.pose import Pose, free_path, picture_to_dict
 from keras_hourglass.skeletons import Skeleton
 from keras_hourglass.typing import Path
@@ -306,14 +307,9 @@ def write_rows(
         results: the `PicturePoses`.
         head: begin with the names of the columns.
     """
-    writer = csv.DictWriter(file, columns_of(skeleton), lineterminator="\n")
+    writer, columns = csv.writer(file, lineterminator="\n"), columns_of(skeleton)
     if head:
-        writer.writeheader()
+        writer.writerow(map(csv_cell, columns))
     for result in results:
         for row in result.to_rows():
-            writer.writerow({key: cell(value) for key, value in row.items()})
-
-
-def cell(value):
-    """A value as CSV has it: flags are 1 and 0, what is not known is empty."""
-    return int(value) if isinstance(value, bool) else value
+            writer.writerow([csv_cell(row.get(column)) for column in columns])

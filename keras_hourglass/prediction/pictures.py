@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import pathlib
+import re
 
 import numpy as np
 
@@ -192,7 +193,7 @@ def _open_video(source):
 
     if not isinstance(source, int):
         existing(source, "video")
-    capture = cv2.VideoCapture(source)
+    capture = open_capture(source)
     if not capture.isOpened():
         what = "camera" if isinstance(source, int) else "video"
         raise UserError(
@@ -208,6 +209,33 @@ def _open_video(source):
     name = f"camera {source}" if camera else source
     kind = "camera" if camera else "video"
     return Pictures(_frames(capture, name, fps, count), count, kind, fps, name)
+
+
+def open_capture(source):
+    """OpenCV's reader of a video, which says nothing on the error stream of its own.
+
+    FFmpeg prints whatever it finds wrong, and OpenCV's own reader of AVI prints bytes of the file
+    as they are. Both look into the environment once, when the first video is opened; who has set
+    these variables is obeyed.
+
+    Args:
+        source: path of a video, or a camera's index.
+
+    Returns:
+        A `cv2.VideoCapture`, perhaps not opened.
+    """
+    import cv2
+
+    wanted = {"OPENCV_FFMPEG_LOGLEVEL": "-8"}
+    if re.search(r"FFMPEG:\s+YES", cv2.getBuildInformation()):  # which reads AVI as well
+        wanted["OPENCV_VIDEOIO_PRIORITY_CV_MJPEG"] = "0"
+    wanted = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(wanted)
+    try:
+        return cv2.VideoCapture(source)
+    finally:
+        for name in wanted:
+            os.environ.pop(name, None)  # another thread may have been here
 
 
 def _check_frames(capture, name):

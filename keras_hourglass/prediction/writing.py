@@ -23,6 +23,7 @@ from keras_hourglass.prediction.drawing import (
     tile_sheet,
 )
 from keras_hourglass.prediction.encoding import open_encoder
+from keras_hourglass.prediction.pictures import open_capture
 from keras_hourglass.prediction.pose import Pose
 
 # Pictures whose files may be waiting to be written; more would fill the memory.
@@ -304,7 +305,7 @@ class VideoWriter:
 
 def _count_frames(path):
     """The frames that can be read of a video; none of a file that is no video."""
-    capture, count = cv2.VideoCapture(str(path)), 0
+    capture, count = open_capture(str(path)), 0
     try:
         while capture.grab():
             count += 1

@@ -101,7 +101,9 @@ def _span(value):
 
 
 _Number = Annotated[float, pydantic.BeforeValidator(_number)]
-_Positive = Annotated[_Number, pydantic.Field(gt=0, allow_inf_nan=False)]
+# Steps of Adam and RMSprop are as long as the rate, and weights are below 1; what SGD needs for
+# heatmaps, whose gradients are small, is far below as well.
+_Rate = Annotated[_Number, pydantic.Field(gt=0, le=1e6, allow_inf_nan=False)]
 _Above1 = Annotated[_Number, pydantic.Field(gt=1, le=1e6, allow_inf_nan=False)]
 _Epochs = Annotated[_Number, pydantic.Field(ge=0, le=1e6, allow_inf_nan=False)]
 _Int = Annotated[int, pydantic.BeforeValidator(_whole)]
@@ -207,7 +209,7 @@ class OptimizerSection(_Section):
     dynamic one besides)."""
 
     name: str = "torch_rmsprop"
-    learning_rate: _Positive = 2.5e-4
+    learning_rate: _Rate = 2.5e-4
     options: _Free = pydantic.Field(default_factory=dict)
     loss_scale: _Scale = 1.0
 

@@ -231,6 +231,11 @@ def test_work_is_what_tensorflow_counts():
         ({"skeleton": "lsp"}, "has 14 joints. Received: num_keypoints=5"),
         ({"skeleton": "h36m"}, "Unknown skeleton"),
         ({"input_shape": (64, 96)}, r"\(height, width, channels\)"),
+        (
+            {"input_shape": (16_384, 16_384, 3)},
+            r"at most 16,777,216 pixels in all. Received: 268,435,456 by \(16384, 16384, 3\)",
+        ),
+        ({"input_shape": (4128, 4096, 3)}, "Received: 16,908,288 by .* Pass a smaller"),
         ({"input_shape": 64}, r"\(height, width, channels\)"),
         (
             {"input_shape": (70, 96, 3)},

@@ -573,6 +573,8 @@ def test_out_of_memory_says_what_to_try(commands, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr("keras_hourglass.training.run.Run._fit", exhaust)
     assert commands("train", tmp_path / "b") == 2
     one_line(capsys, "out of memory", "--set training.batch_size=2")
+    assert commands("train", tmp_path / "d", "--set", "training.batch_size=1") == 2
+    one_line(capsys, "out of memory", "batches of 1", "a smaller --set model.input_shape")
     assert commands("evaluate", tmp_path / "c", "--batch-size", 1) == 2
     one_line(capsys, "smaller model")
 

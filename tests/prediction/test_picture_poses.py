@@ -66,6 +66,31 @@ def test_tables(street, tmp_path):
     assert PicturePoses("a.jpg", [], skeleton=STICK).to_csv().splitlines() == text.splitlines()[:1]
 
 
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ('=HYPERLINK("http://a")', '\'=HYPERLINK("http://a")'),
+        ("+cmd|' /C calc'!A0.jpg", "'+cmd|' /C calc'!A0.jpg"),
+        ("-2+3.jpg", "'-2+3.jpg"),
+        ("@SUM(1).png", "'@SUM(1).png"),
+        ("\t=1.png", "'\t=1.png"),
+        ("\uff1d1.png", "'\uff1d1.png"),
+        ("-12.5", "-12.5"),  # a number is none
+        ("+1e3", "+1e3"),
+        ("a=b-1.jpg", "a=b-1.jpg"),
+        ("'quoted.jpg", "'quoted.jpg"),
+    ],
+)
+def test_no_name_is_a_formula(name, cell):
+    """Spreadsheets run what begins so, of pictures and joints alike."""
+    skeleton = Skeleton("own", (name, "foot"))
+    pose = Pose(np.array([[1, 2], [-3, 4]]), [0.5, 0.5], (0, 0, 9, 9), skeleton)
+    head, row = csv.reader(io.StringIO(PicturePoses(name, [pose]).to_csv()))
+    assert row[0] == cell
+    assert [column for column in head if column[:1] in "=+-@\t\uff1d"] == []
+    assert row[head.index("foot_x")] == "-3.0"  # numbers stay numbers
+
+
 def test_pandas(street, monkeypatch):
     frame = pytest.importorskip("pandas") and street.to_pandas()
     assert frame.shape == (2, 8 + 2 * 5 + 3) and frame.id.tolist() == [4, 7]
