@@ -145,6 +145,8 @@ def build_page(models=None, names=(), folder=None):
             _video_tab(gradio, demo, chosen)
     fonts = ["system-ui", "sans-serif"]  # those of the machine: none is fetched
     return page, {
+        # Who asks for it has the address of a page about all visits printed in the terminal.
+        "enable_monitoring": False,
         "app_kwargs": {"middleware": [Middleware(Guard, names=tuple(names))]},
         "footer_links": [],
         "head": _head(),

@@ -224,6 +224,8 @@ class _Receiver:
         if response.is_redirect:
             _refuse_insecure(urllib.parse.urljoin(response.url, response.headers["location"]))
             response.close()  # requests would read whatever comes with it
+        elif response.ok and response.status_code != 200:  # a part of it, nothing, or a remark
+            raise _no_file(self.address, response)
         self.bar.total = self.announced() or self.bar.total
 
     def announced(self):
@@ -246,6 +248,11 @@ class _Receiver:
 
     def flush(self):
         """Done by the file itself; pooch asks for it after every piece."""
+
+
+def _no_file(address, answer):
+    said = one_line(printable(f"{answer.status_code} {answer.reason}"), 80)
+    return WeightsError(f"{address} answers {said}. Check the address.")
 
 
 def _receive(address, file, size=None, limit=MAX_BYTES, quiet=False):
@@ -278,17 +285,16 @@ def _receive(address, file, size=None, limit=MAX_BYTES, quiet=False):
         try:
             fetch(address, receiver, None)
         except requests.HTTPError as error:
-            answer = error.response
-            raise WeightsError(
-                f"{address} answers {answer.status_code} {answer.reason}. Check the address."
-            ) from None
+            raise _no_file(address, error.response) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             cause = _cause(error)
             if isinstance(partial := getattr(cause, "partial", None), int):
                 receiver.count = partial  # with what came of the last piece
             if not receiver.count or receiver.announced() is None:
+                # Of no HTTP it is what came instead.
+                reason = one_line(printable(str(cause).strip()))
                 raise WeightsError(
-                    f"{address} cannot be reached ({cause}). Check the connection and try again."
+                    f"{address} cannot be reached ({reason}). Check the connection and try again."
                 ) from None
         except UserError:
             raise

@@ -310,6 +310,7 @@ def test_served_to_itself_alone_and_without_bombs(address, photo, bomb, tmp_path
             for path in ("/", "/config", "/gradio_api/info", "/theme.css"):
                 answer = client.get(address + path, headers=headers)
                 assert answer.status_code == 403 and "answers to it" in answer.json()["error"]
+        assert client.get(f"{address}/monitoring").status_code == 403
         page = client.get(address)
         assert page.status_code == 200 and "default-src 'self'" in str(page.headers)
         long = b" " * (2**20 + 1)  # more than numbers and names take

@@ -1,8 +1,10 @@
 """Downloads from a server on this machine: verified, whole, once, and over https only."""
 
 import pathlib
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -60,6 +62,42 @@ def test_long_names_and_signs_in_addresses(server):
     with pytest.raises(UserError, match=r"https://a/\\x0d\\x0aX: y") as caught:
         fetch.download("https://a/\r\nX: y")
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "answers 204 No Content"),
+        (b"HTTP/1.1 206 Part\r\nContent-Length: 2\r\n\r\n{}", "answers 206 Part"),
+        (b"HTTP/1.1 304 Same\r\n\r\n", "answers 304 Same"),
+        (b"HTTP/1.1 999 \x1b[31m\r\nContent-Length: 2\r\n\r\n{}", r"answers 999 \\x1b\[31m"),
+        (b"HTTP/1.1 404 " + b"x" * 5000 + b"\r\n\r\n", "answers 404 xxx"),
+        (b"SSH-2.0-OpenSSH\x1b[31m\r\n", r"cannot be reached .*OpenSSH\\x1b\[31m"),
+        (b"\0\1\2" * 100, r"cannot be reached .*\\x00\\x01\\x02"),
+        (b"", "cannot be reached"),
+    ],
+)
+def test_answers_that_are_no_file(server, tmp_path, sent, said):
+    """None is kept, and each is one line, whatever signs it has."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            for _ in range(2):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(2**16)
+                    connection.sendall(sent)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/a.weights.h5"
+        with pytest.raises(WeightsError, match=said) as caught:
+            fetch.download(address)
+        with pytest.raises(DataError, match=said):
+            fetch.download_picture(address)
+        thread.join()
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 400
+    assert not list((tmp_path / "cache").rglob("*"))
 
 
 def test_a_silent_server_is_named(server):
