@@ -114,6 +114,7 @@ def _run_python(code):
     assert len(names["poses"]) == 1
 
 
+@pytest.mark.usefixtures("without_tracing")
 def test_blocks_run(folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(README.parent / "tests" / "helpers")

@@ -11,6 +11,7 @@ from keras_hourglass.zoo.store import load_model
 
 LENGTH = ("training.epochs=6", "training.steps_per_epoch=3", "optimizer.name=adam")
 LENGTH += ("optimizer.options={use_ema: true, ema_momentum: 0.8}", "optimizer.learning_rate=0.01")
+LENGTH += ("monitoring.source_every=6", "monitoring.tensorboard=false")
 
 
 @pytest.mark.full
