@@ -216,7 +216,7 @@ def open_capture(source):
 
     FFmpeg prints whatever it finds wrong, and OpenCV's own reader of AVI prints bytes of the file
     as they are. Both look into the environment once, when the first video is opened; who has set
-    these variables is obeyed.
+    these variables is obeyed. OpenCV 4 also tells of readers that are for something else.
 
     Args:
         source: path of a video, or a camera's index.
@@ -231,9 +231,12 @@ def open_capture(source):
         wanted["OPENCV_VIDEOIO_PRIORITY_CV_MJPEG"] = "0"
     wanted = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(wanted)
+    set_level = getattr(cv2, "setLogLevel", lambda level: level)  # OpenCV 5 has none
+    level = set_level(0)
     try:
         return cv2.VideoCapture(source)
     finally:
+        set_level(level)
         for name in wanted:
             os.environ.pop(name, None)  # another thread may have been here
 

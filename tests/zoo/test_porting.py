@@ -210,7 +210,7 @@ def test_arrays_from_safetensors_and_numpy(tmp_path, arrays):
     read = read_checkpoint(tmp_path / "a.npz")
     assert sorted(read) == sorted(arrays)
     safetensors = pytest.importorskip("safetensors.numpy")
-    contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    contiguous = {name: np.array(value, order="C") for name, value in arrays.items()}
     safetensors.save_file(contiguous, tmp_path / "a.safetensors")
     read = read_checkpoint(tmp_path / "a.safetensors")
     assert all(np.array_equal(read[name], arrays[name]) for name in arrays)
