@@ -114,6 +114,8 @@ _Seed = Annotated[_CountOr0, _rule(lambda value: value < 2**32, "must be below 2
 _CountOrAuto = Annotated[
     Any, pydantic.BeforeValidator(_whole), _rule(_count_or_auto, "needs a positive int, or auto")
 ]
+# More crops at once fit into no machine, and TensorFlow has no words for much larger tensors.
+_MOST_AT_ONCE = 65_536
 _Sigma = Annotated[_Number, pydantic.Field(ge=0.1, le=MAX_SIGMA, allow_inf_nan=False)]
 _Scale = Annotated[_Number, pydantic.Field(gt=0, le=1e9, allow_inf_nan=False)]
 _Workers = Annotated[
@@ -250,7 +252,14 @@ class TrainingSection(_Section):
     mirror image, beside that to the labels."""
 
     epochs: _Count = 100
-    batch_size: Annotated[_CountOrAuto, _rule(_not_none, "needs a positive int, or auto")] = 6
+    batch_size: Annotated[
+        _CountOrAuto,
+        _rule(_not_none, "needs a positive int, or auto"),
+        _rule(
+            lambda value: value == "auto" or value <= _MOST_AT_ONCE,
+            f"must be at most {_MOST_AT_ONCE}",
+        ),
+    ] = 6
     steps_per_epoch: _CountOrAuto = None
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     seed: _Seed = 1

@@ -92,6 +92,8 @@ def test_a_mistake_is_refused_with_its_key(values, path):
         ({"optimizer": {"learning_rate": 10**400}}, "optimizer.learning_rate: needs float. "),
         ({"optimizer": {"loss_scale": float("inf")}}, "optimizer.loss_scale: must be finite. "),
         ({"optimizer": {"loss_scale": 1e300}}, "optimizer.loss_scale: must be at most 1e+09. "),
+        ({"training": {"batch_size": 65_537}},
+         "training.batch_size: must be at most 65536. Received: 65537. The default is 6."),
         ({"data": {"sigma": "1e300"}}, "data.sigma: must be at most 100. Received: '1e300'"),
         ({"data": {"sigma": 1e-300}}, "data.sigma: must be at least 0.1. Received: 1e-300"),
         ({"data": {"workers": 10**6}}, "data.workers: must be at most 256. Received: 1000000"),
