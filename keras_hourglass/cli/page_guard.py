@@ -112,12 +112,12 @@ class Guard:
 
 def _too_much(headers, most):
     """What is wrong with the announced length of a request's body, or `None`."""
+    from keras_hourglass.io.structured import announced_length  # as in `_one_line`
+
     if "transfer-encoding" in headers:
         return 411, "A request says how long it is. Received: one in pieces. Send its length."
     length = headers.get("content-length", "0")
-    # Of many digits the first tell enough, without the zeros before them.
-    digits = length.lstrip("0")[:18] or "0"
-    if not (length.isascii() and length.isdigit()) or int(digits) > most:
+    if not (length.isascii() and length.isdigit()) or announced_length(length) > most:
         return 413, (
             f"At most {most // 2**20} MB are taken at once. Received: {_shown(length)} bytes. "
             "Choose a smaller file."

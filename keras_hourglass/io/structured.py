@@ -25,6 +25,7 @@ MAX_DEPTH = 50  # of lists and objects within each other; annotation files have 
 _LONG = 18  # digits of an integer; longer ones are no ids, and become floats
 _MOST_DIGITS = 400  # beyond, no number of the machine is as large
 _FEW_VALUES = 1000
+_MOST_OBJECTS = 10_000  # of a request or answer; a row has two
 _LONG_INTEGER = re.compile(r"[0-9]{19}")
 # Where spreadsheets take text for a formula, in full width as well.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -306,6 +307,49 @@ def read_csv(path: Path, what: str = "CSV file") -> list[list[str]]:
     """
     with boundary(path, what):
         return [row for row in csv.reader(read_text(path, what).splitlines()) if any(row)]
+
+
+def too_much_json(document: bytes, values: int) -> tuple[str, int, int] | None:
+    """What a JSON document has more of than it may, counted before it is read.
+
+    Numbers, lists and objects take twenty to a hundred times their length when they are read; text
+    does not.
+
+    Args:
+        document: its bytes, in any encoding of JSON.
+        values: the most values; of lists, half as many.
+
+    Returns:
+        What it is, how many there may be and how many there are; `None` where nothing is.
+
+    Example:
+
+    >>> too_much_json(b"[[], [], []]", 6)
+    ('lists', 3, 4)
+    """
+    for sign, kind, most in (
+        (b",", "values", values),
+        (b"[", "lists", values // 2),
+        (b"{", "objects", _MOST_OBJECTS),
+    ):
+        if (count := document.count(sign)) > most:
+            return kind, most, count
+    return None
+
+
+def announced_length(text: str) -> int:
+    """The number in a header of lengths, 0 where it is none; of many digits no more than needed.
+
+    Args:
+        text: the header's value.
+
+    Example:
+
+    >>> announced_length("0001024"), announced_length("much")
+    (1024, 0)
+    """
+    digits = text.lstrip("0")
+    return int(digits[:18]) if digits.isascii() and digits.isdigit() else 0
 
 
 def csv_cell(value: Any) -> Any:

@@ -15,14 +15,13 @@ from collections.abc import Callable
 import numpy as np
 
 from keras_hourglass.errors import RequestRejected, UserError, did_you_mean
-from keras_hourglass.io.structured import one_line, parse_json, shorten
+from keras_hourglass.io.structured import one_line, parse_json, shorten, too_much_json
 from keras_hourglass.serving.backends import PICTURES
 
 JSON, BINARY = "application/json", "application/octet-stream"
 # KServe's header that says how many bytes of the body are JSON; tensors follow as they lie.
 LENGTH_HEADER = "inference-header-content-length"
 _MOST_AXES = 32  # of a tensor, as of NumPy's arrays
-_MOST_OBJECTS = 10_000  # of a JSON document; a row has two
 _V1_KEYS = ("signature_name", "instances", "inputs")
 _DATATYPES = {
     "BOOL": "bool", "UINT8": "uint8", "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64",
@@ -58,43 +57,15 @@ def refuse(rule, received, remedy, status=400):
     return RequestRejected(f"{rule} Received: {received}. {remedy}", status)
 
 
-def check_size_of_json(document, most):
-    """Refuse a document with more values than any request of this model can have.
-
-    Numbers, lists and objects cost twenty to a hundred times their length when they are read, and
-    all others wait meanwhile; text does not.
-
-    Args:
-        document: its bytes, in any encoding of JSON.
-        most: the most values; of lists, half as many.
-    """
-    for sign, kind, limit in (
-        (b",", "values", most),
-        (b"[", "lists", most // 2),
-        (b"{", "objects", _MOST_OBJECTS),
-    ):
-        if (count := document.count(sign)) > limit:
-            raise refuse(
-                f"A request may hold at most {limit:,} {kind}.",
-                f"{count:,}",
-                "Send smaller batches, and pictures as base64.",
-                413,
-            )
-
-
-def announced_length(text):
-    """The number in a header of lengths, 0 where it is none; of many digits no more than needed.
-
-    Args:
-        text: the header's value, e.g. `"1024"`.
-    """
-    digits = text.lstrip("0")
-    return int(digits[:18]) if digits.isascii() and digits.isdigit() else 0
-
-
 def _document(body, values=None):
-    if values is not None:
-        check_size_of_json(body, values)
+    if values is not None and (excess := too_much_json(body, values)):
+        kind, most, count = excess
+        raise refuse(
+            f"A request may hold at most {most:,} {kind}.",
+            f"{count:,}",
+            "Send smaller batches, and pictures as base64.",
+            413,
+        )
     try:
         document = parse_json(body, "of the request", "JSON")
     except UserError as error:
@@ -117,7 +88,7 @@ def read_v1(body, signatures, most=None, values=None):
         body: bytes of the JSON document.
         signatures: name -> `Signature` of the model.
         most: from a signature's name to the most rows that it takes; any number by default.
-        values: the most that the document may hold, see `check_size_of_json`.
+        values: the most that the document may hold, see `too_much_json`.
 
     Returns:
         The `Call`.

@@ -22,6 +22,7 @@ from keras_hourglass.errors import RequestRejected, UserError, checks_arguments,
 from keras_hourglass.export.saved_model import check_name
 from keras_hourglass.io.headers import read_header
 from keras_hourglass.io.images import MAX_PIXELS
+from keras_hourglass.io.structured import announced_length
 from keras_hourglass.serving import messages
 from keras_hourglass.serving.backends import (
     ONE_PERSON,
@@ -432,7 +433,7 @@ class Server:
             "Send fewer pictures.",
             413,
         )
-        if messages.announced_length(announced) > most:
+        if announced_length(announced) > most:
             raise too_long
         if self._bytes + self.unsent() > self.limits.max_bytes:
             raise self._busy("bytes")

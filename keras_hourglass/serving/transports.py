@@ -21,12 +21,11 @@ from keras_hourglass.errors import (
     optional,
     printable,
 )
-from keras_hourglass.io.structured import parse_json
+from keras_hourglass.io.structured import parse_json, too_much_json
 
 MAX_ANSWER = 256 * 2**20  # bytes; heatmaps of a large batch are the largest answers
 # Of JSON: numbers and lists take up to thirty times their length in memory, texts do not.
 MAX_VALUES = 2**24
-_MAX_OBJECTS = 10_000
 
 
 class RestTransport:
@@ -119,16 +118,12 @@ class RestTransport:
                 f"Answers may have at most {MAX_ANSWER:,} bytes. Received: a longer one. "
                 "Send smaller batches."
             )
-        for sign, kind, most in (
-            (b",", "values", MAX_VALUES),
-            (b"[", "lists", MAX_VALUES // 2),
-            (b"{", "objects", _MAX_OBJECTS),
-        ):
-            if (count := content.count(sign)) > most:
-                raise ServingError(
-                    f"Answers in JSON may have at most {most:,} {kind}. Received: {count:,}. "
-                    "Send smaller batches."
-                )
+        if excess := too_much_json(content, MAX_VALUES):
+            kind, most, count = excess
+            raise ServingError(
+                f"Answers in JSON may have at most {most:,} {kind}. Received: {count:,}. "
+                "Send smaller batches."
+            )
         try:
             answer = parse_json(content, self._server, "answer", ServingError)
         except ServingError:
